@@ -1,1 +1,7 @@
-//! strait
+//! strait copies Kafka topics from one cluster to another, keeps every partition's order, and
+//! resumes where it stopped.
+
+pub mod base;
+pub mod checkpoint;
+pub mod sink;
+pub mod source;

@@ -1,0 +1,3 @@
+//! Records inside a batch.
+
+pub use crate::codec::Codec;
