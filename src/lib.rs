@@ -3,5 +3,6 @@
 
 pub mod base;
 pub mod checkpoint;
+pub mod config;
 pub mod sink;
 pub mod source;

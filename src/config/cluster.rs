@@ -1,0 +1,82 @@
+//! One cluster, as used.
+
+use std::{collections::BTreeMap, fmt, ops::Deref, time::Duration};
+
+/// How to reach one cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// The name under `[clusters]`.
+    pub alias: String,
+    /// Host and port of the first brokers to ask; at least one.
+    pub bootstrap: Vec<(String, u16)>,
+    /// librdkafka's properties, `bootstrap.servers` among them, secrets resolved.
+    pub properties: Properties,
+    /// What the cluster's `producer.id.expiration.ms` is, where the operator knows it better than
+    /// the cluster tells.
+    pub producer_id_expiration: Option<Duration>,
+}
+
+impl ClusterConfig {
+    /// What strait calls itself on this cluster.
+    pub fn client_id(&self) -> &str {
+        self.properties
+            .get("client.id")
+            .map_or("strait", String::as_str)
+    }
+}
+
+/// Client properties by librdkafka's names. `Debug` shows values only of names known to be harmless.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Properties(BTreeMap<String, String>);
+
+impl Properties {
+    /// Properties whose names and values were checked.
+    pub fn new(properties: BTreeMap<String, String>) -> Self {
+        Self(properties)
+    }
+}
+
+impl Deref for Properties {
+    type Target = BTreeMap<String, String>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map()
+            .entries(self.0.iter().map(|(name, value)| {
+                let shown = if is_public(name) { value } else { "***" };
+                (name, shown)
+            }))
+            .finish()
+    }
+}
+
+/// Whether a property's value may be shown: only what can hold no secret.
+fn is_public(name: &str) -> bool {
+    matches!(
+        name,
+        "bootstrap.servers" | "client.id" | "security.protocol" | "sasl.mechanism"
+    ) || name.ends_with(".ms")
+        || name.ends_with(".bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_never_shows_secrets() {
+        let properties = Properties::new(BTreeMap::from([
+            ("bootstrap.servers".to_owned(), "east:9092".to_owned()),
+            ("sasl.password".to_owned(), "hunter2".to_owned()),
+            ("ssl.key.pem".to_owned(), "hunter2".to_owned()),
+        ]));
+        let shown = format!("{properties:?}");
+        assert!(shown.contains("east:9092"));
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}

@@ -1,0 +1,103 @@
+//! One flow, as used.
+
+use std::time::Duration;
+
+use regex::Regex;
+use wire::Isolation;
+
+/// Replication from one cluster to another.
+#[derive(Clone, Debug)]
+pub struct FlowConfig {
+    /// Names the flow in logs, metrics, and in the names of its group and topics.
+    pub name: String,
+    /// Alias of the source.
+    pub source: String,
+    /// Alias of the target; not the source.
+    pub target: String,
+    /// Topics to replicate: those that match one of these and none of `exclude`.
+    pub topics: Vec<TopicPattern>,
+    /// Topics to leave out, besides the internal ones.
+    pub exclude: Vec<TopicPattern>,
+    /// Source topic name to target topic name.
+    pub naming: Naming,
+    /// Where a new topic starts.
+    pub start: Start,
+    /// What is read of transactions.
+    pub isolation: Isolation,
+    /// Of target topics that strait creates; -1: the target's default.
+    pub replication_factor: i16,
+    /// How often checkpoints are committed.
+    pub checkpoint_interval: Duration,
+}
+
+impl FlowConfig {
+    /// The group on the target that holds the flow's checkpoints.
+    pub fn group(&self) -> String {
+        format!("strait.{}", self.name)
+    }
+}
+
+/// A regular expression that a topic name must match as a whole.
+#[derive(Clone, Debug)]
+pub struct TopicPattern {
+    text: String,
+    regex: Regex,
+}
+
+impl TopicPattern {
+    /// Compiles `text`.
+    pub fn new(text: &str) -> Result<Self, regex::Error> {
+        // Compiled as written first, so that an error quotes what the operator wrote.
+        Regex::new(text)?;
+        Ok(Self {
+            text: text.to_owned(),
+            regex: Regex::new(&format!("^(?:{text})$"))?,
+        })
+    }
+
+    /// Whether all of `topic` matches.
+    pub fn matches(&self, topic: &str) -> bool {
+        self.regex.is_match(topic)
+    }
+
+    /// The expression as written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// The rule that turns a source topic name into a target topic name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// The same name.
+    Identity,
+    /// `SOURCE.TOPIC`, as MirrorMaker's default policy.
+    Prefix,
+    /// Text with `{topic}` once and `{source}` at will.
+    Template(String),
+}
+
+/// Where a topic without a checkpoint starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the first record that is there.
+    Earliest,
+    /// With records written from now on.
+    Latest,
+    /// At the first record that is not older, in milliseconds since 1970.
+    Time(i64),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_whole_names() {
+        let pattern = TopicPattern::new("a|orders").unwrap();
+        assert!(pattern.matches("orders"));
+        assert!(!pattern.matches("orders2") && !pattern.matches("ab"));
+        assert!(TopicPattern::new("a(").is_err());
+        assert!(TopicPattern::new("a)(b").is_err());
+    }
+}

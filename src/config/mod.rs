@@ -1,0 +1,70 @@
+//! What the operator asked for.
+//!
+//! Two sets of types: as written (private, every key optional) and as used (the public ones
+//! here, checked and complete). Whoever holds a [`Config`] need not check anything again:
+//! * every alias that a flow names is in `clusters`, and its two sides differ;
+//! * flow names are unique and legal inside topic and group names;
+//! * cluster properties carry librdkafka's names, and none that strait sets itself;
+//! * secrets are resolved, and `Debug` never shows them.
+//!
+//! Keys that have one possible value in this version (`assignment`, `on_gap`, ...) are checked and
+//! have no field here.
+
+mod cluster;
+mod flow;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+pub use cluster::{ClusterConfig, Properties};
+pub use flow::{FlowConfig, Naming, Start, TopicPattern};
+
+/// A whole configuration, as used.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The clusters, by alias.
+    pub clusters: BTreeMap<String, ClusterConfig>,
+    /// The flows, in the order written; at least one.
+    pub flows: Vec<FlowConfig>,
+    /// The HTTP server.
+    pub http: HttpConfig,
+    /// Bounds of the process.
+    pub limits: Limits,
+    /// Folder for files of this process.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// The HTTP server of the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// `HOST:PORT` to listen on; none: no server.
+    pub listen: Option<String>,
+    /// Whether `/metrics` has series per partition.
+    pub partition_metrics: bool,
+}
+
+/// Bounds of the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of records in flight, all flows together.
+    pub memory: usize,
+    /// How long a stop may take until what is still in flight is given up.
+    pub drain_timeout: Duration,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: Some("127.0.0.1:9465".to_owned()),
+            partition_metrics: true,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 64 << 20,
+            drain_timeout: Duration::from_secs(20),
+        }
+    }
+}
