@@ -73,8 +73,46 @@ pub enum Naming {
     Identity,
     /// `SOURCE.TOPIC`, as MirrorMaker's default policy.
     Prefix,
-    /// Text with `{topic}` once and `{source}` at will.
+    /// Text with `{topic}` once and `{source}` at will, legal in topic names.
     Template(String),
+}
+
+impl Naming {
+    /// As written; the error is a reason.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "identity" | "{topic}" => return Ok(Self::Identity),
+            "prefix" | "{source}.{topic}" => return Ok(Self::Prefix),
+            _ => {}
+        }
+        if text.matches("{topic}").count() != 1 {
+            let reason = "\"identity\", \"prefix\" or a template with one {topic} is wanted";
+            return Err(reason.into());
+        }
+        let rest = text.replace("{topic}", "").replace("{source}", "");
+        if !rest.chars().all(is_legal) {
+            return Err(format!("{LEGAL}, {{topic}} and {{source}} are wanted"));
+        }
+        Ok(Self::Template(text.to_owned()))
+    }
+}
+
+/// Longest alias or flow name, in bytes: it becomes part of topic names, which end at 249
+/// (`org.apache.kafka.common.internals.Topic`).
+const MAX_NAME: usize = 200;
+
+const LEGAL: &str = "letters, digits, `.`, `_`, `-`";
+
+fn is_legal(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+/// Whether `name` may become part of the names of groups and topics; the error is a reason.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    if !name.is_empty() && name.len() <= MAX_NAME && name.chars().all(is_legal) {
+        return Ok(());
+    }
+    Err(format!("as a name, 1 to {MAX_NAME} of {LEGAL} are wanted"))
 }
 
 /// Where a topic without a checkpoint starts.

@@ -1,6 +1,6 @@
 //! What the operator asked for.
 //!
-//! Two sets of types: as written (private, every key optional) and as used (the public ones
+//! Two sets of types: as written (`file`, every key optional) and as used (the public ones
 //! here, checked and complete). Whoever holds a [`Config`] need not check anything again:
 //! * every alias that a flow names is in `clusters`, and its two sides differ;
 //! * flow names are unique and legal inside topic and group names;
@@ -11,12 +11,21 @@
 //! have no field here.
 
 mod cluster;
+mod error;
+mod file;
 mod flow;
+mod sources;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 pub use cluster::{ClusterConfig, Properties};
+pub use error::ConfigError;
 pub use flow::{FlowConfig, Naming, Start, TopicPattern};
+pub use sources::Sources;
 
 /// A whole configuration, as used.
 #[derive(Clone, Debug)]
@@ -31,6 +40,20 @@ pub struct Config {
     pub limits: Limits,
     /// Folder for files of this process.
     pub state_dir: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads the file at `path`.
+    pub fn load(path: &Path, sources: &Sources<'_>) -> Result<Self, ConfigError> {
+        let text = (sources.file)(path).map_err(|error| ConfigError::whole(error.to_string()));
+        text.and_then(|text| Self::parse(&text, sources))
+            .map_err(|error| error.in_file(path))
+    }
+
+    /// Reads the text of a configuration file.
+    pub fn parse(text: &str, sources: &Sources<'_>) -> Result<Self, ConfigError> {
+        file::parse(text, sources)
+    }
 }
 
 /// The HTTP server of the process.

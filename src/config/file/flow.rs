@@ -1,0 +1,173 @@
+//! `[[flows]]`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use wire::Isolation;
+
+use super::{
+    keys::{as_written, later, one_of, only, parsed, refused, required},
+    tree::{Node, Table, Text},
+    units,
+};
+use crate::config::{
+    ClusterConfig, FlowConfig, Naming, Start, TopicPattern,
+    error::{ConfigError, Place, did_you_mean},
+    flow::check_name,
+};
+
+as_written! {
+    /// One `[[flows]]` table.
+    FlowFile {
+        name, source, target, topics, exclude, naming, start, isolation, transport, assignment,
+        replication_factor, on_gap, on_poison, on_existing, checkpoint_interval, require, instance,
+        source_commits, rate_bytes, rate_records, rules,
+    }
+}
+
+/// One flow from its table.
+pub(super) fn flow(
+    table: Table,
+    clusters: &BTreeMap<String, ClusterConfig>,
+) -> Result<FlowConfig, ConfigError> {
+    let place = table.place.clone();
+    #[rustfmt::skip] // one line per meaning
+    let FlowFile {
+        name, source, target, topics, exclude, naming, start, isolation,
+        replication_factor, checkpoint_interval,
+        transport, assignment, on_gap, on_poison, on_existing, require, instance, source_commits,
+        rate_bytes, rate_records, rules,
+    } = FlowFile::read(table)?;
+
+    only(transport, &["auto", "librdkafka"], &["wire"], "")?;
+    only(assignment, &["solo"], &["shared"], "")?;
+    only(on_gap, &["stop"], &["earliest", "latest"], "")?;
+    only(on_poison, &["stop"], &["skip", "quarantine"], "")?;
+    only(on_existing, &["stop"], &["append"], "")?;
+    let why = ", which provides at-least-once";
+    only(require, &["any"], &["exactly-once"], why)?;
+    only(source_commits, &["false"], &["true"], "")?;
+    parsed(rate_bytes, (), |text| no_limit(units::size(text)?))?;
+    parsed(rate_records, (), |text| {
+        no_limit(text.parse().map_err(|_| "a number is wanted")?)
+    })?;
+    later(instance)?;
+    later(rules)?;
+
+    let source = alias(required(source, &place, "source")?, clusters)?;
+    let target_text = required(target, &place, "target")?;
+    let target_place = target_text.place().clone();
+    let target = alias(target_text, clusters)?;
+    if source == target {
+        let reason = "source and target are the same cluster";
+        return Err(ConfigError::at(&target_place, reason));
+    }
+    let topics_place = topics.as_ref().map_or(&place, Node::place).clone();
+    let topics = patterns(Some(required(topics, &place, "topics")?))?;
+    if topics.is_empty() {
+        let reason = "no topic; write [\".*\"] for all";
+        return Err(ConfigError::at(&topics_place, reason));
+    }
+    Ok(FlowConfig {
+        name: flow_name(name, &place, &source, &target)?,
+        source,
+        target,
+        topics,
+        exclude: patterns(exclude)?,
+        naming: parsed(naming, Naming::Identity, Naming::parse)?,
+        start: parsed(start, Start::Earliest, parse_start)?,
+        isolation: parsed(isolation, Isolation::ReadCommitted, parse_isolation)?,
+        replication_factor: parsed(replication_factor, -1, parse_replication_factor)?,
+        checkpoint_interval: parsed(checkpoint_interval, Duration::from_secs(1), parse_interval)?,
+    })
+}
+
+fn flow_name(
+    name: Option<Node>,
+    place: &Place,
+    source: &str,
+    target: &str,
+) -> Result<String, ConfigError> {
+    let (name, place) = match name {
+        None => (format!("{source}-to-{target}"), place.clone()),
+        Some(node) => {
+            let text = node.text()?;
+            (text.value, text.place)
+        }
+    };
+    check_name(&name).map_err(|reason| ConfigError::at(&place, reason))?;
+    Ok(name)
+}
+
+fn alias(node: Node, clusters: &BTreeMap<String, ClusterConfig>) -> Result<String, ConfigError> {
+    let text = node.text()?;
+    if clusters.contains_key(&text.value) {
+        return Ok(text.value);
+    }
+    let hint = did_you_mean(&text.value, clusters.keys().map(String::as_str));
+    let reason = format!("no such cluster under [clusters]{hint}");
+    Err(refused(&text, &reason))
+}
+
+fn patterns(node: Option<Node>) -> Result<Vec<TopicPattern>, ConfigError> {
+    let Some(node) = node else {
+        return Ok(Vec::new());
+    };
+    node.list()?
+        .into_iter()
+        .map(|node| pattern(&node.text()?))
+        .collect()
+}
+
+fn pattern(text: &Text) -> Result<TopicPattern, ConfigError> {
+    TopicPattern::new(&text.value).map_err(|error| {
+        // The first lines draw the expression, the last one says what is wrong with it.
+        let error = error.to_string();
+        let reason = error.lines().last().unwrap_or_default();
+        let reason = reason.trim_start_matches("error: ");
+        refused(text, &format!("not a regular expression: {reason}"))
+    })
+}
+
+fn no_limit(limit: u64) -> Result<(), String> {
+    match limit {
+        0 => Ok(()),
+        _ => Err("not available in this version; 0 (no limit) is".into()),
+    }
+}
+
+fn parse_start(text: &str) -> Result<Start, String> {
+    match text {
+        "earliest" => Ok(Start::Earliest),
+        "latest" => Ok(Start::Latest),
+        _ => units::time_ms(text).map(Start::Time).ok_or_else(|| {
+            "\"earliest\", \"latest\" or a time by RFC 3339 is wanted, \
+             for example \"2026-11-24T08:00:00Z\""
+                .to_owned()
+        }),
+    }
+}
+
+fn parse_isolation(text: &str) -> Result<Isolation, String> {
+    one_of(
+        text,
+        &[
+            ("read_committed", Isolation::ReadCommitted),
+            ("read_uncommitted", Isolation::ReadUncommitted),
+        ],
+    )
+}
+
+fn parse_replication_factor(text: &str) -> Result<i16, String> {
+    match text.parse() {
+        Ok(factor @ (-1 | 1..)) => Ok(factor),
+        _ => Err("1 or more is wanted, or -1 for the target's default".into()),
+    }
+}
+
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let interval = units::duration(text)?;
+    if (Duration::from_millis(10)..=Duration::from_secs(3600)).contains(&interval) {
+        return Ok(interval);
+    }
+    Err("10 ms to 1 h is wanted".into())
+}

@@ -1,0 +1,188 @@
+//! Which client properties a cluster may have, by librdkafka's names (its CONFIGURATION.md, 2.12).
+//!
+//! The names that may be set are in `properties.txt`; whether a value fits, librdkafka itself says.
+
+use rdkafka::{ClientConfig, error::KafkaError};
+
+/// The names that may be set.
+const SETTABLE: &str = include_str!("properties.txt");
+
+/// Names that librdkafka knows and strait keeps for itself, and why.
+const KEPT: &[(&[&str], &str)] = &[
+    (
+        &["group.id"],
+        "strait sets it: a flow's group is `strait.` and the flow's name",
+    ),
+    (
+        &["group.instance.id"],
+        "strait sets it: from the flow's `instance`",
+    ),
+    (
+        &[
+            "group.protocol",
+            "group.protocol.type",
+            "group.remote.assignor",
+            "heartbeat.interval.ms",
+            "max.poll.interval.ms",
+            "partition.assignment.strategy",
+            "session.timeout.ms",
+            "coordinator.query.interval.ms",
+        ],
+        "strait sets it: a flow's `assignment` decides who runs what",
+    ),
+    (
+        &["auto.offset.reset"],
+        "strait sets it: use the flow's `start`",
+    ),
+    (
+        &["isolation.level"],
+        "strait sets it: use the flow's `isolation`",
+    ),
+    (
+        &[
+            "auto.commit.enable",
+            "auto.commit.interval.ms",
+            "enable.auto.commit",
+            "enable.auto.offset.store",
+            "offset.store.method",
+            "offset.store.path",
+            "offset.store.sync.interval.ms",
+        ],
+        "strait sets it: progress is kept in checkpoints (the flow's `checkpoint_interval`)",
+    ),
+    (
+        &[
+            "acks",
+            "delivery.report.only.error",
+            "delivery.timeout.ms",
+            "enable.gapless.guarantee",
+            "enable.idempotence",
+            "max.in.flight",
+            "max.in.flight.requests.per.connection",
+            "message.send.max.retries",
+            "message.timeout.ms",
+            "produce.offset.report",
+            "queuing.strategy",
+            "request.required.acks",
+            "retries",
+            "transaction.timeout.ms",
+            "transactional.id",
+        ],
+        "strait sets it: another value could lose or reorder records",
+    ),
+    (
+        &["partitioner", "sticky.partitioning.linger.ms"],
+        "strait sets it: a record keeps its partition",
+    ),
+    (
+        &["compression.codec", "compression.type"],
+        "strait sets it: records keep the codec of the source topic",
+    ),
+    (
+        &[
+            "batch.num.messages",
+            "batch.size",
+            "fetch.max.bytes",
+            "fetch.message.max.bytes",
+            "max.partition.fetch.bytes",
+            "message.max.bytes",
+            "queue.buffering.max.kbytes",
+            "queue.buffering.max.messages",
+            "queued.max.messages.kbytes",
+            "queued.min.messages",
+            "receive.message.max.bytes",
+        ],
+        "strait sets it: all queue sizes derive from `memory` under [limits]",
+    ),
+    (
+        &[
+            "allow.auto.create.topics",
+            "check.crcs",
+            "consume.callback.max.messages",
+            "enable.partition.eof",
+            "topic.blacklist",
+        ],
+        "strait sets it",
+    ),
+    (
+        &["log.queue", "log.thread.name", "log_level"],
+        "strait sets it: use `--log`",
+    ),
+    (&["statistics.interval.ms"], "strait sets it: see /metrics"),
+    (
+        &["plugin.library.paths"],
+        "strait loads no code at run time",
+    ),
+];
+
+/// The names that may be set.
+pub(super) fn settable() -> impl Iterator<Item = &'static str> {
+    SETTABLE.lines()
+}
+
+/// Why `name` may not be set, if librdkafka knows it and strait keeps it for itself.
+pub(super) fn kept(name: &str) -> Option<&'static str> {
+    let of_name = KEPT.iter().find(|(names, _)| names.contains(&name));
+    of_name.map(|(_, reason)| *reason)
+}
+
+/// Asks librdkafka whether it takes `value` for `name`; the error is a reason without the value.
+pub(super) fn check(name: &str, value: &str) -> Result<(), String> {
+    let mut config = ClientConfig::new();
+    config.set(name, value);
+    let Err(error) = config.create_native_config() else {
+        return Ok(());
+    };
+    // librdkafka's text says what it wants, but often quotes the value.
+    let reason = match &error {
+        KafkaError::ClientConfig(_, reason, ..) => match reason.split_once("outside allowed range")
+        {
+            Some((_, range)) => format!("outside the allowed range {}", range.trim()),
+            None if value.is_empty() || !reason.contains(value) => reason.trim().to_owned(),
+            None => "not one of its values".to_owned(),
+        },
+        _ => "not a text".to_owned(),
+    };
+    Err(format!("librdkafka refuses the value: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn librdkafka_knows_every_name() {
+        let known = |name: &str| match check(name, "") {
+            Ok(()) => true,
+            Err(reason) => !reason.contains("No such configuration property"),
+        };
+        let kept = KEPT.iter().flat_map(|(names, _)| names.iter().copied());
+        for name in settable().chain(kept) {
+            assert!(known(name), "{name}");
+        }
+        assert!(!known("no.such.name"));
+    }
+
+    #[test]
+    fn no_name_is_both_settable_and_kept() {
+        for name in settable() {
+            assert_eq!(kept(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_never_shows_the_value() {
+        for (name, value) in [
+            ("socket.timeout.ms", "hunter2"),
+            ("security.protocol", "hunter2"),
+            ("socket.keepalive.enable", "hunter2"),
+            ("socket.timeout.ms", "1234567"),
+            ("client.id", "a\0hunter2"),
+        ] {
+            let reason = check(name, value).unwrap_err();
+            assert!(!reason.contains(value), "{reason}");
+        }
+        assert!(check("socket.timeout.ms", "1000").is_ok());
+        assert!(check("ssl.key.pem", "anything").is_ok());
+    }
+}

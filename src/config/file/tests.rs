@@ -1,0 +1,441 @@
+//! Rules of the configuration file, each with the mistake that it answers.
+
+use std::{io, path::Path, time::Duration};
+
+use proptest::prelude::*;
+use wire::Isolation;
+
+use super::{ConfigFile, HttpFile, LimitsFile, cluster::StraitFile, flow::FlowFile};
+use crate::config::{Config, HttpConfig, Limits, Naming, Sources, Start};
+
+const SOURCES: Sources<'static> = Sources {
+    variable: &|name| match name {
+        "PASSWORD" => Some("hunter2".to_owned()),
+        "EAST" => Some("east:9092".to_owned()),
+        _ => None,
+    },
+    file: &|path| match path.to_str() {
+        Some("/run/secret") => Ok("hunter2\n".to_owned()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    },
+};
+
+/// A valid file: `flow` is added to the flow, `rest` to the end.
+fn file(east: &str, flow: &str, rest: &str) -> String {
+    format!(
+        "[clusters.east]\nbootstrap.servers = \"east:9092\"\n{east}\n\
+         [clusters.west]\nbootstrap.servers = \"west:9092\"\n\
+         [[flows]]\nsource = \"east\"\ntarget = \"west\"\ntopics = [\"orders\"]\n{flow}\n{rest}\n"
+    )
+}
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, &SOURCES).map_err(|error| error.in_file("t.toml").to_string())
+}
+
+#[track_caller]
+fn refused(text: &str, reasons: &[&str]) {
+    let error = parse(text).expect_err(text);
+    for reason in reasons {
+        assert!(error.contains(reason), "{error}\nshould say: {reason}");
+    }
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+fn with_cluster(line: &str) -> String {
+    file(line, "", "")
+}
+
+fn with_flow(line: &str) -> String {
+    file("", line, "")
+}
+
+#[test]
+fn defaults_are_those_of_the_contract() {
+    let config = parse(&file("", "", "")).unwrap();
+    assert_eq!(config.http, HttpConfig::default());
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.limits.memory, 64 << 20);
+    let flow = &config.flows[0];
+    assert_eq!(flow.name, "east-to-west");
+    assert_eq!(flow.group(), "strait.east-to-west");
+    assert_eq!(flow.naming, Naming::Identity);
+    assert_eq!(flow.start, Start::Earliest);
+    assert_eq!(flow.isolation, Isolation::ReadCommitted);
+    assert_eq!(flow.replication_factor, -1);
+    assert_eq!(flow.checkpoint_interval, Duration::from_secs(1));
+    let east = &config.clusters["east"];
+    assert_eq!(east.bootstrap, [("east".to_owned(), 9092)]);
+    assert_eq!(east.client_id(), "strait");
+}
+
+#[test]
+fn every_value_can_be_set() {
+    let flow = "name = \"a.b\"\nexclude = [\"x\"]\nnaming = \"from-{source}.{topic}\"\n\
+                start = 2026-01-01T00:00:00Z\nisolation = \"read_uncommitted\"\n\
+                replication_factor = \"3\"\ncheckpoint_interval = \"500ms\"\ntransport = \"librdkafka\"";
+    let rest = "[http]\nlisten = \"\"\npartition_metrics = false\n\
+                [limits]\nmemory = \"1GiB\"\ndrain_timeout = \"1m\"\nstate_dir = \"/s\"";
+    let config = parse(&file(
+        "[clusters.east.strait]\nproducer_id_expiration = \"1h\"",
+        flow,
+        rest,
+    ));
+    let config = config.unwrap();
+    let flow = &config.flows[0];
+    assert_eq!(flow.name, "a.b");
+    assert!(flow.exclude[0].matches("x"));
+    assert_eq!(
+        flow.naming,
+        Naming::Template("from-{source}.{topic}".to_owned())
+    );
+    assert_eq!(flow.start, Start::Time(1_767_225_600_000));
+    assert_eq!(flow.isolation, Isolation::ReadUncommitted);
+    assert_eq!(flow.replication_factor, 3);
+    assert_eq!(flow.checkpoint_interval, Duration::from_millis(500));
+    assert_eq!(config.http.listen, None);
+    assert!(!config.http.partition_metrics);
+    assert_eq!(config.limits.memory, 1 << 30);
+    assert_eq!(config.limits.drain_timeout, Duration::from_secs(60));
+    assert_eq!(config.state_dir.as_deref(), Some(Path::new("/s")));
+    let expiration = config.clusters["east"].producer_id_expiration;
+    assert_eq!(expiration, Some(Duration::from_secs(3600)));
+}
+
+#[test]
+fn a_typo_in_each_table_is_answered_with_the_nearest_key() {
+    refused(
+        &file("", "", "[limit]"),
+        &["t.toml:11: limit:", "did you mean \"limits\"?"],
+    );
+    refused(
+        &file("", "", "[http]\nlisen = \"\""),
+        &["t.toml:12: http.lisen", "\"listen\""],
+    );
+    refused(
+        &file("", "", "[limits]\nmemmory = 1"),
+        &["limits.memmory", "\"memory\""],
+    );
+    refused(
+        &with_flow("checkpoint_intervall = \"1s\""),
+        &["flows[0].", "\"checkpoint_interval\""],
+    );
+    refused(
+        &with_cluster("sasl.pasword = \"hunter2\""),
+        &["t.toml:3: clusters.east.sasl.pasword", "\"sasl.password\""],
+    );
+    refused(
+        &with_cluster("[clusters.east.strait]\nproxi = 1"),
+        &["strait.proxi", "\"proxy\""],
+    );
+    refused(
+        &with_flow("zzzzzz = 1"),
+        &["zzzzzz: unknown key\n"].map(str::trim_end),
+    );
+}
+
+#[test]
+fn nested_tables_become_dotted_names() {
+    let config = parse(&with_cluster(
+        "socket = { keepalive.enable = true, timeout.ms = 20_000 }\n\
+         \"api.version.request\" = true\napi.version.request.timeout.ms = 0x10",
+    ));
+    let config = config.unwrap();
+    let properties = &config.clusters["east"].properties;
+    assert_eq!(properties["socket.keepalive.enable"], "true");
+    assert_eq!(properties["socket.timeout.ms"], "20000");
+    assert_eq!(properties["api.version.request"], "true");
+    assert_eq!(properties["api.version.request.timeout.ms"], "16");
+    refused(
+        &with_cluster("\"client.id\" = 1\nclient.id = 2"),
+        &["client.id: given twice"],
+    );
+    refused(
+        &with_cluster("client.id = [1]"),
+        &["a single value is wanted here, not a list"],
+    );
+}
+
+#[test]
+fn a_value_that_also_begins_a_name_must_be_quoted() {
+    let value_first = "api.version.request = true\napi.version.request.timeout.ms = 1000";
+    let value_last = "api.version.request.timeout.ms = 1000\napi.version.request = true";
+    refused(&with_cluster(value_first), &["t.toml:4:", "must be quoted"]);
+    refused(&with_cluster(value_last), &["t.toml:4:", "must be quoted"]);
+}
+
+#[test]
+fn references_are_replaced() {
+    let config = parse(&with_cluster(
+        "client.id = \"$${x}\"\nsasl.username = \"${EAST}\"\nsasl.password = \"${file:/run/secret}\"",
+    ));
+    let properties = config.unwrap().clusters["east"].properties.clone();
+    assert_eq!(properties["client.id"], "${x}");
+    assert_eq!(properties["sasl.username"], "east:9092");
+    assert_eq!(properties["sasl.password"], "hunter2");
+    refused(
+        &with_cluster("client.id = \"${NOT_SET}\""),
+        &["t.toml:3:", "NOT_SET is not set"],
+    );
+    refused(
+        &with_cluster("client.id = \"${file:/none}\""),
+        &["${file:/none}"],
+    );
+}
+
+#[test]
+fn secrets_never_show() {
+    let config = parse(&with_cluster(
+        "sasl.username = \"hunter2\"\nsasl.password = \"${PASSWORD}\"\nssl.key.pem = \"hunter2\"\n\
+         sasl.mechanism = \"PLAIN\"",
+    ));
+    let shown = format!("{:?}", config.unwrap());
+    assert!(!shown.contains("hunter2"), "{shown}");
+    for line in [
+        "socket.timeout.ms = \"${PASSWORD}\"",
+        "socket.timeout.ms = \"hunter2\"",
+        "security.protocol = \"${PASSWORD}\"",
+        "sasl.pasword = \"${PASSWORD}\"",
+        "sasl.password = [\"hunter2\"]",
+        "sasl.password = \"hunter2",
+        "sasl.password = hunter2",
+        "sasl.password = \"\\hunter2\"",
+        "sasl.password = 1hunter2",
+        "sasl.jaas.config = \"x.PlainLoginModule required password=hunter2\"",
+        "ssl.truststore.password = \"hunter2\"",
+        "[clusters.east.strait]\nproducer_id_expiration = \"${PASSWORD}\"",
+    ] {
+        refused(&with_cluster(line), &["t.toml:"]);
+    }
+    for line in [
+        "start = \"${PASSWORD}\"",
+        "topics = [\"${PASSWORD}(\"]",
+        "naming = \"${PASSWORD}\"",
+    ] {
+        let text = with_flow(line).replace("topics = [\"orders\"]\ntopics", "topics");
+        refused(&text, &["t.toml:", "${PASSWORD}"]);
+    }
+    refused(&with_flow("name = \"${PASSWORD} \""), &["flows[0].name"]);
+}
+
+#[test]
+fn client_properties_are_checked() {
+    refused(
+        &with_cluster("socket.timeout.ms = 1"),
+        &["outside the allowed range 10..300000"],
+    );
+    refused(&with_cluster("group.id = \"g\""), &["a flow's group is"]);
+    refused(
+        &with_cluster("enable.idempotence = false"),
+        &["could lose or reorder"],
+    );
+    refused(
+        &with_cluster("auto.offset.reset = \"latest\""),
+        &["`start`"],
+    );
+    refused(
+        &with_cluster("security.protocol = \"SASL_SSL\""),
+        &["not available in this version"],
+    );
+    refused(
+        &with_cluster("ssl.truststore.location = \"/t.jks\""),
+        &["keytool -importkeystore"],
+    );
+    refused(
+        &with_cluster("metadata.broker.list = \"x\""),
+        &["is given as well"],
+    );
+    assert!(parse(&with_cluster("security.protocol = \"PLAINTEXT\"")).is_ok());
+    let text = file("", "", "").replace("\"east:9092\"", "\"east:x\"");
+    refused(
+        &text,
+        &["clusters.east.bootstrap.servers", "HOST:PORT is wanted"],
+    );
+    let text = file("", "", "").replace("bootstrap.servers = \"east:9092\"", "");
+    refused(
+        &text,
+        &["t.toml:1: clusters.east: `bootstrap.servers` is missing"],
+    );
+}
+
+#[test]
+fn flows_are_checked() {
+    let replaced = |from: &str, to: &str| file("", "", "").replace(from, to);
+    refused(
+        &replaced("\"west\"\ntopics", "\"wets\"\ntopics"),
+        &["\"wets\": no such cluster", "\"west\"?"],
+    );
+    refused(
+        &replaced("\"west\"\ntopics", "\"east\"\ntopics"),
+        &["the same cluster"],
+    );
+    refused(
+        &replaced("source = \"east\"\n", ""),
+        &["flows[0]: `source` is missing"],
+    );
+    refused(
+        &replaced("topics = [\"orders\"]", ""),
+        &["`topics` is missing"],
+    );
+    refused(&replaced("[\"orders\"]", "[]"), &["write [\".*\"] for all"]);
+    refused(
+        &replaced("[\"orders\"]", "\"orders\""),
+        &["a list is wanted here"],
+    );
+    refused(
+        &replaced("[\"orders\"]", "[\"a\",\n\"b(\"]"),
+        &["t.toml:10: flows[0].topics[1]: \"b(\": not a regular expression: unclosed group"],
+    );
+    refused(&with_flow("name = \"a b\""), &["letters, digits"]);
+    refused(&with_flow("naming = \"x\""), &["one {topic}"]);
+    refused(&with_flow("naming = \"{topic}{topic}\""), &["one {topic}"]);
+    refused(
+        &with_flow("naming = \"{sauce}.{topic}\""),
+        &["{source} are wanted"],
+    );
+    refused(&with_flow("start = \"now\""), &["RFC 3339"]);
+    refused(
+        &with_flow("isolation = \"x\""),
+        &["\"read_committed\" or \"read_uncommitted\""],
+    );
+    refused(&with_flow("replication_factor = 0"), &["1 or more"]);
+    refused(
+        &with_flow("checkpoint_interval = \"0s\""),
+        &["10 ms to 1 h"],
+    );
+    refused(&with_flow("checkpoint_interval = 5"), &["with its unit"]);
+    let again = "[[flows]]\nsource = \"east\"\ntarget = \"west\"\ntopics = [\"a\"]";
+    refused(
+        &file("", "", again),
+        &["t.toml:11: flows[1]: another flow is named \"east-to-west\""],
+    );
+    refused(
+        "[clusters.\"a b\"]\nbootstrap.servers = \"x\"",
+        &["letters, digits"],
+    );
+    refused(
+        "[clusters.a]\nbootstrap.servers = \"x\"",
+        &["t.toml: no flow"],
+    );
+    refused("flows = 1", &["a list is wanted"]);
+    refused(
+        &file("", "", "[limits]\nmemory = \"5s\""),
+        &["limits.memory", "a size is wanted"],
+    );
+    refused(&file("", "", "[limits]\nmemory = 1"), &["1 MiB to 4 GiB"]);
+    refused(&file("", "", "[http]\nlisten = \"9465\""), &["HOST:PORT"]);
+}
+
+#[test]
+fn what_this_version_does_not_have_is_refused() {
+    for line in [
+        "transport = \"wire\"",
+        "assignment = \"shared\"",
+        "on_gap = \"earliest\"",
+        "on_poison = \"quarantine\"",
+        "on_existing = \"append\"",
+        "require = \"exactly-once\"",
+        "instance = \"a\"",
+        "source_commits = true",
+        "rate_bytes = \"64MiB\"",
+        "rate_records = 5",
+        "rules = []",
+        "[[flows.rules]]\nmatch = \"orders\"",
+        "on_gap = \"nonsense\"",
+    ] {
+        refused(&with_flow(line), &["not available in this version"]);
+    }
+    for line in ["proxy = \"x\"", "address_map = {}"] {
+        let line = format!("[clusters.east.strait]\n{line}");
+        refused(&with_cluster(&line), &["not available in this version"]);
+    }
+    let works = "transport = \"auto\"\nassignment = \"solo\"\non_gap = \"stop\"\nrequire = \"any\"\n\
+                 source_commits = false\nrate_bytes = \"0\"\nrate_records = 0";
+    assert!(parse(&with_flow(works)).is_ok());
+}
+
+/// The text of the shipped file `name`.
+fn shipped(name: &str) -> String {
+    std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("config")
+            .join(name),
+    )
+    .unwrap()
+}
+
+#[test]
+fn shipped_files_are_valid() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let mut read = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        parse(&shipped(&name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        read += 1;
+    }
+    assert!(read >= 2);
+}
+
+#[test]
+fn the_reference_holds_the_built_in_defaults() {
+    let reference = parse(&shipped("reference.toml")).unwrap();
+    let least = parse(
+        "[clusters.east]\nbootstrap.servers = \"127.0.0.1:19092\"\n\
+         [clusters.west]\nbootstrap.servers = \"127.0.0.1:29092\"\n\
+         [[flows]]\nsource = \"east\"\ntarget = \"west\"\ntopics = [\".*\"]",
+    );
+    assert_eq!(format!("{reference:?}"), format!("{:?}", least.unwrap()));
+}
+
+#[test]
+fn the_reference_lists_every_key() {
+    let text = shipped("reference.toml");
+    let tables = [
+        FlowFile::KEYS,
+        HttpFile::KEYS,
+        LimitsFile::KEYS,
+        StraitFile::KEYS,
+    ];
+    for key in tables.concat() {
+        let listed = |line: &str| {
+            let line = line.trim_start_matches("# ");
+            line.strip_prefix(key)
+                .is_some_and(|rest| rest.starts_with(" ="))
+        };
+        assert_eq!(text.lines().filter(|line| listed(line)).count(), 1, "{key}");
+    }
+    for table in ConfigFile::KEYS {
+        assert!(text.contains(&format!("[{table}")), "{table}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in ".{0,200}") {
+        let _refused = parse(&text).is_err();
+    }
+
+    /// Valid files with random parts cut out or put in reach deeper than random text does.
+    #[test]
+    fn no_edit_makes_it_panic(
+        from in 0usize..4000,
+        cut in 0usize..30,
+        put in "([a-z.${}\\[\\]\"=#\n]|flows|clusters|\\$\\{PASSWORD\\}){0,8}",
+    ) {
+        let mut text: Vec<char> = shipped("reference.toml")
+            .replace("# ", "")
+            .lines()
+            .filter(|line| line.contains('=') || line.starts_with('['))
+            .map(|line| format!("{line}\n"))
+            .collect::<String>()
+            .chars()
+            .collect();
+        let from = from.min(text.len());
+        let to = (from + cut).min(text.len());
+        text.splice(from..to, put.chars());
+        let text: String = text.into_iter().collect();
+        if let Err(error) = parse(&text) {
+            prop_assert!(!error.contains("hunter2"), "{}", error);
+        }
+    }
+}
