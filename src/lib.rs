@@ -4,5 +4,6 @@
 pub mod base;
 pub mod checkpoint;
 pub mod config;
+pub mod http;
 pub mod sink;
 pub mod source;

@@ -1,0 +1,127 @@
+//! What the process says about itself over HTTP: `/live`, `/ready`, `/metrics`, `/v1/status`.
+//!
+//! Read only. Every answer closes its connection, and a connection has a few seconds in all, so the
+//! few that are served at a time cannot be held by a slow or silent peer.
+
+mod listener;
+
+use std::{fmt::Debug, io, net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use host::Host;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use listener::BoundedListener;
+
+/// Who knows how the process is doing.
+pub trait StatusSource: Send + Sync + Debug {
+    /// Everything about the flows of this process, for `/v1/status`. Holds no secrets.
+    fn snapshot(&self) -> Value;
+
+    /// Whether the configuration is valid, both sides were reached and memberships are joined; the
+    /// error is the reason why not yet. A stopped worker changes nothing here.
+    fn readiness(&self) -> Result<(), String>;
+}
+
+/// A running server. It ends when its token is cancelled.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+#[derive(Clone, Debug)]
+struct Shared {
+    status: Arc<dyn StatusSource>,
+    metrics: PrometheusHandle,
+}
+
+impl Server {
+    /// Listens on `listen`, written `HOST:PORT`, until `stop`. Fails if the address cannot be
+    /// bound, which must not keep the flows from running: the caller warns and goes on.
+    pub async fn start(
+        host: &Host,
+        listen: &str,
+        status: Arc<dyn StatusSource>,
+        metrics: PrometheusHandle,
+        stop: CancellationToken,
+    ) -> io::Result<Self> {
+        let listener = host.net.listen(listen).await?;
+        let address = listener.local_address()?;
+        let listener = BoundedListener::new(listener, Arc::clone(&host.clock));
+        let app = Router::new()
+            .route("/live", get(live))
+            .route("/ready", get(ready))
+            .route("/metrics", get(render))
+            .route("/v1/status", get(status_now))
+            .with_state(Shared { status, metrics });
+        let task = tokio::spawn(async move {
+            let server = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
+            if let Err(error) = server.await {
+                tracing::warn!(%error, "the HTTP server ended");
+            }
+        });
+        Ok(Self { address, task })
+    }
+
+    /// The address that was bound.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends when the token was cancelled and the last answer is out.
+    pub async fn ended(self) {
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the HTTP server failed");
+        }
+    }
+}
+
+/// The event loop answers, nothing more.
+async fn live() -> Response {
+    json_reply(StatusCode::OK, &json!({ "live": true }))
+}
+
+async fn ready(State(shared): State<Shared>) -> Response {
+    match shared.status.readiness() {
+        Ok(()) => json_reply(StatusCode::OK, &json!({ "ready": true })),
+        Err(reason) => json_reply(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &json!({ "ready": false, "reason": reason }),
+        ),
+    }
+}
+
+async fn render(State(shared): State<Shared>) -> Response {
+    let text = "text/plain; version=0.0.4; charset=utf-8";
+    reply(StatusCode::OK, text, shared.metrics.render())
+}
+
+async fn status_now(State(shared): State<Shared>) -> Response {
+    json_reply(StatusCode::OK, &shared.status.snapshot())
+}
+
+fn json_reply(status: StatusCode, body: &Value) -> Response {
+    reply(status, "application/json", format!("{body}\n"))
+}
+
+fn reply(status: StatusCode, content_type: &'static str, body: String) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONNECTION, "close"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (status, headers, body).into_response()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+use std::{sync::Mutex, time::Duration};
+
+use host::sim::SimClock;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+
+#[derive(Debug)]
+struct Fake(Mutex<Result<(), String>>);
+
+impl StatusSource for Fake {
+    fn snapshot(&self) -> Value {
+        json!({ "flows": ["a"] })
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+struct Running {
+    host: Host,
+    clock: SimClock,
+    status: Arc<Fake>,
+    server: Server,
+    stop: CancellationToken,
+}
+
+async fn start() -> Running {
+    let clock = SimClock::new(0);
+    let host = Host {
+        clock: Arc::new(clock.clone()),
+        ..Host::real()
+    };
+    let recorder = PrometheusBuilder::new().build_recorder();
+    metrics::with_local_recorder(&recorder, || metrics::counter!("seen_total").increment(3));
+    let status = Arc::new(Fake(Mutex::new(Ok(()))));
+    let stop = CancellationToken::new();
+    let source: Arc<dyn StatusSource> = Arc::clone(&status) as Arc<dyn StatusSource>;
+    let server = Server::start(
+        &host,
+        "127.0.0.1:0",
+        source,
+        recorder.handle(),
+        stop.clone(),
+    );
+    let server = server.await.unwrap();
+    Running {
+        host,
+        clock,
+        status,
+        server,
+        stop,
+    }
+}
+
+impl Running {
+    async fn connect(&self) -> Box<dyn host::ByteStream> {
+        let address = self.server.address();
+        let stream = self.host.net.connect("127.0.0.1", address.port()).await;
+        stream.unwrap()
+    }
+
+    /// The whole answer to a GET.
+    async fn get(&self, path: &str) -> String {
+        let mut stream = self.connect().await;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        // Ends because the server closes the connection.
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+}
+
+#[tokio::test]
+async fn each_path_answers() {
+    let running = start().await;
+    assert!(running.get("/live").await.starts_with("HTTP/1.1 200"));
+    assert!(running.get("/metrics").await.contains("seen_total 3"));
+    assert!(
+        running
+            .get("/v1/status")
+            .await
+            .ends_with("{\"flows\":[\"a\"]}\n")
+    );
+    let ready = running.get("/ready").await;
+    assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("\"ready\":true"));
+    *running.status.0.lock().unwrap() = Err("west is not reached".to_owned());
+    let ready = running.get("/ready").await;
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("west is not reached"));
+    assert!(running.get("/live").await.starts_with("HTTP/1.1 200"));
+    running.stop.cancel();
+    running.server.ended().await;
+}
+
+#[tokio::test]
+async fn silent_connections_are_cut_and_make_room() {
+    let running = start().await;
+    let mut silent = Vec::new();
+    for _ in 0..listener::MAX_CONNECTIONS {
+        silent.push(running.connect().await);
+    }
+    let answer = running.get("/live");
+    tokio::pin!(answer);
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut answer).await;
+    assert!(early.is_err(), "served beyond the cap");
+    running.clock.advance(listener::MAX_LIFETIME);
+    assert!(answer.await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_taken_port_is_an_error_and_not_a_panic() {
+    let running = start().await;
+    let taken = running.server.address().to_string();
+    let metrics = PrometheusBuilder::new().build_recorder().handle();
+    let status = Arc::clone(&running.status) as Arc<dyn StatusSource>;
+    let again = Server::start(&running.host, &taken, status, metrics, running.stop.clone()).await;
+    assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+}
