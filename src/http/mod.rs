@@ -3,6 +3,7 @@
 //! Read only. Every answer closes its connection, and a connection has a few seconds in all, so the
 //! few that are served at a time cannot be held by a slow or silent peer.
 
+pub mod client;
 mod listener;
 
 use std::{fmt::Debug, io, net::SocketAddr, sync::Arc};

@@ -78,6 +78,9 @@ impl Running {
 async fn each_path_answers() {
     let running = start().await;
     assert!(running.get("/live").await.starts_with("HTTP/1.1 200"));
+    let url = format!("http://{}", running.server.address());
+    let status = client::status(&running.host, &url).await.unwrap();
+    assert_eq!(status, json!({ "flows": ["a"] }));
     assert!(running.get("/metrics").await.contains("seen_total 3"));
     assert!(
         running
