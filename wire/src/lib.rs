@@ -2,7 +2,9 @@
 //!
 //! Shared by the replicator and by broker-lite.
 
+pub mod batch;
 pub mod codec;
+pub mod compression;
 pub mod record;
 
 use std::fmt;

@@ -1,0 +1,171 @@
+//! Records to wire bytes.
+
+use bytes::Bytes;
+
+use super::{Codec, Header, RecordError, varint};
+use crate::{
+    batch::{BatchHeader, HEADER_LEN, LENGTH_END, NO_PRODUCER_ID, TRANSACTIONAL, crc},
+    compression::compress,
+};
+
+/// Collects records of one batch.
+#[derive(Clone, Debug)]
+pub struct BatchBuilder {
+    codec: Codec,
+    attributes: i16,
+    producer: (i64, i16, i32),
+    leader_epoch: i32,
+    records: Vec<u8>,
+    count: i32,
+    base_timestamp: i64,
+    max_timestamp: i64,
+    last_offset_delta: i32,
+}
+
+impl BatchBuilder {
+    /// An empty batch, as a producer without idempotence sends it.
+    pub fn new(codec: Codec) -> Self {
+        Self {
+            codec,
+            attributes: codec as i16,
+            producer: (NO_PRODUCER_ID, -1, -1),
+            leader_epoch: -1,
+            records: Vec::new(),
+            count: 0,
+            base_timestamp: -1,
+            max_timestamp: -1,
+            last_offset_delta: -1,
+        }
+    }
+
+    /// Marks the batch as part of a transaction.
+    #[must_use]
+    pub fn transactional(mut self, on: bool) -> Self {
+        self.attributes = if on {
+            self.attributes | TRANSACTIONAL
+        } else {
+            self.attributes & !TRANSACTIONAL
+        };
+        self
+    }
+
+    /// Sets other attribute bits, the codec aside.
+    #[must_use]
+    pub fn attributes(mut self, bits: i16) -> Self {
+        self.attributes = (bits & !0b111) | self.codec as i16;
+        self
+    }
+
+    /// Sets producer id, epoch and the sequence of the first record.
+    #[must_use]
+    pub fn producer(mut self, id: i64, epoch: i16, base_sequence: i32) -> Self {
+        self.producer = (id, epoch, base_sequence);
+        self
+    }
+
+    /// Sets the partition leader epoch.
+    #[must_use]
+    pub fn leader_epoch(mut self, epoch: i32) -> Self {
+        self.leader_epoch = epoch;
+        self
+    }
+
+    /// Appends a record behind the others.
+    pub fn push(
+        &mut self,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header],
+    ) {
+        self.push_at(
+            self.last_offset_delta.wrapping_add(1),
+            timestamp,
+            key,
+            value,
+            headers,
+        );
+    }
+
+    /// Appends a record with an offset delta of its own, as compaction leaves it.
+    pub fn push_at(
+        &mut self,
+        offset_delta: i32,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header],
+    ) {
+        if self.count == 0 {
+            self.base_timestamp = timestamp;
+        }
+        let mut body = vec![0];
+        varint::put(&mut body, timestamp.wrapping_sub(self.base_timestamp));
+        varint::put(&mut body, i64::from(offset_delta));
+        put_nullable(&mut body, key);
+        put_nullable(&mut body, value);
+        varint::put(&mut body, headers.len() as i64);
+        for header in headers {
+            put_nullable(&mut body, Some(&header.key));
+            put_nullable(&mut body, header.value.as_deref());
+        }
+        varint::put(&mut self.records, body.len() as i64);
+        self.records.append(&mut body);
+        self.count = self.count.saturating_add(1);
+        self.last_offset_delta = offset_delta;
+        self.max_timestamp = self.max_timestamp.max(timestamp);
+    }
+
+    /// Records so far.
+    pub fn count(&self) -> i32 {
+        self.count
+    }
+
+    /// Bytes of the records so far, not compressed.
+    pub fn plain_len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// The whole batch with its CRC; producers send base offset 0.
+    ///
+    /// # Errors
+    /// If it is larger than a batch can be.
+    pub fn build(self, base_offset: i64) -> Result<Bytes, RecordError> {
+        let records = match self.codec {
+            Codec::None => self.records,
+            codec => compress(codec, &self.records).map_err(RecordError::Compress)?,
+        };
+        let length = i32::try_from(HEADER_LEN - LENGTH_END + records.len());
+        let (producer_id, producer_epoch, base_sequence) = self.producer;
+        let mut header = BatchHeader {
+            base_offset,
+            length: length.map_err(|_| RecordError::TooLarge)?,
+            partition_leader_epoch: self.leader_epoch,
+            crc: 0,
+            attributes: self.attributes,
+            last_offset_delta: self.last_offset_delta,
+            base_timestamp: self.base_timestamp,
+            max_timestamp: self.max_timestamp,
+            producer_id,
+            producer_epoch,
+            base_sequence,
+            record_count: self.count,
+        };
+        let mut batch = Vec::with_capacity(HEADER_LEN + records.len());
+        batch.extend_from_slice(&header.to_bytes());
+        batch.extend_from_slice(&records);
+        header.crc = crc(&batch);
+        batch[..HEADER_LEN].copy_from_slice(&header.to_bytes());
+        Ok(batch.into())
+    }
+}
+
+fn put_nullable(bytes: &mut Vec<u8>, field: Option<&[u8]>) {
+    match field {
+        None => varint::put(bytes, -1),
+        Some(field) => {
+            varint::put(bytes, field.len() as i64);
+            bytes.extend_from_slice(field);
+        }
+    }
+}
