@@ -3,8 +3,12 @@
 //! Shared by the replicator and by broker-lite.
 
 pub mod batch;
+pub mod client;
 pub mod codec;
 pub mod compression;
+pub mod connection;
+pub mod error;
+pub mod frame;
 pub mod record;
 
 use std::fmt;

@@ -1,0 +1,130 @@
+//! Committed offsets of groups, read and written as a tool does: without being a member.
+
+use std::collections::BTreeMap;
+
+use kafka_protocol::{
+    messages::{
+        GroupId, OffsetCommitRequest, OffsetFetchRequest,
+        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+        offset_fetch_request::OffsetFetchRequestGroup,
+    },
+    protocol::StrBytes,
+};
+
+use super::{Client, To, offsets::name};
+use crate::{
+    TopicPartition,
+    error::{ApiError, ClientError},
+};
+
+/// What a group committed for one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// The offset to read next.
+    pub offset: i64,
+    /// Epoch of the leader that wrote the record before; -1: not told.
+    pub leader_epoch: i32,
+    /// Free text of the committer; the broker's limit is 4,096 bytes.
+    pub metadata: String,
+}
+
+/// What became of each partition's commit.
+pub type CommitOutcomes = Vec<(TopicPartition, Result<(), ApiError>)>;
+
+impl Client {
+    /// All committed offsets of a group; empty for one that does not exist.
+    ///
+    /// # Errors
+    /// If the coordinator cannot be reached or refuses.
+    pub async fn group_offsets(
+        &self,
+        group: &str,
+    ) -> Result<Vec<(TopicPartition, CommittedOffset)>, ClientError> {
+        let id = GroupId(StrBytes::from_string(group.to_owned()));
+        // Versions up to 7 ask for one group, later ones for a list.
+        let request = OffsetFetchRequest::default()
+            .with_groups(vec![
+                OffsetFetchRequestGroup::default()
+                    .with_group_id(id)
+                    .with_topics(None),
+            ])
+            .with_require_stable(true);
+        let answer = self
+            .call(To::Coordinator(group), &request, 9, |answer| {
+                let group = answer.groups.iter().map(|group| group.error_code);
+                let partitions = answer.groups.iter().flat_map(|group| &group.topics);
+                let partitions = partitions
+                    .flat_map(|topic| &topic.partitions)
+                    .map(|p| p.error_code);
+                group
+                    .chain(partitions)
+                    .find_map(|code| ApiError::from_code(code, None::<&str>))
+            })
+            .await?;
+        let topics = answer.groups.into_iter().flat_map(|group| group.topics);
+        let partitions = topics.flat_map(|topic| {
+            let name = topic.name.to_string();
+            topic.partitions.into_iter().map(move |p| {
+                let committed = CommittedOffset {
+                    offset: p.committed_offset,
+                    leader_epoch: p.committed_leader_epoch,
+                    metadata: p.metadata.map(|text| text.to_string()).unwrap_or_default(),
+                };
+                (TopicPartition::new(&name, p.partition_index), committed)
+            })
+        });
+        // The broker answers -1 for a partition without a commit.
+        Ok(partitions
+            .filter(|(_, committed)| committed.offset >= 0)
+            .collect())
+    }
+
+    /// Commits for a group that has no members.
+    ///
+    /// # Errors
+    /// If the coordinator cannot be reached; each partition has its own outcome.
+    pub async fn commit_group_offsets(
+        &self,
+        group: &str,
+        offsets: &[(TopicPartition, CommittedOffset)],
+    ) -> Result<CommitOutcomes, ClientError> {
+        let mut topics: BTreeMap<&str, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
+        for (partition, committed) in offsets {
+            let metadata = StrBytes::from_string(committed.metadata.clone());
+            let entry = OffsetCommitRequestPartition::default()
+                .with_partition_index(partition.partition)
+                .with_committed_offset(committed.offset)
+                .with_committed_leader_epoch(committed.leader_epoch)
+                .with_committed_metadata(Some(metadata));
+            topics.entry(&partition.topic).or_default().push(entry);
+        }
+        let topics = topics.into_iter().map(|(topic, partitions)| {
+            OffsetCommitRequestTopic::default()
+                .with_name(name(topic))
+                .with_partitions(partitions)
+        });
+        let request = OffsetCommitRequest::default()
+            .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
+            .with_generation_id_or_member_epoch(-1)
+            .with_topics(topics.collect());
+        let answer = self
+            .call(To::Coordinator(group), &request, 8, |answer| {
+                let mut all = answer.topics.iter().flat_map(|topic| &topic.partitions);
+                all.find_map(|p| ApiError::from_code(p.error_code, None::<&str>).filter(is_moved))
+            })
+            .await?;
+        let partitions = answer.topics.into_iter().flat_map(|topic| {
+            let name = topic.name.to_string();
+            topic.partitions.into_iter().map(move |p| {
+                let outcome = ApiError::from_code(p.error_code, None::<&str>).map_or(Ok(()), Err);
+                (TopicPartition::new(&name, p.partition_index), outcome)
+            })
+        });
+        Ok(partitions.collect())
+    }
+}
+
+/// COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR
+fn is_moved(error: &ApiError) -> bool {
+    matches!(error.code, 14..=16)
+}

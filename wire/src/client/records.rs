@@ -1,0 +1,250 @@
+//! Single partitions, read and written: for checks, comparisons and small topics of our own. The data
+//! path has its own source and sink.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use kafka_protocol::messages::{
+    BrokerId, FetchRequest as WireFetch, ProduceRequest,
+    fetch_request::{FetchPartition, FetchTopic},
+    fetch_response::PartitionData,
+    produce_request::{PartitionProduceData, TopicProduceData},
+};
+
+use super::{Client, To, offsets::name};
+use crate::{
+    Isolation, TopicPartition,
+    batch::{BatchView, batches},
+    error::{ApiError, ClientError},
+    record::{ControlType, Record, control_type, decode},
+};
+
+/// A read of one partition.
+#[derive(Clone, Debug)]
+pub struct FetchRequest {
+    /// Which.
+    pub partition: TopicPartition,
+    /// From where.
+    pub offset: i64,
+    /// How much; a larger first batch comes all the same.
+    pub max_bytes: i32,
+    /// How long the broker waits for a first byte.
+    pub max_wait: Duration,
+    /// What of transactions is seen.
+    pub isolation: Isolation,
+}
+
+/// What a read brought.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// The end of what is replicated.
+    pub high_watermark: i64,
+    /// The end of what is decided.
+    pub last_stable_offset: i64,
+    /// The first offset there is.
+    pub log_start_offset: i64,
+    /// Batches; the first may begin before the wanted offset, the last may be cut off.
+    pub records: Bytes,
+    /// Aborted transactions in the range: producer id, first offset.
+    pub aborted: Vec<(i64, i64)>,
+}
+
+/// Committed records of a read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// At or behind the wanted offset, in order.
+    pub records: Vec<Record>,
+    /// Where to read next, past markers and aborted records too.
+    pub next_offset: i64,
+}
+
+/// Where a written batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Produced {
+    /// Offset of its first record.
+    pub base_offset: i64,
+}
+
+/// A batch may decompress to as much.
+const MAX_DECOMPRESSED: usize = 1 << 30;
+
+impl Client {
+    /// Reads one partition from its leader, without a fetch session.
+    ///
+    /// # Errors
+    /// If the leader cannot be reached, or refuses: OFFSET_OUT_OF_RANGE for an offset that is gone.
+    pub async fn fetch(&self, request: FetchRequest) -> Result<Fetched, ClientError> {
+        let partition = &request.partition;
+        let entry = FetchPartition::default()
+            .with_partition(partition.partition)
+            .with_current_leader_epoch(-1)
+            .with_fetch_offset(request.offset)
+            .with_last_fetched_epoch(-1)
+            .with_log_start_offset(-1)
+            .with_partition_max_bytes(request.max_bytes);
+        let topic = FetchTopic::default()
+            .with_topic(name(&partition.topic))
+            .with_partitions(vec![entry]);
+        let max_wait = i32::try_from(request.max_wait.as_millis()).unwrap_or(i32::MAX);
+        let wire = WireFetch::default()
+            .with_replica_id(BrokerId(-1))
+            .with_max_wait_ms(max_wait)
+            .with_min_bytes(1)
+            .with_max_bytes(request.max_bytes)
+            .with_isolation_level(request.isolation as i8)
+            .with_session_epoch(-1)
+            .with_topics(vec![topic]);
+        // From version 13 on topics go by id, which this simple call does not know.
+        let mut answer = self
+            .call(To::Leader(partition), &wire, 12, |answer| {
+                let mut all = answer.responses.iter().flat_map(|topic| &topic.partitions);
+                ApiError::from_code(answer.error_code, None::<&str>)
+                    .or_else(|| all.find_map(|p| ApiError::from_code(p.error_code, None::<&str>)))
+            })
+            .await?;
+        let data = answer
+            .responses
+            .pop()
+            .and_then(|mut topic| topic.partitions.pop());
+        Ok(Fetched::from_wire(
+            request.partition,
+            data.unwrap_or_default(),
+        ))
+    }
+
+    /// Writes one batch to a partition and waits for all in-sync replicas.
+    ///
+    /// # Errors
+    /// If the leader cannot be reached or refuses. After anything but a refusal the batch may be there.
+    pub async fn produce(
+        &self,
+        partition: &TopicPartition,
+        batch: Bytes,
+    ) -> Result<Produced, ClientError> {
+        let data = PartitionProduceData::default()
+            .with_index(partition.partition)
+            .with_records(Some(batch));
+        let topic = TopicProduceData::default()
+            .with_name(name(&partition.topic))
+            .with_partition_data(vec![data]);
+        let request = ProduceRequest::default()
+            .with_acks(-1)
+            .with_timeout_ms(30_000)
+            .with_topic_data(vec![topic]);
+        // From version 13 on topics go by id.
+        let answer = self
+            .call(To::Leader(partition), &request, 12, |answer| {
+                let mut all = answer
+                    .responses
+                    .iter()
+                    .flat_map(|topic| &topic.partition_responses);
+                all.find_map(|p| ApiError::from_code(p.error_code, p.error_message.as_deref()))
+            })
+            .await?;
+        let data = answer
+            .responses
+            .first()
+            .and_then(|topic| topic.partition_responses.first());
+        Ok(Produced {
+            base_offset: data.map_or(-1, |partition| partition.base_offset),
+        })
+    }
+}
+
+impl Fetched {
+    fn from_wire(partition: TopicPartition, data: PartitionData) -> Self {
+        let aborted = data.aborted_transactions.unwrap_or_default();
+        Self {
+            partition,
+            high_watermark: data.high_watermark,
+            last_stable_offset: data.last_stable_offset,
+            log_start_offset: data.log_start_offset,
+            records: data.records.unwrap_or_default(),
+            aborted: aborted
+                .iter()
+                .map(|one| (one.producer_id.0, one.first_offset))
+                .collect(),
+        }
+    }
+
+    /// Opens the batches: records from `offset` on, without markers and, under read_committed, without
+    /// aborted transactions.
+    ///
+    /// # Errors
+    /// If a batch is damaged.
+    pub fn committed(&self, offset: i64, isolation: Isolation) -> Result<Committed, ClientError> {
+        let mut aborted = Aborted::new(&self.aborted);
+        let mut committed = Committed {
+            records: Vec::new(),
+            next_offset: offset,
+        };
+        for batch in batches(self.records.clone()) {
+            let damaged = |error: crate::batch::BatchError| {
+                ClientError::damaged(&self.partition, committed.next_offset, error)
+            };
+            let batch = batch.map_err(damaged)?;
+            let base = batch.header.base_offset;
+            batch
+                .check_crc()
+                .map_err(|e| ClientError::damaged(&self.partition, base, e))?;
+            let skip = aborted
+                .skips(&batch, isolation)
+                .map_err(|e| ClientError::damaged(&self.partition, base, e))?;
+            if !skip {
+                let records = decode(&batch, MAX_DECOMPRESSED)
+                    .map_err(|e| ClientError::damaged(&self.partition, base, e))?;
+                committed
+                    .records
+                    .extend(records.into_iter().filter(|r| r.offset >= offset));
+            }
+            committed.next_offset = committed.next_offset.max(batch.header.next_offset());
+        }
+        Ok(committed)
+    }
+}
+
+/// Which batches belong to aborted transactions: the rule of `CompletedFetch.nextFetchedRecord`.
+/// Before each batch the transactions that begin at or before its last offset come into effect; an
+/// abort marker of the producer ends its transaction.
+struct Aborted {
+    upcoming: VecDeque<(i64, i64)>,
+    producers: BTreeSet<i64>,
+}
+
+impl Aborted {
+    fn new(aborted: &[(i64, i64)]) -> Self {
+        let mut upcoming: Vec<_> = aborted.to_vec();
+        upcoming.sort_by_key(|(_, first_offset)| *first_offset);
+        Self {
+            upcoming: upcoming.into(),
+            producers: BTreeSet::new(),
+        }
+    }
+
+    fn skips(
+        &mut self,
+        batch: &BatchView,
+        isolation: Isolation,
+    ) -> Result<bool, crate::record::RecordError> {
+        let header = &batch.header;
+        while let Some((producer, _)) = self
+            .upcoming
+            .pop_front_if(|(_, first)| *first <= header.last_offset())
+        {
+            self.producers.insert(producer);
+        }
+        if header.is_control() {
+            if control_type(batch)? == ControlType::Abort {
+                self.producers.remove(&header.producer_id);
+            }
+            return Ok(true);
+        }
+        let aborted = header.is_transactional() && self.producers.contains(&header.producer_id);
+        Ok(aborted && isolation == Isolation::ReadCommitted)
+    }
+}
