@@ -169,7 +169,6 @@ impl Client {
     ///
     /// # Errors
     /// If no broker can be reached; each topic has its own outcome.
-    #[expect(clippy::type_complexity, reason = "a list of outcomes")]
     pub async fn describe_topic_configs(
         &self,
         names: &[String],
