@@ -1,0 +1,3 @@
+mod groups;
+mod offsets;
+mod transactions;

@@ -1,0 +1,3 @@
+//! The transaction machine against Kafka's tables, and random histories.
+
+mod table;
