@@ -7,7 +7,7 @@
 //! then only over a commit that was made before it (`order`, as Kafka compares log positions).
 //! Offsets do not expire by age yet; those of a deleted topic are removed with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use wire::TopicPartition;
@@ -83,6 +83,12 @@ impl Offsets {
                 .and_then(|t| t.get(topic))
                 .is_some_and(|p| p.contains_key(partition))
         })
+    }
+
+    /// The groups that anything is kept for.
+    pub(crate) fn groups(&self) -> BTreeSet<String> {
+        let pending = self.pending.values().flat_map(BTreeMap::keys);
+        self.groups.keys().chain(pending).cloned().collect()
     }
 
     /// Whether anything is kept for `group`.

@@ -1,5 +1,6 @@
 //! The group machine, driven step by step with its own time.
 
+mod coordinator;
 mod properties;
 mod rebalance;
 mod static_members;

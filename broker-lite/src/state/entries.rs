@@ -1,0 +1,54 @@
+//! A journal of typed entries, as JSON, that is rewritten when it is mostly history.
+
+use std::{io, marker::PhantomData, path::Path};
+
+use host::Host;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::journal::Journal;
+
+/// A journal shorter than this is left as it is, in bytes.
+const SMALL: u64 = 1 << 20;
+
+/// Entries of type `E`.
+#[derive(Debug)]
+pub(crate) struct Entries<E> {
+    journal: Journal,
+    /// The length at which the journal is rewritten next.
+    rewrite_at: u64,
+    kind: PhantomData<fn(E)>,
+}
+
+impl<E: Serialize + DeserializeOwned> Entries<E> {
+    /// Opens the journal at `path` and hands over what is in it, oldest first.
+    pub(crate) fn open(host: &Host, path: &Path, mut each: impl FnMut(E)) -> io::Result<Self> {
+        let journal = Journal::open(host, path, |bytes| {
+            each(serde_json::from_slice(bytes)?);
+            Ok(())
+        })?;
+        Ok(Self {
+            journal,
+            rewrite_at: SMALL,
+            kind: PhantomData,
+        })
+    }
+
+    /// Adds an entry; it survives the process when this returns.
+    pub(crate) fn append(&mut self, entry: &E) -> io::Result<()> {
+        self.journal.append(&serde_json::to_vec(entry)?)
+    }
+
+    /// Replaces the journal by `snapshot`, which says the same in fewer entries, if it has grown to
+    /// four times what it was after the last time.
+    pub(crate) fn compact_if_large(&mut self, snapshot: impl FnOnce() -> Vec<E>) -> io::Result<()> {
+        if self.journal.len() < self.rewrite_at {
+            return Ok(());
+        }
+        // Also if it fails: another try at every entry would not help.
+        self.rewrite_at = self.journal.len().saturating_mul(2);
+        let entries: Result<Vec<_>, _> = snapshot().iter().map(serde_json::to_vec).collect();
+        self.journal.rewrite(&entries?)?;
+        self.rewrite_at = self.journal.len().saturating_mul(4).max(SMALL);
+        Ok(())
+    }
+}
