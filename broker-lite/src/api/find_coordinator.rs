@@ -1,0 +1,59 @@
+//! FindCoordinator (key 10), versions 0-6.
+//!
+//! This broker coordinates every group and transactional id.
+//! Version 4: many keys in one request (KIP-699). Version 6: share groups (KIP-932), which are not
+//! served here: INVALID_REQUEST, as for any other unknown key type.
+
+use kafka_protocol::{
+    error::ResponseError,
+    messages::{
+        FindCoordinatorRequest, FindCoordinatorResponse, find_coordinator_response::Coordinator,
+    },
+    protocol::StrBytes,
+};
+
+use super::Context;
+
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+
+pub(super) async fn handle(
+    cx: &Context,
+    version: i16,
+    request: FindCoordinatorRequest,
+) -> FindCoordinatorResponse {
+    let served = matches!(request.key_type, GROUP | TRANSACTION);
+    if version >= 4 {
+        let each = request.coordinator_keys.into_iter().map(|key| {
+            let found = if served { found(cx) } else { refused() };
+            found.with_key(key)
+        });
+        return FindCoordinatorResponse::default().with_coordinators(each.collect());
+    }
+    let found = if served { found(cx) } else { refused() };
+    FindCoordinatorResponse::default()
+        .with_error_code(found.error_code)
+        .with_error_message(found.error_message)
+        .with_node_id(found.node_id)
+        .with_host(found.host)
+        .with_port(found.port)
+}
+
+fn found(cx: &Context) -> Coordinator {
+    let node = cx.state.node();
+    Coordinator::default()
+        .with_node_id(node.id.into())
+        .with_host(StrBytes::from_string(node.host))
+        .with_port(i32::from(node.port))
+        .with_error_message(Some(StrBytes::from_static_str("NONE")))
+}
+
+fn refused() -> Coordinator {
+    Coordinator::default()
+        .with_node_id((-1).into())
+        .with_port(-1)
+        .with_error_code(ResponseError::InvalidRequest.code())
+        .with_error_message(Some(StrBytes::from_static_str(
+            "no coordinator of this type",
+        )))
+}

@@ -1,0 +1,72 @@
+//! OffsetCommit (key 8), versions 2-9.
+//!
+//! Commits offsets of a group: by a member of the current generation, or, while the group has no
+//! members, by anybody (empty member id, generation -1). Unknown partitions are refused one by one;
+//! an error of the group is the error of each known partition.
+//! Version 5: no retention time (ignored before: offsets do not expire). Version 6: leader epoch.
+//! Version 7: static members. Version 9: a group that is not there is GROUP_ID_NOT_FOUND.
+
+use kafka_protocol::{
+    error::ResponseError,
+    messages::{
+        OffsetCommitRequest, OffsetCommitResponse,
+        offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
+    },
+};
+use wire::TopicPartition;
+
+use super::{Context, code};
+use crate::state::groups::{Committer, NewOffset};
+
+pub(super) async fn handle(
+    cx: &Context,
+    version: i16,
+    request: OffsetCommitRequest,
+) -> OffsetCommitResponse {
+    let unknown_group = if version >= 9 {
+        ResponseError::GroupIdNotFound
+    } else {
+        ResponseError::IllegalGeneration
+    };
+    let by = Committer {
+        group: &request.group_id,
+        member_id: &request.member_id,
+        instance_id: request.group_instance_id.as_deref(),
+        generation: request.generation_id_or_member_epoch,
+        producer_id: None,
+        unknown_group: &unknown_group,
+    };
+    let offsets = request.topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|p| NewOffset {
+            partition: TopicPartition::new(topic.name.to_string(), p.partition_index),
+            offset: p.committed_offset,
+            leader_epoch: p.committed_leader_epoch,
+            metadata: p
+                .committed_metadata
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+        })
+    });
+    let results = cx
+        .state
+        .groups
+        .commit(&by, offsets.collect(), |p| cx.state.has_partition(p));
+    let mut results = results.into_iter();
+    let topics = request.topics.into_iter().map(|topic| {
+        let each = topic
+            .partitions
+            .iter()
+            .zip(results.by_ref())
+            .map(|(p, result)| {
+                OffsetCommitResponsePartition::default()
+                    .with_partition_index(p.partition_index)
+                    .with_error_code(code(result.err().as_ref()))
+            });
+        let partitions = each.collect();
+        OffsetCommitResponseTopic::default()
+            .with_name(topic.name)
+            .with_partitions(partitions)
+    });
+    OffsetCommitResponse::default().with_topics(topics.collect())
+}

@@ -1,0 +1,39 @@
+//! SyncGroup (key 14), versions 0-5.
+//!
+//! Asks for the member's assignment; the leader brings everybody's. See `state/groups/sync.rs`.
+//! Version 3: static members (KIP-345). Version 5: the client names protocol type and protocol, and
+//! is refused if the group's are others (KIP-559).
+
+use kafka_protocol::{
+    messages::{SyncGroupRequest, SyncGroupResponse},
+    protocol::StrBytes,
+};
+
+use super::{Context, code};
+use crate::state::groups::sync::Sync;
+
+pub(super) async fn handle(
+    cx: &Context,
+    _version: i16,
+    request: SyncGroupRequest,
+) -> SyncGroupResponse {
+    let text = |s: StrBytes| s.to_string();
+    let pair = request
+        .assignments
+        .into_iter()
+        .map(|a| (a.member_id.to_string(), a.assignment));
+    let sync = Sync {
+        member_id: request.member_id.to_string(),
+        instance_id: request.group_instance_id.map(text),
+        generation: request.generation_id,
+        protocol_type: request.protocol_type.map(text),
+        protocol: request.protocol_name.map(text),
+        assignments: pair.collect(),
+    };
+    let synced = cx.state.groups.sync(&request.group_id, sync).await;
+    SyncGroupResponse::default()
+        .with_error_code(code(synced.error.as_ref()))
+        .with_protocol_type(synced.protocol_type.map(StrBytes::from))
+        .with_protocol_name(synced.protocol.map(StrBytes::from))
+        .with_assignment(synced.assignment)
+}

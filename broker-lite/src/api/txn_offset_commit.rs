@@ -1,0 +1,106 @@
+//! TxnOffsetCommit (key 28), versions 0-5.
+//!
+//! Commits offsets of a group within a transaction: they count when it commits. The group must be in
+//! the transaction (AddOffsetsToTxn). Version 3: member and generation are checked (KIP-447). Up to
+//! version 3 a group outside of the transaction is INVALID_TXN_STATE, then TRANSACTION_ABORTABLE
+//! (KIP-890). Version 5: the group joins the transaction by this request.
+
+use kafka_protocol::{
+    error::ResponseError,
+    messages::{
+        TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+        txn_offset_commit_response::{
+            TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+        },
+    },
+};
+use wire::TopicPartition;
+
+use super::{Context, code};
+use crate::state::{
+    groups::{Committer, NewOffset},
+    transactions::{Claim, Part, machine::Producer},
+};
+
+pub(super) async fn handle(
+    cx: &Context,
+    version: i16,
+    request: TxnOffsetCommitRequest,
+) -> TxnOffsetCommitResponse {
+    let mut results = commit(cx, version, &request).into_iter();
+    let topics = request.topics.into_iter().map(|topic| {
+        let each = topic
+            .partitions
+            .iter()
+            .zip(results.by_ref())
+            .map(|(p, result)| {
+                TxnOffsetCommitResponsePartition::default()
+                    .with_partition_index(p.partition_index)
+                    .with_error_code(code(result.err().as_ref()))
+            });
+        let partitions = each.collect();
+        TxnOffsetCommitResponseTopic::default()
+            .with_name(topic.name)
+            .with_partitions(partitions)
+    });
+    TxnOffsetCommitResponse::default().with_topics(topics.collect())
+}
+
+fn commit(
+    cx: &Context,
+    version: i16,
+    request: &TxnOffsetCommitRequest,
+) -> Vec<Result<(), ResponseError>> {
+    let each = request.topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|p| NewOffset {
+            partition: TopicPartition::new(topic.name.to_string(), p.partition_index),
+            offset: p.committed_offset,
+            leader_epoch: p.committed_leader_epoch,
+            metadata: p
+                .committed_metadata
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+        })
+    });
+    let offsets: Vec<NewOffset> = each.collect();
+    let count = offsets.len();
+    if request.group_id.is_empty() {
+        return vec![Err(ResponseError::InvalidGroupId); count];
+    }
+    let claim = Claim {
+        transactional_id: &request.transactional_id,
+        producer: Producer {
+            id: request.producer_id.0,
+            epoch: request.producer_epoch,
+        },
+    };
+    let by = Committer {
+        group: &request.group_id,
+        member_id: &request.member_id,
+        instance_id: request.group_instance_id.as_deref(),
+        generation: request.generation_id,
+        producer_id: Some(claim.producer.id),
+        unknown_group: &ResponseError::IllegalGeneration,
+    };
+    let part = Part::Group(request.group_id.to_string());
+    let work = || {
+        cx.state
+            .groups
+            .commit(&by, offsets, |p| cx.state.has_partition(p))
+    };
+    let within = cx
+        .state
+        .transactions
+        .within(claim, &part, version >= 5, work);
+    within.unwrap_or_else(|error| vec![Err(outside(version, error)); count])
+}
+
+/// The coordinator's refusal as a producer understands it (`AddPartitionsToTxnManager`).
+fn outside(version: i16, error: ResponseError) -> ResponseError {
+    match error {
+        ResponseError::ProducerFenced => ResponseError::InvalidProducerEpoch,
+        ResponseError::TransactionAbortable if version < 4 => ResponseError::InvalidTxnState,
+        other => other,
+    }
+}
