@@ -25,5 +25,5 @@ pub(super) async fn handle(
     let parts = BTreeSet::from([Part::Group(request.group_id.to_string())]);
     let added = cx.state.transactions.add(claim, &parts);
     let error = added.err().map(|error| fenced_before(2, version, error));
-    AddOffsetsToTxnResponse::default().with_error_code(code(error.as_ref()))
+    AddOffsetsToTxnResponse::default().with_error_code(code(error))
 }

@@ -85,7 +85,7 @@ fn add(
         .collect();
     let added = transactions.add(claim, &parts);
     let added = added.map_err(|error| fenced_before(2, version, error));
-    results(transaction, |_, _| added.clone())
+    results(transaction, |_, _| added)
 }
 
 fn results(
@@ -96,7 +96,7 @@ fn results(
         let partition = |&partition: &i32| {
             AddPartitionsToTxnPartitionResult::default()
                 .with_partition_index(partition)
-                .with_partition_error_code(code(result(&topic.name, partition).err().as_ref()))
+                .with_partition_error_code(code(result(&topic.name, partition).err()))
         };
         AddPartitionsToTxnTopicResult::default()
             .with_name(topic.name.clone())

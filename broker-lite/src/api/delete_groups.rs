@@ -25,7 +25,7 @@ pub(super) async fn handle(
         let result = cx.state.groups.delete(&name);
         DeletableGroupResult::default()
             .with_group_id(name)
-            .with_error_code(code(result.err().as_ref()))
+            .with_error_code(code(result.err()))
     });
     DeleteGroupsResponse::default().with_results(each.collect())
 }

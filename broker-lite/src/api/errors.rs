@@ -3,8 +3,8 @@
 use kafka_protocol::error::ResponseError;
 
 /// The error code; 0 is success.
-pub(crate) fn code(error: Option<&ResponseError>) -> i16 {
-    error.map_or(0, ResponseError::code)
+pub(crate) fn code(error: Option<ResponseError>) -> i16 {
+    error.map_or(0, |error| error.code())
 }
 
 /// Clients before `version` do not know PRODUCER_FENCED; they are told INVALID_PRODUCER_EPOCH (KIP-588).

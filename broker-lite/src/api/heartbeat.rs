@@ -16,5 +16,5 @@ pub(super) async fn handle(
     let generation = request.generation_id;
     let groups = &cx.state.groups;
     let result = groups.heartbeat(&request.group_id, &request.member_id, instance, generation);
-    HeartbeatResponse::default().with_error_code(code(result.err().as_ref()))
+    HeartbeatResponse::default().with_error_code(code(result.err()))
 }

@@ -89,7 +89,7 @@ fn response(version: i16, joined: Joined) -> JoinGroupResponse {
         Some(protocol.unwrap_or_default())
     };
     JoinGroupResponse::default()
-        .with_error_code(code(joined.error.as_ref()))
+        .with_error_code(code(joined.error))
         .with_generation_id(joined.generation)
         .with_protocol_type(joined.protocol_type.map(StrBytes::from))
         .with_protocol_name(protocol)

@@ -28,14 +28,14 @@ pub(super) async fn handle(
         Err(error) => response.with_error_code(error.code()),
         Ok(results) if version < 3 => {
             let error = results.into_iter().find_map(Result::err);
-            response.with_error_code(code(error.as_ref()))
+            response.with_error_code(code(error))
         }
         Ok(results) => {
             let member = |(member, result): (MemberIdentity, Result<(), _>)| {
                 MemberResponse::default()
                     .with_member_id(member.member_id)
                     .with_group_instance_id(member.group_instance_id)
-                    .with_error_code(code(result.err().as_ref()))
+                    .with_error_code(code(result.err()))
             };
             response.with_members(members.into_iter().zip(results).map(member).collect())
         }

@@ -34,7 +34,7 @@ pub(super) async fn handle(
         instance_id: request.group_instance_id.as_deref(),
         generation: request.generation_id_or_member_epoch,
         producer_id: None,
-        unknown_group: &unknown_group,
+        unknown_group,
     };
     let offsets = request.topics.iter().flat_map(|topic| {
         topic.partitions.iter().map(|p| NewOffset {
@@ -61,7 +61,7 @@ pub(super) async fn handle(
             .map(|(p, result)| {
                 OffsetCommitResponsePartition::default()
                     .with_partition_index(p.partition_index)
-                    .with_error_code(code(result.err().as_ref()))
+                    .with_error_code(code(result.err()))
             });
         let partitions = each.collect();
         OffsetCommitResponseTopic::default()

@@ -53,7 +53,7 @@ pub(super) async fn handle(
         let partition = |p: i32| {
             OffsetDeleteResponsePartition::default()
                 .with_partition_index(p)
-                .with_error_code(code(result(&topic.name, p).err().as_ref()))
+                .with_error_code(code(result(&topic.name, p).err()))
         };
         let partitions = topic
             .partitions

@@ -16,7 +16,7 @@ use kafka_protocol::{
 };
 use wire::TopicPartition;
 
-use super::{Context, code};
+use super::Context;
 use crate::state::groups::Fetched;
 
 pub(super) async fn handle(
@@ -111,7 +111,7 @@ fn answer((partition, result): Fetched) -> (StrBytes, OffsetFetchResponsePartiti
             .with_committed_offset(committed.offset)
             .with_committed_leader_epoch(committed.leader_epoch)
             .with_metadata(Some(committed.metadata.into())),
-        Err(error) => answer.with_error_code(code(Some(&error))),
+        Err(error) => answer.with_error_code(error.code()),
     };
     (partition.topic.into(), answer)
 }

@@ -32,7 +32,7 @@ pub(super) async fn handle(
     };
     let synced = cx.state.groups.sync(&request.group_id, sync).await;
     SyncGroupResponse::default()
-        .with_error_code(code(synced.error.as_ref()))
+        .with_error_code(code(synced.error))
         .with_protocol_type(synced.protocol_type.map(StrBytes::from))
         .with_protocol_name(synced.protocol.map(StrBytes::from))
         .with_assignment(synced.assignment)

@@ -36,7 +36,7 @@ pub(super) async fn handle(
             .map(|(p, result)| {
                 TxnOffsetCommitResponsePartition::default()
                     .with_partition_index(p.partition_index)
-                    .with_error_code(code(result.err().as_ref()))
+                    .with_error_code(code(result.err()))
             });
         let partitions = each.collect();
         TxnOffsetCommitResponseTopic::default()
@@ -81,7 +81,7 @@ fn commit(
         instance_id: request.group_instance_id.as_deref(),
         generation: request.generation_id,
         producer_id: Some(claim.producer.id),
-        unknown_group: &ResponseError::IllegalGeneration,
+        unknown_group: ResponseError::IllegalGeneration,
     };
     let part = Part::Group(request.group_id.to_string());
     let work = || {

@@ -52,17 +52,17 @@ impl GroupState {
 
 /// Limits and delays of groups; the names of Kafka's settings are given with each.
 #[derive(Clone, Debug)]
-pub struct GroupSettings {
+pub(crate) struct GroupSettings {
     /// `group.min.session.timeout.ms`
-    pub min_session_timeout: Duration,
+    pub(crate) min_session_timeout: Duration,
     /// `group.max.session.timeout.ms`
-    pub max_session_timeout: Duration,
+    pub(crate) max_session_timeout: Duration,
     /// `group.initial.rebalance.delay.ms`
-    pub initial_rebalance_delay: Duration,
+    pub(crate) initial_rebalance_delay: Duration,
     /// `group.max.size`
-    pub max_size: usize,
+    pub(crate) max_size: usize,
     /// `offset.metadata.max.bytes`
-    pub offset_metadata_max_bytes: usize,
+    pub(crate) offset_metadata_max_bytes: usize,
 }
 
 impl Default for GroupSettings {
@@ -262,8 +262,7 @@ impl Group {
             // New members may be given up while they wait; the client joins again if it is alive.
             let gone = ResponseError::UnknownMemberId;
             if let Some(to) = member.awaiting_join {
-                self.outbox
-                    .push(Reply::Join(to, Joined::error(gone.clone(), "")));
+                self.outbox.push(Reply::Join(to, Joined::error(gone, "")));
             }
             if let Some(to) = member.awaiting_sync {
                 self.outbox.push(Reply::Sync(to, Synced::error(gone)));

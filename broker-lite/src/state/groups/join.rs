@@ -211,7 +211,7 @@ impl Group {
 
     fn take_place(&mut self, old: &str, id: &str, at: &Moment<'_>) {
         let fenced = ResponseError::FencedInstanceId;
-        self.answer_join(old, Joined::error(fenced.clone(), old));
+        self.answer_join(old, Joined::error(fenced, old));
         self.answer_sync(old, Synced::error(fenced));
         let Some(mut member) = self.members.remove(old) else {
             return;

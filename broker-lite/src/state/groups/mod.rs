@@ -35,8 +35,8 @@ use kafka_protocol::error::ResponseError;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
-pub use self::group::GroupSettings;
-pub(crate) use self::offsets::{Committer, NewOffset};
+pub(crate) use self::group::GroupSettings;
+pub(crate) use self::offsets::{Committer, Fetched, NewOffset};
 use self::{
     group::{Group, Moment},
     image::{GroupEntry, GroupImage},
@@ -55,7 +55,7 @@ const ROWS: usize = 1000;
 
 /// All groups of the broker.
 #[derive(Debug)]
-pub struct Groups {
+pub(crate) struct Groups {
     host: Host,
     settings: GroupSettings,
     inner: Mutex<Inner>,
@@ -75,7 +75,7 @@ struct Inner {
 
 impl Groups {
     /// Reads the journal in `folder`, which exists.
-    pub fn open(host: Host, folder: &Path, settings: GroupSettings) -> io::Result<Self> {
+    pub(crate) fn open(host: Host, folder: &Path, settings: GroupSettings) -> io::Result<Self> {
         let now = host.clock.monotonic();
         let mut groups = BTreeMap::new();
         let mut offsets = Offsets::default();
@@ -110,7 +110,7 @@ impl Groups {
     }
 
     /// Lets time pass for all groups until `stop`.
-    pub async fn run(&self, stop: CancellationToken) {
+    pub(crate) async fn run(&self, stop: CancellationToken) {
         loop {
             let next = self.expire();
             let now = self.host.clock.monotonic();

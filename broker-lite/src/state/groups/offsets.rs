@@ -23,7 +23,7 @@ pub(crate) struct Committer<'a> {
     /// Set for TxnOffsetCommit: the offsets wait for the end of this producer's transaction.
     pub(crate) producer_id: Option<i64>,
     /// What a member of a group that is not there is told; it differs by version.
-    pub(crate) unknown_group: &'a ResponseError,
+    pub(crate) unknown_group: ResponseError,
 }
 
 /// One offset to commit.
@@ -60,8 +60,8 @@ impl Groups {
             o.metadata.encode_utf16().count() > self.settings.offset_metadata_max_bytes
         };
         let check = |(o, known): (&NewOffset, bool)| match (known, &allowed) {
-            (false, _) => unknown.clone(),
-            (true, Err(error)) => Err(error.clone()),
+            (false, _) => unknown,
+            (true, Err(error)) => Err(*error),
             (true, Ok(())) if too_large(o) => Err(ResponseError::OffsetMetadataTooLarge),
             (true, Ok(())) => Ok(()),
         };
@@ -75,9 +75,7 @@ impl Groups {
             Ok(()) => results,
             Err(error) => {
                 let failed = failed(&error);
-                let results = results
-                    .into_iter()
-                    .map(|r| r.and_then(|()| Err(failed.clone())));
+                let results = results.into_iter().map(|r| r.and(Err(failed)));
                 results.collect()
             }
         }
@@ -87,7 +85,7 @@ impl Groups {
     fn accept_commit(&self, inner: &mut Inner, by: &Committer<'_>) -> Result<(), ResponseError> {
         if !inner.groups.contains_key(by.group) {
             if by.generation >= 0 {
-                return Err(by.unknown_group.clone());
+                return Err(by.unknown_group);
             }
             inner
                 .groups
@@ -187,7 +185,7 @@ impl Groups {
 
     /// Drops all offsets of a deleted topic, so that one of the same name starts without any. To be
     /// called once the topic can no longer be found.
-    pub fn forget_topic(&self, topic: &str) -> std::io::Result<()> {
+    pub(crate) fn forget_topic(&self, topic: &str) -> std::io::Result<()> {
         let mut inner = self.inner();
         if inner.offsets.has_topic(topic) {
             let topic = topic.to_owned();

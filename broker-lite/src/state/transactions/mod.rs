@@ -71,9 +71,9 @@ pub(crate) trait Participants: Sync {
 
 /// Limits of transactions.
 #[derive(Clone, Debug)]
-pub struct TransactionSettings {
+pub(crate) struct TransactionSettings {
     /// `transaction.max.timeout.ms`
-    pub max_timeout_ms: i32,
+    pub(crate) max_timeout_ms: i32,
 }
 
 impl Default for TransactionSettings {
@@ -85,7 +85,7 @@ impl Default for TransactionSettings {
 
 /// All transactional ids of the broker.
 #[derive(Debug)]
-pub struct Transactions {
+pub(crate) struct Transactions {
     host: Host,
     settings: TransactionSettings,
     inner: Mutex<Inner>,
@@ -119,7 +119,11 @@ pub(crate) struct Claim<'a> {
 
 impl Transactions {
     /// Reads the journal in `folder`, which exists.
-    pub fn open(host: Host, folder: &Path, settings: TransactionSettings) -> io::Result<Self> {
+    pub(crate) fn open(
+        host: Host,
+        folder: &Path,
+        settings: TransactionSettings,
+    ) -> io::Result<Self> {
         let mut by_id = BTreeMap::new();
         let mut producer_ids = ProducerIds::default();
         let path = folder.join("transactions.journal");
@@ -303,8 +307,9 @@ impl Transactions {
         for fenced in overdue {
             let id = fenced.transactional_id.clone();
             tracing::info!(transactional_id = %id, "the transaction took too long: aborted");
-            // An error is logged where it arises; the transaction stays overdue.
-            drop(inner.store(fenced));
+            if inner.store(fenced).is_err() {
+                break; // logged where it arises; the transaction stays overdue
+            }
         }
         let ending = inner.by_id.values().filter(|t| t.state.is_ending());
         let ending: Vec<Transaction> = ending.cloned().collect();

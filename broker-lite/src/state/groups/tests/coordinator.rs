@@ -107,7 +107,7 @@ fn nobody(group: &str) -> Committer<'_> {
         instance_id: None,
         generation: -1,
         producer_id: None,
-        unknown_group: &ResponseError::IllegalGeneration,
+        unknown_group: ResponseError::IllegalGeneration,
     }
 }
 

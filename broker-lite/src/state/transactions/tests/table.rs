@@ -184,7 +184,7 @@ fn ends_as_of_kip_98() {
     let go = Ok("prepare");
     for (state, abort, commit) in [
         (S::Empty, Err(InvalidTxnState), Err(InvalidTxnState)),
-        (S::Ongoing, go.clone(), go),
+        (S::Ongoing, go, go),
         (
             S::PrepareCommit,
             Err(InvalidTxnState),
@@ -195,7 +195,7 @@ fn ends_as_of_kip_98() {
             Err(ConcurrentTransactions),
             Err(InvalidTxnState),
         ),
-        (S::CompleteCommit, Err(InvalidTxnState), done.clone()),
+        (S::CompleteCommit, Err(InvalidTxnState), done),
         (S::CompleteAbort, done, Err(InvalidTxnState)),
     ] {
         let transaction = in_state(state, false);
