@@ -2,9 +2,10 @@
 //!
 //! Asks for the member's assignment; the leader brings everybody's. See `state/groups/sync.rs`.
 //! Version 3: static members (KIP-345). Version 5: the client names protocol type and protocol, and
-//! is refused if the group's are others (KIP-559).
+//! is refused if it does not or if the group's are others (KIP-559).
 
 use kafka_protocol::{
+    error::ResponseError,
     messages::{SyncGroupRequest, SyncGroupResponse},
     protocol::StrBytes,
 };
@@ -14,9 +15,13 @@ use crate::state::groups::sync::Sync;
 
 pub(super) async fn handle(
     cx: &Context,
-    _version: i16,
+    version: i16,
     request: SyncGroupRequest,
 ) -> SyncGroupResponse {
+    if version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
+        let error = ResponseError::InconsistentGroupProtocol;
+        return SyncGroupResponse::default().with_error_code(error.code());
+    }
     let text = |s: StrBytes| s.to_string();
     let pair = request
         .assignments
