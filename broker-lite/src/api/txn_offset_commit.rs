@@ -64,10 +64,6 @@ fn commit(
         })
     });
     let offsets: Vec<NewOffset> = each.collect();
-    let count = offsets.len();
-    if request.group_id.is_empty() {
-        return vec![Err(ResponseError::InvalidGroupId); count];
-    }
     let claim = Claim {
         transactional_id: &request.transactional_id,
         producer: Producer {
@@ -84,16 +80,30 @@ fn commit(
         unknown_group: ResponseError::IllegalGeneration,
     };
     let part = Part::Group(request.group_id.to_string());
+    // Unknown partitions are told so whatever the transaction says.
+    let known: Vec<bool> = offsets
+        .iter()
+        .map(|o| cx.state.has_partition(&o.partition))
+        .collect();
+    let unknown = Err(ResponseError::UnknownTopicOrPartition);
+    if !known.contains(&true) {
+        return vec![unknown; known.len()];
+    }
     let work = || {
         cx.state
             .groups
             .commit(&by, offsets, |p| cx.state.has_partition(p))
     };
-    let within = cx
-        .state
+    cx.state
         .transactions
-        .within(claim, &part, version >= 5, work);
-    within.unwrap_or_else(|error| vec![Err(outside(version, error)); count])
+        .within(claim, &part, version >= 5, work)
+        .unwrap_or_else(|error| {
+            let refused = Err(outside(version, error));
+            known
+                .iter()
+                .map(|&known| if known { refused } else { unknown })
+                .collect()
+        })
 }
 
 /// The coordinator's refusal as a producer understands it (`AddPartitionsToTxnManager`).

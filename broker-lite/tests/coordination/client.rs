@@ -14,13 +14,13 @@ use kafka_protocol::{
 };
 
 /// One connection.
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     next: i32,
 }
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(60)))
@@ -28,7 +28,7 @@ impl Client {
         Self { stream, next: 0 }
     }
 
-    pub fn send<R: Request>(&mut self, version: i16, request: &R) {
+    pub(crate) fn send<R: Request>(&mut self, version: i16, request: &R) {
         self.next += 1;
         let header = RequestHeader::default()
             .with_request_api_key(R::KEY)
@@ -45,7 +45,7 @@ impl Client {
         self.stream.write_all(&frame).unwrap();
     }
 
-    pub fn receive<R: Request>(&mut self, version: i16) -> R::Response {
+    pub(crate) fn receive<R: Request>(&mut self, version: i16) -> R::Response {
         let mut length = [0; 4];
         self.stream.read_exact(&mut length).unwrap();
         let mut frame = vec![0; u32::from_be_bytes(length) as usize];
@@ -59,7 +59,7 @@ impl Client {
         response
     }
 
-    pub fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+    pub(crate) fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
         self.send(version, request);
         self.receive::<R>(version)
     }
@@ -68,23 +68,23 @@ impl Client {
 /// What was asked and answered, in words that are the same on every broker: ids that the broker
 /// makes up are replaced by their order of appearance.
 #[derive(Default)]
-pub struct Transcript {
-    pub lines: Vec<String>,
+pub(crate) struct Transcript {
+    pub(crate) lines: Vec<String>,
     names: BTreeMap<String, String>,
     count: BTreeMap<char, u32>,
 }
 
 impl Transcript {
-    pub fn title(&mut self, title: &str) {
+    pub(crate) fn title(&mut self, title: &str) {
         self.lines.push(format!("## {title}"));
     }
 
-    pub fn note(&mut self, line: String) {
+    pub(crate) fn note(&mut self, line: String) {
         self.lines.push(line);
     }
 
     /// The name of a made up id; `kind` M for members, P for producers.
-    pub fn name(&mut self, kind: char, id: &str) -> String {
+    pub(crate) fn name(&mut self, kind: char, id: &str) -> String {
         if id.is_empty() || id == "-1" {
             return "-".to_owned();
         }
@@ -99,6 +99,6 @@ impl Transcript {
     }
 }
 
-pub fn text(s: &str) -> StrBytes {
+pub(crate) fn text(s: &str) -> StrBytes {
     StrBytes::from_string(s.to_owned())
 }

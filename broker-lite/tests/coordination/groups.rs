@@ -18,7 +18,7 @@ use super::{
     members::{self, JOIN, SYNC},
 };
 
-pub fn coordinators(address: SocketAddr, t: &mut Transcript) {
+pub(crate) fn coordinators(address: SocketAddr, t: &mut Transcript) {
     t.title("coordinators");
     let mut client = Client::connect(address);
     for version in 0..=6 {
@@ -52,7 +52,7 @@ pub fn coordinators(address: SocketAddr, t: &mut Transcript) {
 }
 
 /// One member through to a stable group, asked on the way.
-pub fn one_member(address: SocketAddr, t: &mut Transcript) {
+pub(crate) fn one_member(address: SocketAddr, t: &mut Transcript) {
     t.title("one member");
     let mut client = Client::connect(address);
     let group = "one";
@@ -148,7 +148,7 @@ fn commit(
     t.note(format!("commit {version}, {what}: {each:?}"));
 }
 
-pub fn fetch(client: &mut Client, t: &mut Transcript, group: &str) {
+pub(crate) fn fetch(client: &mut Client, t: &mut Transcript, group: &str) {
     for version in [1, 2, 3, 5, 6, 7, 8, 9] {
         for all in [false, true] {
             for stable in [false, true] {
@@ -305,16 +305,17 @@ fn delete_offsets(client: &mut Client, t: &mut Transcript, group: &str) {
 fn delete(client: &mut Client, t: &mut Transcript, groups: &[&str]) {
     let names = groups.iter().map(|g| text(g).into()).collect();
     let answer = client.call(2, &DeleteGroupsRequest::default().with_groups_names(names));
-    for result in &answer.results {
-        t.note(format!(
-            "delete {}: {}",
-            result.group_id.0, result.error_code
-        ));
-    }
+    let each = answer
+        .results
+        .iter()
+        .map(|r| format!("delete {}: {}", r.group_id.0, r.error_code));
+    let mut each: Vec<String> = each.collect();
+    each.sort();
+    each.into_iter().for_each(|line| t.note(line));
 }
 
 /// Commits by nobody, as admin tools and standalone consumers make them.
-pub fn offsets(address: SocketAddr, t: &mut Transcript) {
+pub(crate) fn offsets(address: SocketAddr, t: &mut Transcript) {
     t.title("offsets without members");
     let mut client = Client::connect(address);
     let group = "plain";
@@ -347,7 +348,7 @@ pub fn offsets(address: SocketAddr, t: &mut Transcript) {
     delete(&mut client, t, &[group, "nowhere", ""]);
 }
 
-pub fn administration(address: SocketAddr, t: &mut Transcript) {
+pub(crate) fn administration(address: SocketAddr, t: &mut Transcript) {
     t.title("administration");
     let mut client = Client::connect(address);
     commit(&mut client, t, "plain", "listed-plain", "", -1, 9);

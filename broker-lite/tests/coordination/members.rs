@@ -12,11 +12,11 @@ use kafka_protocol::messages::{
 use super::client::{Client, Transcript, text};
 
 /// The newest version of each API.
-pub const JOIN: i16 = 9;
-pub const SYNC: i16 = 5;
+pub(crate) const JOIN: i16 = 9;
+pub(crate) const SYNC: i16 = 5;
 
 /// A request of `member` that supports `protocols`, each with the topic `coordination`.
-pub fn join(
+pub(crate) fn join(
     group: &str,
     member: &str,
     instance: Option<&str>,
@@ -46,7 +46,7 @@ fn subscription() -> Bytes {
     bytes.into()
 }
 
-pub fn joined(t: &mut Transcript, what: &str, answer: &JoinGroupResponse) -> String {
+pub(crate) fn joined(t: &mut Transcript, what: &str, answer: &JoinGroupResponse) -> String {
     let id = answer.member_id.to_string();
     let (member, leader) = (t.name('M', &id), t.name('M', &answer.leader));
     let mut members: Vec<String> = Vec::new();
@@ -67,7 +67,7 @@ pub fn joined(t: &mut Transcript, what: &str, answer: &JoinGroupResponse) -> Str
     id
 }
 
-pub fn sync(
+pub(crate) fn sync(
     group: &str,
     member: &str,
     generation: i32,
@@ -87,7 +87,7 @@ pub fn sync(
         .with_assignments(assign.iter().map(assignment).collect())
 }
 
-pub fn synced(t: &mut Transcript, what: &str, answer: &SyncGroupResponse) {
+pub(crate) fn synced(t: &mut Transcript, what: &str, answer: &SyncGroupResponse) {
     t.note(format!(
         "{what}: {} type {:?} protocol {:?} assignment {:?}",
         answer.error_code,
@@ -97,7 +97,7 @@ pub fn synced(t: &mut Transcript, what: &str, answer: &SyncGroupResponse) {
     ));
 }
 
-pub fn heartbeat(
+pub(crate) fn heartbeat(
     client: &mut Client,
     group: &str,
     member: &str,
@@ -112,7 +112,7 @@ pub fn heartbeat(
     client.call(4, &beat).error_code
 }
 
-pub fn leave(
+pub(crate) fn leave(
     client: &mut Client,
     t: &mut Transcript,
     what: &str,
@@ -141,14 +141,14 @@ pub fn leave(
 }
 
 /// The member id dance up to a member that waits for its group.
-pub fn enter(client: &mut Client, t: &mut Transcript, group: &str) -> String {
+pub(crate) fn enter(client: &mut Client, t: &mut Transcript, group: &str) -> String {
     let asked = client.call(JOIN, &join(group, "", None, &["range"]));
     let id = joined(t, "join without id", &asked);
     client.send(JOIN, &join(group, &id, None, &["range"]));
     id
 }
 
-pub fn two_members(address: SocketAddr, t: &mut Transcript) {
+pub(crate) fn two_members(address: SocketAddr, t: &mut Transcript) {
     t.title("two members");
     let group = "two";
     let (mut a, mut b) = (Client::connect(address), Client::connect(address));
@@ -231,7 +231,7 @@ pub fn two_members(address: SocketAddr, t: &mut Transcript) {
     );
 }
 
-pub fn refusals(address: SocketAddr, t: &mut Transcript) {
+pub(crate) fn refusals(address: SocketAddr, t: &mut Transcript) {
     t.title("refusals");
     let mut a = Client::connect(address);
     let group = "refusals";
@@ -305,7 +305,7 @@ pub fn refusals(address: SocketAddr, t: &mut Transcript) {
     leave(&mut a, t, "leave", group, &[(&member, None)]);
 }
 
-pub fn static_members(address: SocketAddr, t: &mut Transcript) {
+pub(crate) fn static_members(address: SocketAddr, t: &mut Transcript) {
     t.title("static members");
     let group = "static";
     let (mut a, mut b) = (Client::connect(address), Client::connect(address));
@@ -396,7 +396,7 @@ pub fn static_members(address: SocketAddr, t: &mut Transcript) {
     );
 }
 
-pub fn leaving(address: SocketAddr, t: &mut Transcript) {
+pub(crate) fn leaving(address: SocketAddr, t: &mut Transcript) {
     t.title("leaving");
     let mut a = Client::connect(address);
     let group = "leaving";

@@ -188,7 +188,7 @@ fn describe(client: &mut Client, t: &mut Transcript, id: &str) {
     ));
 }
 
-pub fn producers(address: SocketAddr, t: &mut Transcript) {
+pub(crate) fn producers(address: SocketAddr, t: &mut Transcript) {
     t.title("producers");
     let mut client = Client::connect(address);
     for version in 0..=5 {
@@ -241,7 +241,7 @@ pub fn producers(address: SocketAddr, t: &mut Transcript) {
     describe(&mut client, t, "");
 }
 
-pub fn histories(address: SocketAddr, t: &mut Transcript) {
+pub(crate) fn histories(address: SocketAddr, t: &mut Transcript) {
     t.title("transactions");
     let mut c = Client::connect(address);
     let c = &mut c;
@@ -401,7 +401,7 @@ fn commit_offsets(
     t.note(format!("commit offsets {version}, {what}: {answer:?}"));
 }
 
-pub fn offsets(address: SocketAddr, t: &mut Transcript) {
+pub(crate) fn offsets(address: SocketAddr, t: &mut Transcript) {
     t.title("offsets in transactions");
     let mut c = Client::connect(address);
     let c = &mut c;
@@ -433,7 +433,7 @@ pub fn offsets(address: SocketAddr, t: &mut Transcript) {
 }
 
 /// Clients of KIP-890 (EndTxn 5, TxnOffsetCommit 5) get a new epoch at each end.
-pub fn bumping(address: SocketAddr, t: &mut Transcript) {
+pub(crate) fn bumping(address: SocketAddr, t: &mut Transcript) {
     t.title("epochs bumped at the end");
     let mut c = Client::connect(address);
     let c = &mut c;

@@ -211,11 +211,12 @@ impl Transaction {
         }
     }
 
-    /// An abort that the broker decides on: the client's epoch is over.
+    /// An abort that the broker decides on: the client's epoch is over. The client may still recover
+    /// by naming it, as long as nobody else has initialized.
     pub(crate) fn fence(&self) -> Self {
         Self {
             epoch: self.epoch.saturating_add(1),
-            last_epoch: NONE,
+            last_epoch: self.epoch,
             ..self.step(PrepareAbort)
         }
     }

@@ -128,8 +128,15 @@ fn initializing_over_an_open_transaction_aborts_it_first() {
         (TransactionState::PrepareAbort, 1)
     );
     assert_eq!(fenced.init(None, 1000, new_id), Err(ConcurrentTransactions));
-    let next = ready(fenced.complete().init(None, 1000, new_id).unwrap());
+    let aborted = fenced.complete();
+    let recovered = ready(aborted.init(Some(open.producer()), 1000, new_id).unwrap());
+    assert_eq!(recovered.producer(), fenced.producer());
+    let next = ready(aborted.init(None, 1000, new_id).unwrap());
     assert_eq!(next.producer(), Producer { id: 7, epoch: 2 });
+    assert_eq!(
+        next.init(Some(open.producer()), 1000, new_id),
+        Err(ProducerFenced)
+    );
 }
 
 #[test]
