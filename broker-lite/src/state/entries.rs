@@ -23,7 +23,14 @@ impl<E: Serialize + DeserializeOwned> Entries<E> {
     /// Opens the journal at `path` and hands over what is in it, oldest first.
     pub(crate) fn open(host: &Host, path: &Path, mut each: impl FnMut(E)) -> io::Result<Self> {
         let journal = Journal::open(host, path, |bytes| {
-            each(serde_json::from_slice(bytes)?);
+            let entry = serde_json::from_slice(bytes).map_err(|error| {
+                let text = format!(
+                    "{}: an entry that this version cannot read: {error}",
+                    path.display()
+                );
+                io::Error::new(io::ErrorKind::InvalidData, text)
+            })?;
+            each(entry);
             Ok(())
         })?;
         Ok(Self {

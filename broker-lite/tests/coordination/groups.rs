@@ -164,79 +164,85 @@ pub(crate) fn fetch(client: &mut Client, t: &mut Transcript, group: &str) {
 }
 
 fn fetch_one(client: &mut Client, group: &str, version: i16, all: bool, stable: bool) -> String {
-    let mut each: Vec<String> = Vec::new();
-    let mut add = |topic: &str,
-                   partition: i32,
-                   offset: i64,
-                   epoch: i32,
-                   metadata: Option<&str>,
-                   error: i16| {
-        let metadata = metadata.map(str::len);
-        each.push(format!(
-            "{topic}-{partition}: {error} {offset} {epoch} {metadata:?}"
-        ));
-    };
     let request = OffsetFetchRequest::default().with_require_stable(stable);
-    if version >= 8 {
-        let topic = |name: &str, list| {
-            OffsetFetchRequestTopics::default()
-                .with_name(text(name).into())
-                .with_partition_indexes(list)
-        };
-        let topics = vec![topic(TOPIC, vec![0, 1, 7]), topic("nothing", vec![0])];
-        let asked = |name: &str| {
-            OffsetFetchRequestGroup::default()
-                .with_group_id(text(name).into())
-                .with_member_epoch(-1)
-                .with_topics((!all).then(|| topics.clone()))
-        };
-        let answer = client.call(
-            version,
-            &request.with_groups(vec![asked(group), asked("nowhere")]),
-        );
-        for g in &answer.groups {
-            add(&g.group_id, 0, 0, 0, None, g.error_code);
-            for topic in &g.topics {
-                for p in &topic.partitions {
-                    let metadata = p.metadata.as_deref();
-                    add(
-                        &topic.name,
-                        p.partition_index,
-                        p.committed_offset,
-                        p.committed_leader_epoch,
-                        metadata,
-                        p.error_code,
-                    );
-                }
-            }
-        }
+    let each = if version >= 8 {
+        fetch_groups(client, group, version, all, request)
     } else {
-        let topic = |name: &str, list| {
-            OffsetFetchRequestTopic::default()
-                .with_name(text(name).into())
-                .with_partition_indexes(list)
-        };
-        let topics = vec![topic(TOPIC, vec![0, 1, 7]), topic("nothing", vec![0])];
-        let request = request
-            .with_group_id(text(group).into())
-            .with_topics((!all).then_some(topics));
-        let answer = client.call(version, &request);
-        add("group", 0, 0, 0, None, answer.error_code);
-        for topic in &answer.topics {
-            for p in &topic.partitions {
-                let metadata = p.metadata.as_deref();
-                add(
-                    &topic.name,
-                    p.partition_index,
-                    p.committed_offset,
-                    p.committed_leader_epoch,
-                    metadata,
-                    p.error_code,
-                );
-            }
+        fetch_group(client, group, version, all, request)
+    };
+    each.join(", ")
+}
+
+/// Many groups: the one and one that is not there.
+fn fetch_groups(
+    client: &mut Client,
+    group: &str,
+    version: i16,
+    all: bool,
+    request: OffsetFetchRequest,
+) -> Vec<String> {
+    let topic = |name: &str, list| {
+        OffsetFetchRequestTopics::default()
+            .with_name(text(name).into())
+            .with_partition_indexes(list)
+    };
+    let topics = vec![topic(TOPIC, vec![0, 1, 7]), topic("nothing", vec![0])];
+    let asked = |name: &str| {
+        OffsetFetchRequestGroup::default()
+            .with_group_id(text(name).into())
+            .with_member_epoch(-1)
+            .with_topics((!all).then(|| topics.clone()))
+    };
+    let request = request.with_groups(vec![asked(group), asked("nowhere")]);
+    let answer = client.call(version, &request);
+    let mut each = Vec::new();
+    for g in &answer.groups {
+        each.push(format!("{}: {}", g.group_id.0, g.error_code));
+        for topic in &g.topics {
+            each.extend(topic.partitions.iter().map(|p| {
+                let (at, metadata) = (p.partition_index, p.metadata.as_ref().map(|m| m.len()));
+                let (offset, epoch) = (p.committed_offset, p.committed_leader_epoch);
+                let error = p.error_code;
+                format!(
+                    "{}-{at}: {error} {offset} {epoch} {metadata:?}",
+                    topic.name.0
+                )
+            }));
         }
     }
-    each.join(", ")
+    each
+}
+
+fn fetch_group(
+    client: &mut Client,
+    group: &str,
+    version: i16,
+    all: bool,
+    request: OffsetFetchRequest,
+) -> Vec<String> {
+    let topic = |name: &str, list| {
+        OffsetFetchRequestTopic::default()
+            .with_name(text(name).into())
+            .with_partition_indexes(list)
+    };
+    let topics = vec![topic(TOPIC, vec![0, 1, 7]), topic("nothing", vec![0])];
+    let request = request
+        .with_group_id(text(group).into())
+        .with_topics((!all).then_some(topics));
+    let answer = client.call(version, &request);
+    let mut each = vec![format!("group: {}", answer.error_code)];
+    for topic in &answer.topics {
+        each.extend(topic.partitions.iter().map(|p| {
+            let (at, metadata) = (p.partition_index, p.metadata.as_ref().map(|m| m.len()));
+            let (offset, epoch) = (p.committed_offset, p.committed_leader_epoch);
+            let error = p.error_code;
+            format!(
+                "{}-{at}: {error} {offset} {epoch} {metadata:?}",
+                topic.name.0
+            )
+        }));
+    }
+    each
 }
 
 fn describe(client: &mut Client, t: &mut Transcript, group: &str, versions: &[i16]) {

@@ -4,9 +4,13 @@
 //! (`kafka-4.1.1.txt`). With `COORDINATION_BOOTSTRAP=HOST:PORT` they are asked of that broker, and
 //! with `COORDINATION_RECORD=FILE` written there instead.
 
+#[cfg(test)]
 mod client;
+#[cfg(test)]
 mod groups;
+#[cfg(test)]
 mod members;
+#[cfg(test)]
 mod transactions;
 
 use std::{

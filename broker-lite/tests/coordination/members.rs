@@ -148,117 +148,83 @@ pub(crate) fn enter(client: &mut Client, t: &mut Transcript, group: &str) -> Str
     id
 }
 
+fn joins(c: &mut Client, t: &mut Transcript, what: &str, request: &JoinGroupRequest) -> String {
+    joined(t, what, &c.call(JOIN, request))
+}
+
+fn syncs(c: &mut Client, t: &mut Transcript, what: &str, request: &SyncGroupRequest) {
+    synced(t, what, &c.call(SYNC, request));
+}
+
+/// Waits until the group asks its members to join again.
+fn until_rebalance(c: &mut Client, group: &str, member: &str, generation: i32) {
+    super::until_accepted(|| match heartbeat(c, group, member, None, generation) {
+        0 => 1,
+        _ => 0,
+    });
+}
+
 pub(crate) fn two_members(address: SocketAddr, t: &mut Transcript) {
     t.title("two members");
-    let group = "two";
+    let g = "two";
     let (mut a, mut b) = (Client::connect(address), Client::connect(address));
-    let first = enter(&mut a, t, group);
+    let first = enter(&mut a, t, g);
     joined(t, "first", &a.receive::<JoinGroupRequest>(JOIN));
-    synced(
-        t,
-        "sync",
-        &a.call(SYNC, &sync(group, &first, 1, &[(&first, "one")])),
-    );
-    let second = enter(&mut b, t, group);
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
-    while heartbeat(&mut a, group, &first, None, 1) == 0 && std::time::Instant::now() < deadline {}
-    t.note(format!(
-        "heartbeat: {}",
-        heartbeat(&mut a, group, &first, None, 1)
-    ));
-    synced(
-        t,
-        "sync while preparing",
-        &a.call(SYNC, &sync(group, &first, 1, &[])),
-    );
-    joined(
-        t,
-        "first again",
-        &a.call(JOIN, &join(group, &first, None, &["range", "sticky"])),
-    );
+    syncs(&mut a, t, "sync", &sync(g, &first, 1, &[(&first, "one")]));
+    let second = enter(&mut b, t, g);
+    until_rebalance(&mut a, g, &first, 1);
+    let beat = heartbeat(&mut a, g, &first, None, 1);
+    t.note(format!("heartbeat: {beat}"));
+    syncs(&mut a, t, "sync while preparing", &sync(g, &first, 1, &[]));
+    let again = join(g, &first, None, &["range", "sticky"]);
+    joins(&mut a, t, "first again", &again);
     joined(t, "second", &b.receive::<JoinGroupRequest>(JOIN));
-    t.note(format!(
-        "heartbeat before sync: {}",
-        heartbeat(&mut b, group, &second, None, 2)
-    ));
-    b.send(SYNC, &sync(group, &second, 2, &[]));
-    let all = [
-        (first.as_str(), "uno"),
-        (second.as_str(), "due"),
-        ("stranger", "tre"),
-    ];
-    let untyped = sync(group, &first, 2, &all).with_protocol_type(None);
-    synced(t, "sync of no type", &a.call(SYNC, &untyped));
-    let unnamed = sync(group, &first, 2, &all).with_protocol_name(None);
-    synced(t, "sync of no protocol", &a.call(SYNC, &unnamed));
-    let inconsistent = sync(group, &first, 2, &all).with_protocol_name(Some(text("sticky")));
-    synced(t, "sync of another protocol", &a.call(SYNC, &inconsistent));
-    synced(
-        t,
-        "sync first",
-        &a.call(SYNC, &sync(group, &first, 2, &all)),
-    );
+    let beat = heartbeat(&mut b, g, &second, None, 2);
+    t.note(format!("heartbeat before sync: {beat}"));
+    b.send(SYNC, &sync(g, &second, 2, &[]));
+    let all = [(&*first, "uno"), (&*second, "due"), ("stranger", "tre")];
+    let all = sync(g, &first, 2, &all);
+    let untyped = all.clone().with_protocol_type(None);
+    syncs(&mut a, t, "sync of no type", &untyped);
+    let unnamed = all.clone().with_protocol_name(None);
+    syncs(&mut a, t, "sync of no protocol", &unnamed);
+    let inconsistent = all.clone().with_protocol_name(Some(text("sticky")));
+    syncs(&mut a, t, "sync of another protocol", &inconsistent);
+    syncs(&mut a, t, "sync first", &all);
     synced(t, "sync second", &b.receive::<SyncGroupRequest>(SYNC));
-    synced(
-        t,
-        "sync once more",
-        &b.call(SYNC, &sync(group, &second, 2, &[])),
-    );
-    synced(
-        t,
-        "sync of an old generation",
-        &b.call(SYNC, &sync(group, &second, 1, &[])),
-    );
-    joined(
-        t,
-        "follower rejoins",
-        &b.call(JOIN, &join(group, &second, None, &["range"])),
-    );
-    b.send(JOIN, &join(group, &second, None, &["range", "sticky"]));
-    let leader = a.call(JOIN, &join(group, &first, None, &["sticky", "range"]));
-    joined(t, "leader rejoins", &leader);
-    joined(
-        t,
-        "follower with more protocols",
-        &b.receive::<JoinGroupRequest>(JOIN),
-    );
-    leave(
-        &mut a,
-        t,
-        "both leave",
-        group,
-        &[(&first, None), (&second, None), ("stranger", None)],
-    );
+    let more = sync(g, &second, 2, &[]);
+    syncs(&mut b, t, "sync once more", &more);
+    let old = sync(g, &second, 1, &[]);
+    syncs(&mut b, t, "sync of an old generation", &old);
+    let follower = join(g, &second, None, &["range"]);
+    joins(&mut b, t, "follower rejoins", &follower);
+    b.send(JOIN, &join(g, &second, None, &["range", "sticky"]));
+    let leader = join(g, &first, None, &["sticky", "range"]);
+    joins(&mut a, t, "leader rejoins", &leader);
+    let follower = b.receive::<JoinGroupRequest>(JOIN);
+    joined(t, "follower with more protocols", &follower);
+    let all = [(&*first, None), (&*second, None), ("stranger", None)];
+    leave(&mut a, t, "both leave", g, &all);
 }
 
 pub(crate) fn refusals(address: SocketAddr, t: &mut Transcript) {
     t.title("refusals");
     let mut a = Client::connect(address);
     let group = "refusals";
+    let plain = |member: &str| join(group, member, None, &["range"]);
+    let timeout = |ms: i32| plain("").with_session_timeout_ms(ms);
     for (what, request) in [
         ("no group id", join("", "", None, &["range"])),
-        (
-            "short session",
-            join(group, "", None, &["range"]).with_session_timeout_ms(5_999),
-        ),
-        (
-            "long session",
-            join(group, "", None, &["range"]).with_session_timeout_ms(1_800_001),
-        ),
-        (
-            "unknown member of no group",
-            join(group, "stranger", None, &["range"]),
-        ),
+        ("short session", timeout(5_999)),
+        ("long session", timeout(1_800_001)),
+        ("unknown member of no group", plain("stranger")),
         ("no protocols", join(group, "", None, &[])),
-        (
-            "no protocol type",
-            join(group, "", None, &["range"]).with_protocol_type(text("")),
-        ),
+        ("no protocol type", plain("").with_protocol_type(text(""))),
     ] {
-        joined(t, what, &a.call(JOIN, &request));
+        joins(&mut a, t, what, &request);
     }
     for version in [0, 1, 4, 5, 6, 7, 8] {
-        let mut request = join(group, "stranger", None, &["range"]);
+        let mut request = plain("stranger");
         if version == 0 {
             request.rebalance_timeout_ms = -1;
         }
@@ -266,134 +232,82 @@ pub(crate) fn refusals(address: SocketAddr, t: &mut Transcript) {
     }
     let member = enter(&mut a, t, group);
     joined(t, "member", &a.receive::<JoinGroupRequest>(JOIN));
+    let other_type = plain("").with_protocol_type(text("connect"));
+    let unknown_name = join(group, &member, Some("x"), &["range"]);
     for (what, request) in [
         ("other protocol", join(group, "", None, &["sticky"])),
-        (
-            "other type",
-            join(group, "", None, &["range"]).with_protocol_type(text("connect")),
-        ),
-        ("unknown member", join(group, "stranger", None, &["range"])),
-        (
-            "unknown static member",
-            join(group, &member, Some("x"), &["range"]),
-        ),
-        ("joined already", join(group, &member, None, &["range"])),
+        ("other type", other_type),
+        ("unknown member", plain("stranger")),
+        ("unknown static member", unknown_name),
+        ("joined already", plain(&member)),
     ] {
-        joined(t, what, &a.call(JOIN, &request));
+        joins(&mut a, t, what, &request);
     }
-    for (what, group, member, generation) in [
-        ("no group id", "", member.as_str(), 1),
-        ("unknown group", "nowhere", &member, 1),
-        ("unknown member", group, "stranger", 1),
-        ("old generation", group, &member, 0),
-        ("before sync", group, &member, 1),
-    ] {
-        t.note(format!(
-            "heartbeat, {what}: {}",
-            heartbeat(&mut a, group, member, None, generation)
-        ));
-        if what != "before sync" {
-            synced(
-                t,
-                &format!("sync, {what}"),
-                &a.call(SYNC, &sync(group, member, generation, &[])),
-            );
-        }
-    }
+    strangers(&mut a, t, group, &member);
     let old = sync(group, &member, 1, &[(&member, "mine")]);
     synced(t, "sync version 0", &a.call(0, &old));
     leave(&mut a, t, "leave", group, &[(&member, None)]);
 }
 
+fn strangers(a: &mut Client, t: &mut Transcript, group: &str, member: &str) {
+    for (what, group, member, generation) in [
+        ("no group id", "", member, 1),
+        ("unknown group", "nowhere", member, 1),
+        ("unknown member", group, "stranger", 1),
+        ("old generation", group, member, 0),
+        ("before sync", group, member, 1),
+    ] {
+        let beat = heartbeat(a, group, member, None, generation);
+        t.note(format!("heartbeat, {what}: {beat}"));
+        if what != "before sync" {
+            let request = sync(group, member, generation, &[]);
+            syncs(a, t, &format!("sync, {what}"), &request);
+        }
+    }
+}
+
 pub(crate) fn static_members(address: SocketAddr, t: &mut Transcript) {
     t.title("static members");
-    let group = "static";
+    let g = "static";
     let (mut a, mut b) = (Client::connect(address), Client::connect(address));
-    let x = joined(
-        t,
-        "x",
-        &a.call(JOIN, &join(group, "", Some("x"), &["range"])),
-    );
-    b.send(JOIN, &join(group, "", Some("y"), &["range"]));
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
-    while heartbeat(&mut a, group, &x, Some("x"), 1) == 0 && std::time::Instant::now() < deadline {}
-    joined(
-        t,
-        "x again",
-        &a.call(JOIN, &join(group, &x, Some("x"), &["range"])),
-    );
+    let named = |name: &str, member: &str| join(g, member, Some(name), &["range"]);
+    let x = joins(&mut a, t, "x", &named("x", ""));
+    b.send(JOIN, &named("y", ""));
+    until_rebalance(&mut a, g, &x, 1);
+    joins(&mut a, t, "x again", &named("x", &x));
     let y = joined(t, "y", &b.receive::<JoinGroupRequest>(JOIN));
-    b.send(SYNC, &sync(group, &y, 2, &[]));
-    synced(
-        t,
-        "sync x",
-        &a.call(SYNC, &sync(group, &x, 2, &[(&x, "of x"), (&y, "of y")])),
-    );
+    b.send(SYNC, &sync(g, &y, 2, &[]));
+    let both = sync(g, &x, 2, &[(&x, "of x"), (&y, "of y")]);
+    syncs(&mut a, t, "sync x", &both);
     synced(t, "sync y", &b.receive::<SyncGroupRequest>(SYNC));
-    let y2 = joined(
-        t,
-        "y restarts",
-        &b.call(JOIN, &join(group, "", Some("y"), &["range"])),
+    let y2 = joins(&mut b, t, "y restarts", &named("y", ""));
+    syncs(&mut b, t, "sync y", &sync(g, &y2, 2, &[]));
+    for (what, name) in [
+        ("old y by name", Some("y")),
+        ("old y by id", None),
+        ("unknown name", Some("z")),
+    ] {
+        let beat = heartbeat(&mut a, g, &y, name, 2);
+        t.note(format!("{what}: {beat}"));
+    }
+    joins(&mut a, t, "old y joins", &named("y", &y));
+    let x2 = joins(&mut a, t, "leader x restarts", &named("x", ""));
+    let x3 = a.call(8, &named("x", ""));
+    let x3 = joined(t, "x restarts, version 8", &x3);
+    let x4 = a.call(5, &named("x", ""));
+    let x4 = joined(t, "x restarts, version 5", &x4);
+    let beats = (
+        heartbeat(&mut a, g, &x2, Some("x"), 2),
+        heartbeat(&mut a, g, &x3, None, 2),
     );
-    synced(t, "sync y", &b.call(SYNC, &sync(group, &y2, 2, &[])));
-    t.note(format!(
-        "old y by name: {}",
-        heartbeat(&mut a, group, &y, Some("y"), 2)
-    ));
-    t.note(format!(
-        "old y by id: {}",
-        heartbeat(&mut a, group, &y, None, 2)
-    ));
-    t.note(format!(
-        "unknown name: {}",
-        heartbeat(&mut a, group, &y, Some("z"), 2)
-    ));
-    joined(
-        t,
-        "old y joins",
-        &a.call(JOIN, &join(group, &y, Some("y"), &["range"])),
-    );
-    let x2 = joined(
-        t,
-        "leader x restarts",
-        &a.call(JOIN, &join(group, "", Some("x"), &["range"])),
-    );
-    let x3 = joined(
-        t,
-        "x restarts, version 8",
-        &a.call(8, &join(group, "", Some("x"), &["range"])),
-    );
-    let x4 = joined(
-        t,
-        "x restarts, version 5",
-        &a.call(5, &join(group, "", Some("x"), &["range"])),
-    );
-    t.note(format!(
-        "x2 {} x3 {}",
-        heartbeat(&mut a, group, &x2, Some("x"), 2),
-        heartbeat(&mut a, group, &x3, None, 2)
-    ));
-    synced(t, "sync x", &a.call(SYNC, &sync(group, &x4, 2, &[])));
-    b.send(JOIN, &join(group, "", Some("y"), &["sticky", "range"]));
-    joined(
-        t,
-        "y with more protocols",
-        &b.receive::<JoinGroupRequest>(JOIN),
-    );
-    leave(
-        &mut a,
-        t,
-        "fenced leaves",
-        group,
-        &[(&y, Some("y")), ("", Some("z"))],
-    );
-    leave(
-        &mut a,
-        t,
-        "by name",
-        group,
-        &[("", Some("y")), ("", Some("x"))],
-    );
+    t.note(format!("x2 {} x3 {}", beats.0, beats.1));
+    syncs(&mut a, t, "sync x", &sync(g, &x4, 2, &[]));
+    let more = join(g, "", Some("y"), &["sticky", "range"]);
+    joins(&mut b, t, "y with more protocols", &more);
+    let fenced = [(&*y, Some("y")), ("", Some("z"))];
+    leave(&mut a, t, "fenced leaves", g, &fenced);
+    let by_name = [("", Some("y")), ("", Some("x"))];
+    leave(&mut a, t, "by name", g, &by_name);
 }
 
 pub(crate) fn leaving(address: SocketAddr, t: &mut Transcript) {

@@ -246,56 +246,16 @@ pub(crate) fn histories(address: SocketAddr, t: &mut Transcript) {
     let mut c = Client::connect(address);
     let c = &mut c;
     let id = "histories";
-    add(
-        c,
-        t,
-        "unknown id",
-        3,
-        id,
-        Held { id: 1, epoch: 0 },
-        &[(TOPIC, &[0])],
-    );
-    end(c, t, "unknown id", 3, id, Held { id: 1, epoch: 0 }, true);
+    let unknown = Held { id: 1, epoch: 0 };
+    add(c, t, "unknown id", 3, id, unknown, &[(TOPIC, &[0])]);
+    end(c, t, "unknown id", 3, id, unknown, true);
     let held = init(c, t, "init", id, NOTHING);
-    end(c, t, "nothing open", 3, id, held, true);
-    end(c, t, "nothing open", 3, id, held, false);
-    add(
-        c,
-        t,
-        "unknown partitions",
-        3,
-        id,
-        held,
-        &[(TOPIC, &[0, 7]), ("nothing", &[0])],
-    );
-    let (ahead, stranger) = (
-        Held { epoch: 5, ..held },
-        Held {
-            id: held.id + 1_000_000,
-            ..held
-        },
-    );
-    for version in 0..=3 {
-        add(c, t, "wrong epoch", version, id, ahead, &[(TOPIC, &[0])]);
-        add_offsets(c, t, "wrong epoch", version, id, ahead);
-        end(c, t, "wrong epoch", version, id, ahead, true);
-        add(
-            c,
-            t,
-            "wrong producer",
-            version,
-            id,
-            stranger,
-            &[(TOPIC, &[0])],
-        );
-        end(c, t, "wrong producer", version, id, stranger, true);
-    }
-    add(c, t, "empty id", 3, "", held, &[(TOPIC, &[0])]);
-    end(c, t, "empty id", 3, "", held, true);
+    refusals(c, t, id, held);
     for commit in [true, false] {
         for version in 0..=4 {
-            add(c, t, "open", version.min(3), id, held, &[(TOPIC, &[0, 1])]);
-            add(c, t, "again", version.min(3), id, held, &[(TOPIC, &[1])]);
+            let adds = version.min(3);
+            add(c, t, "open", adds, id, held, &[(TOPIC, &[0, 1])]);
+            add(c, t, "again", adds, id, held, &[(TOPIC, &[1])]);
             describe(c, t, id);
             end(c, t, "done", version, id, held, commit);
             end(c, t, "repeated", version, id, held, commit);
@@ -315,6 +275,26 @@ pub(crate) fn histories(address: SocketAddr, t: &mut Transcript) {
     noted(t, "recovering over an open transaction", &over);
     init(c, t, "recovering once more", id, next);
     init(c, t, "init", id, NOTHING);
+}
+
+fn refusals(c: &mut Client, t: &mut Transcript, id: &str, held: Held) {
+    end(c, t, "nothing open", 3, id, held, true);
+    end(c, t, "nothing open", 3, id, held, false);
+    let some_unknown: [(&str, &[i32]); 2] = [(TOPIC, &[0, 7]), ("nothing", &[0])];
+    add(c, t, "unknown partitions", 3, id, held, &some_unknown);
+    let ahead = Held { epoch: 5, ..held };
+    let mut stranger = held;
+    stranger.id += 1_000_000;
+    let one: [(&str, &[i32]); 1] = [(TOPIC, &[0])];
+    for version in 0..=3 {
+        add(c, t, "wrong epoch", version, id, ahead, &one);
+        add_offsets(c, t, "wrong epoch", version, id, ahead);
+        end(c, t, "wrong epoch", version, id, ahead, true);
+        add(c, t, "wrong producer", version, id, stranger, &one);
+        end(c, t, "wrong producer", version, id, stranger, true);
+    }
+    add(c, t, "empty id", 3, "", held, &one);
+    end(c, t, "empty id", 3, "", held, true);
 }
 
 fn list(client: &mut Client, t: &mut Transcript, id: &str) {

@@ -98,6 +98,8 @@ struct Inner {
     by_id: BTreeMap<String, Transaction>,
     producer_ids: ProducerIds,
     entries: Entries<TransactionEntry>,
+    /// When [`Transactions::run`] looks again by itself, ms since 1970.
+    next_look_ms: i64,
 }
 
 /// One entry of the journal.
@@ -137,6 +139,7 @@ impl Transactions {
             by_id,
             producer_ids,
             entries,
+            next_look_ms: i64::MIN,
         };
         Ok(Self {
             host,
@@ -219,8 +222,13 @@ impl Transactions {
         let now_ms = self.host.clock.wall_ms();
         let transaction = inner.get(claim)?;
         if let Some(next) = transaction.add(claim.producer, parts, now_ms)? {
+            let is_early = next
+                .expires_ms()
+                .is_some_and(|end| end < inner.next_look_ms);
             inner.store(next)?;
-            self.wake.notify_one();
+            if is_early {
+                self.wake.notify_one();
+            }
         }
         Ok(())
     }
@@ -319,7 +327,10 @@ impl Transactions {
                 tracing::warn!(transactional_id = %id, %error, "cannot end a transaction");
             }
         }
-        inner.time_to_next(now_ms)
+        let sleep = inner.time_to_next(now_ms);
+        let sleep_ms = i64::try_from(sleep.as_millis()).unwrap_or(i64::MAX);
+        inner.next_look_ms = now_ms.saturating_add(sleep_ms);
+        sleep
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
