@@ -8,3 +8,4 @@ pub mod http;
 pub mod sink;
 pub mod source;
 pub mod telemetry;
+pub mod worker;

@@ -15,9 +15,18 @@ pub struct Budget {
     total: u32,
 }
 
-/// Bytes taken from a [`Budget`]; dropping it gives them back.
-#[derive(Debug)]
-pub struct Permit(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+/// Bytes taken from one or several [`Budget`]s; dropping it gives them back.
+#[derive(Debug, Default)]
+pub struct Permit(Vec<OwnedSemaphorePermit>);
+
+impl Permit {
+    /// Both as one.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+}
 
 impl Budget {
     /// `total` bytes, at most 4 GiB.
@@ -34,7 +43,7 @@ impl Budget {
         let free = Arc::clone(&self.free)
             .acquire_many_owned(self.charge(bytes))
             .await;
-        Permit(free.expect("the semaphore is never closed"))
+        Permit(vec![free.expect("the semaphore is never closed")])
     }
 
     /// Takes `bytes` if they are free now.
@@ -42,7 +51,7 @@ impl Budget {
         Arc::clone(&self.free)
             .try_acquire_many_owned(self.charge(bytes))
             .ok()
-            .map(Permit)
+            .map(|free| Permit(vec![free]))
     }
 
     /// Bytes in flight now.

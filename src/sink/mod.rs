@@ -5,6 +5,8 @@
 //! After a failed batch a lane is broken: every later batch of it fails too, so the worker drains,
 //! opens a new lane and sends again from its acknowledged prefix (EXACTNESS 4).
 
+pub mod librdkafka;
+
 use host::BoxFuture;
 use wire::{TopicPartition, record::Codec};
 
@@ -12,11 +14,13 @@ use crate::source::Record;
 
 /// Writes to the target cluster of one flow.
 pub trait Sink: Send + Sync + std::fmt::Debug {
-    /// A new lane to `partition`; records are compressed with `codec`.
+    /// A new lane to `partition`; records are compressed with `codec` into batches of at most
+    /// `max_batch_bytes`, which is what the target topic takes.
     fn open<'a>(
         &'a self,
         partition: &'a TopicPartition,
         codec: Codec,
+        max_batch_bytes: usize,
     ) -> BoxFuture<'a, Result<Box<dyn Lane>, SinkError>>;
 }
 

@@ -8,6 +8,8 @@
 //! no records for us (control batches, aborted transactions, compacted-away offsets) are inside
 //! these ranges, so the position of a worker never depends on what was skipped.
 
+pub mod librdkafka;
+
 use bytes::Bytes;
 use host::BoxFuture;
 use tokio::sync::mpsc;
@@ -63,6 +65,55 @@ pub struct Record {
     pub headers: Vec<(Bytes, Option<Bytes>)>,
 }
 
+impl Record {
+    /// Bytes of key, value and headers.
+    pub fn bytes(&self) -> u64 {
+        let size = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers = self
+            .headers
+            .iter()
+            .map(|(key, value)| key.len() + size(value));
+        (size(&self.key) + size(&self.value) + headers.sum::<usize>()) as u64
+    }
+
+    /// CRC-32C over timestamp, key, value and headers, each with its length (-1: null), by which the
+    /// record is recognised after a restart.
+    pub fn crc(&self) -> u32 {
+        let headers = self
+            .headers
+            .iter()
+            .map(|(key, value)| (&key[..], value.as_deref()));
+        record_crc(
+            self.timestamp,
+            self.key.as_deref(),
+            self.value.as_deref(),
+            headers,
+        )
+    }
+}
+
+/// See [`Record::crc`]; for records that come from elsewhere.
+pub fn record_crc<'a>(
+    timestamp: i64,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+) -> u32 {
+    let mut crc = crc32c::crc32c(&timestamp.to_be_bytes());
+    let mut add = |part: Option<&[u8]>| {
+        let length = part.map_or(-1, |bytes| bytes.len().cast_signed() as i64);
+        crc = crc32c::crc32c_append(crc, &length.to_be_bytes());
+        crc = crc32c::crc32c_append(crc, part.unwrap_or_default());
+    };
+    add(key);
+    add(value);
+    for (key, value) in headers {
+        add(Some(key));
+        add(value);
+    }
+    crc
+}
+
 /// Why a partition yields no more batches.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -104,4 +155,17 @@ pub enum SourceError {
         /// What the client said.
         reason: String,
     },
+}
+
+impl SourceError {
+    /// The source partition.
+    pub fn partition(&self) -> &TopicPartition {
+        match self {
+            Self::OutOfRange { partition, .. }
+            | Self::Missing { partition }
+            | Self::Denied { partition }
+            | Self::Corrupt { partition, .. }
+            | Self::Lost { partition, .. } => partition,
+        }
+    }
 }

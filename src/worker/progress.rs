@@ -1,0 +1,141 @@
+//! How far a worker is.
+
+use crate::{
+    checkpoint::{Anchor, LastRecord, MAX_ANCHORS},
+    sink::Appended,
+};
+
+/// The acknowledged prefix of one unit: everything before it is on the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The source offset to read next.
+    pub source_offset: i64,
+    /// The target offset behind the last acknowledged record.
+    pub target_offset: i64,
+    /// The last record that was copied.
+    pub last_record: Option<LastRecord>,
+    /// Records appended since the unit began.
+    pub sequence: i64,
+    /// Older exact pairs, newest first, exponentially spaced.
+    pub anchors: Vec<Anchor>,
+    /// Records acknowledged by this worker.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Progress {
+    /// Nothing copied yet.
+    pub fn start(source_offset: i64, target_offset: i64) -> Self {
+        Self {
+            source_offset,
+            target_offset,
+            last_record: None,
+            sequence: 0,
+            anchors: Vec::new(),
+            records: 0,
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn advance(&mut self, source_offset: i64, records: u64, bytes: u64) {
+        self.source_offset = source_offset;
+        self.records += records;
+        self.bytes += bytes;
+        self.sequence += records.cast_signed();
+    }
+
+    pub(super) fn appended(&mut self, last_record: Option<LastRecord>, appended: Appended) {
+        self.target_offset = appended.last_offset + 1;
+        let Some(last) = last_record else { return };
+        self.last_record = Some(last);
+        self.anchors.insert(
+            0,
+            Anchor {
+                sequence: wrap(self.sequence - 1),
+                source_offset: last.source_offset,
+                target_offset: appended.last_offset,
+            },
+        );
+        thin(&mut self.anchors);
+    }
+}
+
+/// A count of records as a sequence number: mod 2^31.
+pub fn wrap(sequence: i64) -> i32 {
+    (sequence & i64::from(i32::MAX)) as i32
+}
+
+/// Drops every anchor whose newer and older neighbours are near enough to do without it: the older one
+/// at most four times as far from the end as the newer one. What stays is dense near the end and
+/// reaches back to the beginning, with about two anchors for each factor of four.
+fn thin(anchors: &mut Vec<Anchor>) {
+    let Some(newest) = anchors.first().copied() else {
+        return;
+    };
+    let distance = |anchor: &Anchor| newest.target_offset - anchor.target_offset;
+    let mut index = 1;
+    while index + 1 < anchors.len() {
+        if distance(&anchors[index + 1]) <= 4 * distance(&anchors[index - 1]) {
+            anchors.remove(index);
+        } else {
+            index += 1;
+        }
+    }
+    anchors.truncate(MAX_ANCHORS);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anchors_are_dense_near_the_end_and_sparse_behind() {
+        let mut progress = Progress::start(0, 0);
+        for batch in 0..100_000i64 {
+            progress.advance((batch + 1) * 10, 10, 1_000);
+            let last = LastRecord {
+                source_offset: batch * 10 + 9,
+                crc: 0,
+                leader_epoch: -1,
+                payload_crc: None,
+            };
+            let appended = Appended {
+                first_offset: batch * 10,
+                last_offset: batch * 10 + 9,
+            };
+            progress.appended(Some(last), appended);
+        }
+        let anchors = &progress.anchors;
+        assert!(
+            (8..=MAX_ANCHORS).contains(&anchors.len()),
+            "{}",
+            anchors.len()
+        );
+        assert_eq!(anchors[0].target_offset, 999_999);
+        assert!(anchors.iter().all(|a| a.source_offset == a.target_offset));
+        assert!(
+            anchors
+                .iter()
+                .all(|a| i64::from(a.sequence) == a.target_offset)
+        );
+        let distances: Vec<_> = anchors
+            .iter()
+            .map(|a| anchors[0].target_offset - a.target_offset)
+            .collect();
+        assert!(
+            distances[1..].windows(2).all(|w| w[1] <= 5 * w[0]),
+            "{distances:?}"
+        );
+        assert!(
+            distances[1] <= 100 && *distances.last().unwrap() >= 50_000,
+            "{distances:?}"
+        );
+    }
+
+    #[test]
+    fn sequences_wrap() {
+        assert_eq!(wrap(i64::from(i32::MAX)), i32::MAX);
+        assert_eq!(wrap(i64::from(i32::MAX) + 1), 0);
+    }
+}
