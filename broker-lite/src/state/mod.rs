@@ -1,3 +1,0 @@
-mod groups;
-mod offsets;
-mod transactions;
