@@ -84,6 +84,7 @@ const KEPT: &[(&[&str], &str)] = &[
             "batch.size",
             "fetch.max.bytes",
             "fetch.message.max.bytes",
+            "fetch.queue.backoff.ms",
             "max.partition.fetch.bytes",
             "message.max.bytes",
             "queue.buffering.max.kbytes",
@@ -93,6 +94,19 @@ const KEPT: &[(&[&str], &str)] = &[
             "receive.message.max.bytes",
         ],
         "strait sets it: all queue sizes derive from `memory` under [limits]",
+    ),
+    (
+        &[
+            "fetch.error.backoff.ms",
+            "fetch.wait.max.ms",
+            "linger.ms",
+            "queue.buffering.max.ms",
+            "reconnect.backoff.max.ms",
+            "request.timeout.ms",
+            "retry.backoff.ms",
+            "topic.metadata.refresh.interval.ms",
+        ],
+        "strait sets it: its own values keep delay and recovery time low",
     ),
     (
         &[
@@ -161,6 +175,23 @@ mod tests {
             assert!(known(name), "{name}");
         }
         assert!(!known("no.such.name"));
+    }
+
+    /// Otherwise the operator's value would be overwritten without a word.
+    #[test]
+    fn what_the_clients_set_is_kept() {
+        let source = include_str!("../../source/librdkafka/mod.rs");
+        let sink = include_str!("../../sink/librdkafka/producer.rs");
+        let set = regex::Regex::new(r#"\.set\(\s*"([a-z._]+)""#).unwrap();
+        let mut names = 0;
+        for name in [source, sink]
+            .iter()
+            .flat_map(|text| set.captures_iter(text))
+        {
+            assert!(kept(&name[1]).is_some(), "{}", &name[1]);
+            names += 1;
+        }
+        assert!(names > 20, "{names}");
     }
 
     #[test]
