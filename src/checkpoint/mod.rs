@@ -5,6 +5,9 @@
 //! [`codec`]. It never runs ahead of acknowledged data and is always possibly behind it.
 //! All fields exist from version 1 on, also those that only the exactly-once path fills.
 
+pub mod codec;
+pub mod text;
+
 use std::time::Duration;
 
 use host::BoxFuture;

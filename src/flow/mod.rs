@@ -1,0 +1,3 @@
+//! The control plane of one flow: snapshot of both clusters, plan, apply.
+
+pub mod topics;

@@ -1,0 +1,5 @@
+//! Topics of a flow: which, under which name, and made of what.
+
+pub mod create;
+pub mod naming;
+pub mod selection;
