@@ -4,6 +4,7 @@
 pub mod base;
 pub mod checkpoint;
 pub mod config;
+pub mod flow;
 pub mod http;
 pub mod sink;
 pub mod source;

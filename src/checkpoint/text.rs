@@ -90,7 +90,10 @@ mod tests {
             (0, "AAAAAAAAAAAAAAAAAAAAAA"),
             (1, "AAAAAAAAAAAAAAAAAAAAAQ"),
             (u128::MAX, "_____________________w"),
-            (0x0123_4567_89ab_cdef_fedc_ba98_7654_3210, "ASNFZ4mrze_-3LqYdlQyEA"),
+            (
+                0x0123_4567_89ab_cdef_fedc_ba98_7654_3210,
+                "ASNFZ4mrze_-3LqYdlQyEA",
+            ),
         ] {
             assert_eq!(topic_id(Uuid::from_u128(number)), text);
             assert_eq!(topic_id_from(text), Some(Uuid::from_u128(number)));

@@ -30,8 +30,10 @@ pub struct Draft {
 
 const MIN_ISR: &str = "min.insync.replicas";
 /// Lists of brokers by number: another cluster has other brokers.
-const OF_BROKERS: [&str; 2] =
-    ["leader.replication.throttled.replicas", "follower.replication.throttled.replicas"];
+const OF_BROKERS: [&str; 2] = [
+    "leader.replication.throttled.replicas",
+    "follower.replication.throttled.replicas",
+];
 /// INVALID_CONFIG and INVALID_REQUEST: what brokers answer to a config they do not take.
 const INVALID_CONFIG: [i16; 2] = [40, 42];
 
@@ -44,9 +46,13 @@ impl Draft {
         (replication_factor, replicas): (i16, usize),
         source_configs: &[ConfigEntry],
     ) -> Self {
-        let set = source_configs.iter().filter(|config| config.source == ConfigSource::Topic);
+        let set = source_configs
+            .iter()
+            .filter(|config| config.source == ConfigSource::Topic);
         let readable = set.filter(|config| !config.sensitive && !config.read_only);
-        let configs = readable.filter_map(|c| Some((c.name.clone(), c.value.clone()?))).collect();
+        let configs = readable
+            .filter_map(|c| Some((c.name.clone(), c.value.clone()?)))
+            .collect();
         let mut draft = Self {
             topic: NewTopic {
                 name: name.to_owned(),
@@ -59,7 +65,9 @@ impl Draft {
         for name in OF_BROKERS {
             draft.leave_out(name, "it names brokers of the source");
         }
-        let in_sync = draft.config(MIN_ISR).and_then(|value| value.parse::<usize>().ok());
+        let in_sync = draft
+            .config(MIN_ISR)
+            .and_then(|value| value.parse::<usize>().ok());
         if replicas > 0 && in_sync.is_some_and(|in_sync| in_sync > replicas) {
             draft.leave_out(MIN_ISR, &format!("the replication factor is {replicas}"));
         }
@@ -78,7 +86,12 @@ impl Draft {
                 .split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-' | '_'))
                 .any(|word| word.trim_matches('.') == name)
         };
-        let names: Vec<_> = self.topic.configs.iter().map(|(name, _)| name.clone()).collect();
+        let names: Vec<_> = self
+            .topic
+            .configs
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect();
         let offending: Vec<_> = names.into_iter().filter(|name| named(name)).collect();
         for name in &offending {
             self.leave_out(name, &message);
@@ -88,7 +101,9 @@ impl Draft {
 
     fn config(&self, name: &str) -> Option<&str> {
         let mut configs = self.topic.configs.iter();
-        configs.find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        configs
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Takes `name` out, if it is there.
@@ -120,13 +135,20 @@ mod tests {
     }
 
     fn draft(configs: &[(&str, &str)]) -> Draft {
-        let configs: Vec<_> =
-            configs.iter().map(|(name, value)| entry(name, value, ConfigSource::Topic)).collect();
+        let configs: Vec<_> = configs
+            .iter()
+            .map(|(name, value)| entry(name, value, ConfigSource::Topic))
+            .collect();
         Draft::new("orders", 4, (-1, 2), &configs)
     }
 
     fn names(draft: &Draft) -> Vec<&str> {
-        draft.topic.configs.iter().map(|(name, _)| name.as_str()).collect()
+        draft
+            .topic
+            .configs
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect()
     }
 
     fn error(code: i16, message: &str) -> ApiError {
@@ -149,7 +171,10 @@ mod tests {
         ];
         let draft = Draft::new("orders", 4, (-1, 3), &configs);
         assert_eq!(names(&draft), ["retention.ms"]);
-        assert_eq!((draft.topic.partitions, draft.topic.replication_factor), (4, -1));
+        assert_eq!(
+            (draft.topic.partitions, draft.topic.replication_factor),
+            (4, -1)
+        );
         assert!(draft.left_out.is_empty());
     }
 
@@ -168,16 +193,32 @@ mod tests {
     /// Messages as Kafka 4.1.1 words them (`LogConfig.validate`, `ConfigDef`).
     #[test]
     fn the_target_refuses_keys_by_name() {
-        let configs = [("cleanup.policy", "compact"), ("retention.ms", "1"), ("x.retention.ms", "2")];
+        let configs = [
+            ("cleanup.policy", "compact"),
+            ("retention.ms", "1"),
+            ("x.retention.ms", "2"),
+        ];
         let mut unknown = draft(&configs);
         assert!(unknown.yield_to(&error(40, "Unknown topic config name: x.retention.ms")));
         assert_eq!(names(&unknown), ["cleanup.policy", "retention.ms"]);
-        let invalid = error(40, "Invalid value 1 for configuration retention.ms: Value must be at least -1");
+        let invalid = error(
+            40,
+            "Invalid value 1 for configuration retention.ms: Value must be at least -1",
+        );
         assert!(unknown.yield_to(&invalid));
         assert_eq!(names(&unknown), ["cleanup.policy"]);
         assert_eq!(unknown.left_out[1].reason, invalid.message.clone().unwrap());
-        assert!(!unknown.yield_to(&invalid), "it is about nothing that is still there");
-        assert!(!unknown.yield_to(&error(38, "cleanup.policy")), "not about a config");
-        assert!(!unknown.yield_to(&ApiError { code: 40, message: None }));
+        assert!(
+            !unknown.yield_to(&invalid),
+            "it is about nothing that is still there"
+        );
+        assert!(
+            !unknown.yield_to(&error(38, "cleanup.policy")),
+            "not about a config"
+        );
+        assert!(!unknown.yield_to(&ApiError {
+            code: 40,
+            message: None
+        }));
     }
 }

@@ -59,7 +59,9 @@ impl Naming {
     /// no topic that name.
     pub fn source<'a>(&self, target_topic: &'a str) -> Option<&'a str> {
         let topic = target_topic.strip_prefix(&self.before)?;
-        topic.strip_suffix(&self.behind).filter(|topic| !topic.is_empty())
+        topic
+            .strip_suffix(&self.behind)
+            .filter(|topic| !topic.is_empty())
     }
 }
 
@@ -76,9 +78,18 @@ mod tests {
     #[test]
     fn names_follow_the_rule() {
         let name = |naming: Naming| naming.target("orders").unwrap();
-        assert_eq!(name(Naming::new(&config::Naming::Identity, "east")), "orders");
-        assert_eq!(name(Naming::new(&config::Naming::Prefix, "east")), "east.orders");
-        assert_eq!(name(template("{source}-{topic}.from_{source}")), "east-orders.from_east");
+        assert_eq!(
+            name(Naming::new(&config::Naming::Identity, "east")),
+            "orders"
+        );
+        assert_eq!(
+            name(Naming::new(&config::Naming::Prefix, "east")),
+            "east.orders"
+        );
+        assert_eq!(
+            name(template("{source}-{topic}.from_{source}")),
+            "east-orders.from_east"
+        );
     }
 
     #[test]
@@ -94,9 +105,15 @@ mod tests {
     fn names_that_cannot_be_are_refused() {
         let long = "x".repeat(MAX_NAME - 1);
         assert!(template("{topic}y").target(&long).is_ok());
-        assert!(matches!(template("{topic}yy").target(&long), Err(NamingError::TooLong(_))));
+        assert!(matches!(
+            template("{topic}yy").target(&long),
+            Err(NamingError::TooLong(_))
+        ));
         for rule in ["__{topic}", "strait.{topic}"] {
-            assert!(matches!(template(rule).target("x"), Err(NamingError::Reserved(_))));
+            assert!(matches!(
+                template(rule).target("x"),
+                Err(NamingError::Reserved(_))
+            ));
         }
     }
 

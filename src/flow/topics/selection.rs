@@ -81,7 +81,13 @@ mod tests {
         ] {
             assert!(!all.selects(topic, false), "{topic}");
         }
-        for topic in ["_schemas", "mm2-orders", "orders.internal", "straits", "iot.heartbeats"] {
+        for topic in [
+            "_schemas",
+            "mm2-orders",
+            "orders.internal",
+            "straits",
+            "iot.heartbeats",
+        ] {
             assert!(all.selects(topic, false), "{topic}");
         }
     }
