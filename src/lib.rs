@@ -8,5 +8,6 @@ pub mod flow;
 pub mod http;
 pub mod sink;
 pub mod source;
+pub mod survey;
 pub mod telemetry;
 pub mod worker;

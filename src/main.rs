@@ -1,1 +1,12 @@
-fn main() {}
+//! The `strait` command.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    cli::run(cli::Cli::parse()).await
+}

@@ -1,0 +1,173 @@
+//! The command line: one file per subcommand, each prints and decides nothing.
+
+mod check;
+mod status;
+mod table;
+
+use std::{
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use host::Host;
+use strait::{
+    config::{Config, ConfigError, Sources},
+    telemetry::logs::{self, LogError},
+};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed while running
+  2  bad usage or configuration
+  3  fenced by a process of the same name
+  4  a difference was found, or not ready";
+
+const FIRST_STEPS: &str = "\
+Start here:
+  strait check strait.toml     what would be replicated, and what is missing
+  strait status strait.toml    how far it is
+
+A first strait.toml:
+  [clusters.east]
+  bootstrap.servers = \"127.0.0.1:19092\"
+  [clusters.west]
+  bootstrap.servers = \"127.0.0.1:29092\"
+  [[flows]]
+  source = \"east\"
+  target = \"west\"
+  topics = [\"orders\", \"payments\\\\..*\"]
+
+config/reference.toml lists every key.";
+
+/// Copies Kafka topics from one cluster to another, keeps every partition's order, and resumes
+/// where it stopped.
+#[derive(Debug, Parser)]
+#[command(name = "strait", version, after_help = EXIT_CODES)]
+#[command(after_long_help = format!("{FIRST_STEPS}\n\n{EXIT_CODES}"))]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Which log lines to show: a level (error, warn, info, debug, trace), also per target, as in
+    /// "info,librdkafka=debug". Without it RUST_LOG is taken, else "info".
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+
+    /// The form of log lines. They go to standard error.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Arguments),
+    Status(status::Arguments),
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The configuration file of a command.
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// Configuration file (TOML).
+    #[arg(value_name = "FILE")]
+    path: PathBuf,
+}
+
+/// How a command ended, besides failing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It did what was asked.
+    Done,
+    /// It found a difference, or what it looked at is not ready.
+    Different,
+}
+
+/// Runs what the command line asks for.
+pub(crate) async fn run(cli: Cli) -> ExitCode {
+    let result = dispatch(cli).await;
+    let code = match &result {
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::Different) => 4,
+        Err(error) => exit_code(error),
+    };
+    if let Err(error) = result {
+        eprintln!("strait: {error:#}");
+    }
+    ExitCode::from(code)
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
+    let variable = std::env::var("RUST_LOG").ok();
+    let format = match cli.log_format {
+        LogFormat::Text => logs::Format::Text,
+        LogFormat::Json => logs::Format::Json,
+    };
+    logs::init(cli.log.or(variable).as_deref(), format)?;
+    let host = Host::real();
+    match cli.command {
+        Command::Check(arguments) => check::run(&host, arguments).await,
+        Command::Status(arguments) => status::run(&host, arguments).await,
+    }
+}
+
+/// By the class of the error, wherever in the chain it is.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let usage = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<ConfigError>() || cause.is::<LogError>()
+    };
+    if error.chain().any(usage) { 2 } else { 1 }
+}
+
+impl ConfigFile {
+    /// Reads the file with the process's environment.
+    fn load(&self) -> Result<Config, ConfigError> {
+        let sources = Sources {
+            variable: &|name| std::env::var(name).ok(),
+            file: &read_bounded,
+        };
+        Config::load(&self.path, &sources)
+    }
+}
+
+/// The longest file that is read, in bytes; a configuration has kilobytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Reads a file that the operator named; what is no file of ours does not go through the host.
+fn read_bounded(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    file.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(io::Error::other(format!("longer than {MAX_FILE} bytes")));
+    }
+    Ok(text)
+}
+
+/// Writes a result to standard output. A reader that has seen enough is no failure.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Writes a result as one JSON object.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    Ok(print(&text)?)
+}
+
+#[cfg(test)]
+mod tests;
