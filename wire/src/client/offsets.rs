@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Which offset is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OffsetSpec {
     /// The first that is there.
     Earliest,
@@ -45,7 +45,8 @@ pub struct ListedOffset {
 pub type ListedOffsets = Vec<(TopicPartition, Result<ListedOffset, ApiError>)>;
 
 impl Client {
-    /// Asks each partition's leader. Partitions of one leader go in one request.
+    /// Asks each partition's leader. Partitions of one leader go in one request; one that is asked for
+    /// twice, in two: the broker refuses duplicates.
     ///
     /// # Errors
     /// If a leader cannot be reached; each partition has its own answer.
@@ -59,14 +60,17 @@ impl Client {
             .map(|(partition, _)| partition.topic.clone())
             .collect();
         let leaders = self.leaders(topics).await?;
-        let mut by_leader: BTreeMap<i32, Vec<&(TopicPartition, OffsetSpec)>> = BTreeMap::new();
+        let mut requests: BTreeMap<(i32, OffsetSpec), Vec<&TopicPartition>> = BTreeMap::new();
         let mut listed = ListedOffsets::new();
-        for one in wanted {
-            match leaders.get(&one.0) {
-                Some(Ok(leader)) => by_leader.entry(*leader).or_default().push(one),
-                Some(Err(error)) => listed.push((one.0.clone(), Err(error.clone()))),
+        for (partition, spec) in wanted {
+            match leaders.get(partition) {
+                Some(Ok(leader)) => requests
+                    .entry((*leader, *spec))
+                    .or_default()
+                    .push(partition),
+                Some(Err(error)) => listed.push((partition.clone(), Err(error.clone()))),
                 None => listed.push((
-                    one.0.clone(),
+                    partition.clone(),
                     Err(ApiError {
                         code: 3,
                         message: None,
@@ -74,8 +78,11 @@ impl Client {
                 )),
             }
         }
-        for group in by_leader.values() {
-            listed.extend(self.list_of_one_leader(group, isolation).await?);
+        for ((_, spec), partitions) in &requests {
+            listed.extend(
+                self.list_of_one_leader(partitions, *spec, isolation)
+                    .await?,
+            );
         }
         Ok(listed)
     }
@@ -105,20 +112,21 @@ impl Client {
 
     async fn list_of_one_leader(
         &self,
-        wanted: &[&(TopicPartition, OffsetSpec)],
+        partitions: &[&TopicPartition],
+        spec: OffsetSpec,
         isolation: Isolation,
     ) -> Result<ListedOffsets, ClientError> {
-        let Some((first, _)) = wanted.first() else {
+        let Some(first) = partitions.first() else {
             return Ok(Vec::new());
         };
+        let timestamp = match spec {
+            OffsetSpec::Latest => -1,
+            OffsetSpec::Earliest => -2,
+            OffsetSpec::MaxTimestamp => -3,
+            OffsetSpec::Timestamp(time) => time,
+        };
         let mut topics: BTreeMap<&str, Vec<ListOffsetsPartition>> = BTreeMap::new();
-        for (partition, spec) in wanted {
-            let timestamp = match spec {
-                OffsetSpec::Latest => -1,
-                OffsetSpec::Earliest => -2,
-                OffsetSpec::MaxTimestamp => -3,
-                OffsetSpec::Timestamp(time) => *time,
-            };
+        for partition in partitions {
             let entry = ListOffsetsPartition::default()
                 .with_partition_index(partition.partition)
                 .with_current_leader_epoch(-1)
