@@ -28,7 +28,7 @@ pub(super) struct Arguments {
         conflicts_with = "path",
         required_unless_present = "path"
     )]
-    url: Option<String>,
+    url: Option<http::client::Address>,
 
     /// Print one JSON object, with every partition.
     #[arg(long)]

@@ -1,6 +1,6 @@
 //! Asks another process for its status. HTTP/1.1, one request, no redirects, no TLS.
 
-use std::time::Duration;
+use std::{fmt, str::FromStr, time::Duration};
 
 use host::{ByteStream, Host};
 use serde_json::Value;
@@ -12,65 +12,97 @@ const MAX_ANSWER: u64 = 64 << 20;
 /// From connect to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Where a process answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    host: String,
+    port: u16,
+}
+
+/// The text is no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("http://HOST:PORT is wanted")]
+pub struct NoAddress;
+
+impl FromStr for Address {
+    type Err = NoAddress;
+
+    /// `http://HOST:PORT`; a path behind it is ignored.
+    fn from_str(url: &str) -> Result<Self, NoAddress> {
+        let rest = url.strip_prefix("http://").ok_or(NoAddress)?;
+        let authority = rest.split('/').next().ok_or(NoAddress)?;
+        let (host, port) = authority.rsplit_once(':').ok_or(NoAddress)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        match port.parse() {
+            Ok(port) if !host.is_empty() => Ok(Self {
+                host: host.to_owned(),
+                port,
+            }),
+            _ => Err(NoAddress),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
 /// Why a process's status could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The address is none.
-    #[error("\"{0}\" is no address of a process; http://HOST:PORT is wanted")]
-    Address(String),
     /// The process was not reached, or did not answer in time.
-    #[error("{url}: {error}")]
+    #[error("{address}: {error}")]
     Unreachable {
-        /// Address as given.
-        url: String,
+        /// Where it was sought.
+        address: Address,
         /// What failed.
         error: std::io::Error,
     },
     /// It answered something else.
-    #[error("{url} does not answer as strait does: {reason}")]
+    #[error("{address} does not answer as strait does: {reason}")]
     Foreign {
-        /// Address as given.
-        url: String,
+        /// Where it was sought.
+        address: Address,
         /// What it answered.
         reason: String,
     },
 }
 
-/// `/v1/status` of the process at `url`, written `http://HOST:PORT`.
-pub async fn status(host: &Host, url: &str) -> Result<Value, FetchError> {
-    let (name, port) = address(url).ok_or_else(|| FetchError::Address(url.to_owned()))?;
+/// `/v1/status` of the process at `address`.
+///
+/// # Errors
+/// If it is not reached in time, or something else answers.
+pub async fn status(host: &Host, address: &Address) -> Result<Value, FetchError> {
     let unreachable = |error| FetchError::Unreachable {
-        url: url.to_owned(),
+        address: address.clone(),
         error,
     };
     let answer = tokio::select! {
         biased;
-        answer = exchange(host, name, port) => answer.map_err(unreachable)?,
+        answer = exchange(host, address) => answer.map_err(unreachable)?,
         () = host.clock.sleep(TIMEOUT) => {
             return Err(unreachable(std::io::ErrorKind::TimedOut.into()));
         }
     };
     body(&answer).map_err(|reason| FetchError::Foreign {
-        url: url.to_owned(),
+        address: address.clone(),
         reason,
     })
 }
 
-async fn exchange(host: &Host, name: &str, port: u16) -> std::io::Result<String> {
-    let mut stream: Box<dyn ByteStream> = host.net.connect(name, port).await?;
-    let request = format!("GET /v1/status HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
+async fn exchange(host: &Host, address: &Address) -> std::io::Result<String> {
+    let mut stream: Box<dyn ByteStream> = host.net.connect(&address.host, address.port).await?;
+    let request =
+        format!("GET /v1/status HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.take(MAX_ANSWER).read_to_string(&mut answer).await?;
     Ok(answer)
-}
-
-fn address(url: &str) -> Option<(&str, u16)> {
-    let rest = url.strip_prefix("http://")?;
-    let authority = rest.split('/').next()?;
-    let (name, port) = authority.rsplit_once(':')?;
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    (!name.is_empty()).then_some((name, port.parse().ok()?))
 }
 
 fn body(answer: &str) -> Result<Value, String> {
@@ -88,8 +120,14 @@ mod tests {
 
     #[test]
     fn addresses() {
-        assert_eq!(address("http://east:9465"), Some(("east", 9465)));
-        assert_eq!(address("http://[::1]:9465/v1/status"), Some(("::1", 9465)));
+        let address = |host: &str, port| {
+            Ok(Address {
+                host: host.to_owned(),
+                port,
+            })
+        };
+        assert_eq!("http://east:9465".parse(), address("east", 9465));
+        assert_eq!("http://[::1]:9465/v1/status".parse(), address("::1", 9465));
         for url in [
             "east:9465",
             "https://east:9465",
@@ -97,7 +135,7 @@ mod tests {
             "http://:1",
             "http://a:x",
         ] {
-            assert_eq!(address(url), None, "{url}");
+            assert_eq!(url.parse::<Address>(), Err(NoAddress), "{url}");
         }
     }
 

@@ -79,7 +79,8 @@ async fn each_path_answers() {
     let running = start().await;
     assert!(running.get("/live").await.starts_with("HTTP/1.1 200"));
     let url = format!("http://{}", running.server.address());
-    let status = client::status(&running.host, &url).await.unwrap();
+    let status = client::status(&running.host, &url.parse().unwrap()).await;
+    let status = status.unwrap();
     assert_eq!(status, json!({ "flows": ["a"] }));
     assert!(running.get("/metrics").await.contains("seen_total 3"));
     assert!(

@@ -1,0 +1,126 @@
+//! The command as scripts see it: exit codes, what goes to which stream, and no secret anywhere.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+fn strait(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_strait"))
+        .args(arguments)
+        .env("STRAIT_TEST_SECRET", "hunter2")
+        .env_remove("RUST_LOG")
+        .output()
+        .unwrap()
+}
+
+fn error(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A file in a folder that lives as long as the test.
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("strait.toml");
+    std::fs::write(&path, text).unwrap();
+    (folder, path)
+}
+
+/// A valid file whose clusters are at ports that nobody listens on.
+fn unreachable_clusters(east: &str) -> String {
+    // Free while they are held, and a moment after.
+    let ports = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [east_port, west_port] = ports.map(|port| port.local_addr().unwrap().port());
+    format!(
+        "[clusters.east]\nbootstrap.servers = \"127.0.0.1:{east_port}\"\n{east}\n\
+         [clusters.west]\nbootstrap.servers = \"127.0.0.1:{west_port}\"\n\
+         [[flows]]\nsource = \"east\"\ntarget = \"west\"\ntopics = [\"orders\"]\n"
+    )
+}
+
+#[test]
+fn bad_usage_ends_with_2() {
+    for arguments in [
+        &[][..],
+        &["no-such-command"],
+        &["check"],
+        &["status"],
+        &["status", "--url", "localhost:9465"],
+        &["check", "/no/such/file.toml"],
+        &["check", "--log", "x=loud", "/no/such/file.toml"],
+    ] {
+        assert_eq!(strait(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_is_no_failure() {
+    for arguments in [&["--help"][..], &["check", "--help"], &["--version"]] {
+        let output = strait(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(output.stderr.is_empty() && !output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_bad_file_ends_with_2_and_names_the_line() {
+    let (_folder, path) = file("[limits]\nmemmory = \"1GiB\"\n");
+    let output = strait(&["check", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let error = error(&output);
+    let wanted = format!("{}:2: limits.memmory: unknown key", path.display());
+    assert!(
+        error.contains(&wanted) && error.contains("\"memory\""),
+        "{error}"
+    );
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn what_cannot_be_reached_is_not_ready() {
+    let (_folder, path) = file(&unreachable_clusters(
+        "sasl.password = \"${STRAIT_TEST_SECRET}\"",
+    ));
+    let path = path.to_str().unwrap();
+    let output = strait(&["check", "--json", "--log", "trace", path]);
+    assert_eq!(output.status.code(), Some(4), "{}", error(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["ready"], false);
+    let problems = report["flows"][0]["problems"].as_array().unwrap();
+    let codes: Vec<_> = problems.iter().map(|problem| &problem["code"]).collect();
+    assert_eq!(codes, ["unreachable", "unreachable"]);
+    assert!(
+        problems[1]["message"]
+            .as_str()
+            .unwrap()
+            .contains("cluster west")
+    );
+    let all = error(&output) + &String::from_utf8(output.stdout).unwrap();
+    assert!(!all.contains("hunter2"), "{all}");
+
+    let output = strait(&["status", path]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        error(&output).contains("cluster east"),
+        "{}",
+        error(&output)
+    );
+}
+
+#[test]
+fn a_secret_shows_in_no_refusal() {
+    for line in [
+        "socket.timeout.ms = \"${STRAIT_TEST_SECRET}\"",
+        "sasl.password = \"hunter2",
+        "sasl.jaas.config = \"x required password=hunter2;\"",
+        "sasl.pasword = \"hunter2\"",
+    ] {
+        let (_folder, path) = file(&unreachable_clusters(line));
+        let output = strait(&["check", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert!(!error(&output).contains("hunter2"), "{}", error(&output));
+    }
+}
