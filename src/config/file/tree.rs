@@ -87,14 +87,15 @@ impl Node {
 
 /// Parses a whole file.
 pub(super) fn parse(text: &str, sources: &Sources<'_>) -> Result<Table, ConfigError> {
-    let document = DeTable::parse(text).map_err(|error| syntax_error(text, &error))?;
-    let reader = Reader { text, sources };
+    let lines = Lines::new(text);
+    let document = DeTable::parse(text).map_err(|error| syntax_error(text, &lines, &error))?;
+    let reader = Reader { lines, sources };
     reader.table(document.into_inner(), Place::default())
 }
 
 /// The parser's message alone: its usual display quotes the line, which may hold a secret.
-fn syntax_error(text: &str, error: &toml::de::Error) -> ConfigError {
-    let line = error.span().map_or(0, |span| line_of(text, span.start));
+fn syntax_error(text: &str, lines: &Lines, error: &toml::de::Error) -> ConfigError {
+    let line = error.span().map_or(0, |span| lines.of(span.start));
     let mut reason = error.message().to_owned();
     let dotted = text
         .lines()
@@ -114,13 +115,22 @@ fn syntax_error(text: &str, error: &toml::de::Error) -> ConfigError {
     ConfigError::at(&place, reason)
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    let before = text.as_bytes().iter().take(offset);
-    1 + before.filter(|byte| **byte == b'\n').count()
+/// Where the lines of a text end.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn new(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at).collect())
+    }
+
+    /// The line of the byte at `offset`, from 1.
+    fn of(&self, offset: usize) -> usize {
+        1 + self.0.partition_point(|end| *end < offset)
+    }
 }
 
 struct Reader<'a> {
-    text: &'a str,
+    lines: Lines,
     sources: &'a Sources<'a>,
 }
 
@@ -128,7 +138,7 @@ impl Reader<'_> {
     fn table(&self, table: DeTable<'_>, place: Place) -> Result<Table, ConfigError> {
         let mut entries = Vec::with_capacity(table.len());
         for (name, value) in table {
-            let line = line_of(self.text, name.span().start);
+            let line = self.lines.of(name.span().start);
             let name = name.into_inner().into_owned();
             let key = match place.key.as_str() {
                 "" => name.clone(),
@@ -150,7 +160,7 @@ impl Reader<'_> {
                 let mut nodes = Vec::with_capacity(array.len());
                 for (index, value) in array.into_iter().enumerate() {
                     let place = Place {
-                        line: line_of(self.text, value.span().start),
+                        line: self.lines.of(value.span().start),
                         key: format!("{}[{index}]", place.key),
                     };
                     nodes.push(self.node(value, place)?);
