@@ -3,6 +3,7 @@
 
 pub mod base;
 pub mod checkpoint;
+pub mod cluster;
 pub mod config;
 pub mod flow;
 pub mod http;

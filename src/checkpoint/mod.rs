@@ -6,9 +6,10 @@
 //! All fields exist from version 1 on, also those that only the exactly-once path fills.
 
 pub mod codec;
+pub mod committer;
+pub mod control_topic;
+pub mod store;
 pub mod text;
-
-use std::time::Duration;
 
 use host::BoxFuture;
 use uuid::Uuid;
@@ -125,8 +126,6 @@ pub enum StoreError {
         group: String,
         /// What the cluster said.
         reason: String,
-        /// How long the cluster asked to wait, if it did.
-        retry_after: Option<Duration>,
     },
     /// Will not work without a person.
     #[error("checkpoints of {group}: {reason}")]

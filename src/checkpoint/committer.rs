@@ -1,0 +1,227 @@
+//! Commits how far the workers of one flow are.
+//!
+//! Workers publish their acknowledged prefix as the latest value and never wait for the committer; it
+//! commits what changed, every interval, so a checkpoint is never ahead of acknowledged data and at
+//! most an interval behind it. What failed is tried again with the then latest value. A checkpoint that does
+//! not change is committed again once a day: groups without members lose old commits, even while strait
+//! runs (EXACTNESS 8). A unit whose target is gone or another one is not committed for any more.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use host::Host;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use wire::TopicPartition;
+
+use super::{Checkpoint, CheckpointStore, Stopped, StoreError, Stored, codec};
+use crate::{
+    base::backoff::Backoff,
+    telemetry,
+    worker::{Progress, StopReason, WorkerState, wrap},
+};
+
+/// After this, a checkpoint is committed again though nothing changed. Brokers keep commits for a week
+/// unless set otherwise (`offsets.retention.minutes`).
+const REFRESH: Duration = Duration::from_secs(24 * 3600);
+/// Longest pause between tries that fail.
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The committer of one flow.
+#[derive(Debug)]
+pub struct Committer {
+    flow: String,
+    store: Arc<dyn CheckpointStore>,
+    host: Host,
+    units: Mutex<BTreeMap<TopicPartition, Unit>>,
+}
+
+/// One unit, by its target partition.
+#[derive(Debug)]
+struct Unit {
+    /// Who it is; what changes with progress is filled in.
+    template: Checkpoint,
+    progress: watch::Receiver<Progress>,
+    state: watch::Receiver<WorkerState>,
+    stopped: Option<Stopped>,
+    committed: Option<(Checkpoint, Duration)>,
+}
+
+/// Checkpoints that could not be committed.
+#[derive(Debug, thiserror::Error)]
+#[error("{count} checkpoints were not committed, {partition} among them: {first}")]
+pub struct CommitError {
+    /// How many.
+    pub count: usize,
+    /// One of them.
+    pub partition: TopicPartition,
+    /// Why not.
+    pub first: StoreError,
+}
+
+impl Committer {
+    /// Of `flow`.
+    pub fn new(flow: &str, store: Arc<dyn CheckpointStore>, host: Host) -> Self {
+        Self {
+            flow: flow.to_owned(),
+            store,
+            host,
+            units: Mutex::default(),
+        }
+    }
+
+    /// Commits for `target` from now on. `template` is the checkpoint where the unit started, and
+    /// `committed` whether the group holds exactly that.
+    pub fn watch(
+        &self,
+        target: TopicPartition,
+        template: Checkpoint,
+        committed: bool,
+        progress: watch::Receiver<Progress>,
+        state: watch::Receiver<WorkerState>,
+    ) {
+        let now = self.host.clock.monotonic();
+        let unit = Unit {
+            stopped: template.stopped.clone(),
+            committed: committed.then(|| (template.clone(), now)),
+            template,
+            progress,
+            state,
+        };
+        self.units().insert(target, unit);
+    }
+
+    /// Looks at another state from now on: `target`'s unit was stopped by somebody else than its worker.
+    pub fn watch_state(&self, target: &TopicPartition, state: watch::Receiver<WorkerState>) {
+        if let Some(unit) = self.units().get_mut(target) {
+            unit.state = state;
+        }
+    }
+
+    /// Commits what changed, once.
+    ///
+    /// # Errors
+    /// If not all of it could be committed; the rest is.
+    pub async fn commit(&self) -> Result<(), CommitError> {
+        let (now, wall) = (self.host.clock.monotonic(), self.host.clock.wall_ms());
+        let mut due = BTreeMap::new();
+        for (target, unit) in self.units().iter_mut() {
+            due.extend(
+                unit.due(now, wall)
+                    .map(|checkpoint| (target.clone(), checkpoint)),
+            );
+        }
+        if due.is_empty() {
+            return Ok(());
+        }
+        let entries = due
+            .iter()
+            .map(|(target, checkpoint)| (target.clone(), codec::encode(checkpoint)));
+        let entries: Vec<(TopicPartition, Stored)> = entries.collect();
+        let mut failed = Vec::new();
+        let outcomes = self.store.commit(&entries).await;
+        let mut units = self.units();
+        for (target, outcome) in outcomes {
+            match (outcome, due.remove(&target), units.get_mut(&target)) {
+                (Ok(()), Some(checkpoint), Some(unit)) => unit.committed = Some((checkpoint, now)),
+                (Ok(()), ..) => {}
+                (Err(error), ..) => failed.push((target, error)),
+            }
+        }
+        let count = failed.len();
+        match failed.into_iter().next() {
+            None => Ok(()),
+            Some((partition, first)) => Err(CommitError {
+                count,
+                partition,
+                first,
+            }),
+        }
+    }
+
+    /// Commits every `interval` until `stop`; the last commit is the caller's.
+    pub async fn run(&self, interval: Duration, stop: CancellationToken) {
+        let clock = &self.host.clock;
+        let mut backoff = Backoff::new(interval, LAST_PAUSE.max(interval));
+        let mut complete = clock.monotonic();
+        let mut failing = false;
+        let mut pause = interval;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = clock.sleep(pause) => {}
+            }
+            let outcome = self.commit().await;
+            let now = clock.monotonic();
+            let flow = &self.flow;
+            match outcome {
+                Ok(()) => {
+                    if std::mem::take(&mut failing) {
+                        tracing::info!(%flow, "checkpoints are committed again");
+                    }
+                    (complete, pause) = (now, interval);
+                    backoff.reset();
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%flow, %error, "cannot commit checkpoints, trying again");
+                    }
+                    pause = backoff.delay(&*self.host.random);
+                }
+            }
+            telemetry::checkpoint_age(flow, now.saturating_sub(complete));
+        }
+    }
+
+    fn units(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Unit>> {
+        self.units.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Unit {
+    /// The checkpoint to commit now, if there is one.
+    fn due(&mut self, now: Duration, wall_ms: i64) -> Option<Checkpoint> {
+        // The state before the progress: once it says stopped, the progress is the last.
+        let stop = match &*self.state.borrow() {
+            WorkerState::Stopped(stop) => Some(stop.clone()),
+            _ => None,
+        };
+        let reason = stop.as_ref().map(|stop| stop.reason);
+        if let Some(StopReason::TargetTopicMissing | StopReason::TargetTopicRecreated) = reason {
+            return None;
+        }
+        let progress = self.progress.borrow().clone();
+        if reason.map(StopReason::code) != self.stopped.as_ref().map(|known| known.reason.as_str())
+        {
+            self.stopped = stop.map(|stop| Stopped {
+                reason: stop.reason.code().to_owned(),
+                source_offset: stop.source_offset,
+                since_ms: wall_ms,
+            });
+        }
+        if let Some((committed, at)) = &self.committed
+            && committed.source_offset == progress.source_offset
+            && committed.target_offset == progress.target_offset
+            && committed.stopped == self.stopped
+            && now.saturating_sub(*at) < REFRESH
+        {
+            return None;
+        }
+        Some(Checkpoint {
+            source_offset: progress.source_offset,
+            target_offset: progress.target_offset,
+            last_record: progress.last_record,
+            sequence: wrap(progress.sequence),
+            anchors: progress.anchors,
+            stopped: self.stopped.clone(),
+            ..self.template.clone()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,407 @@
+//! From what both clusters hold to what is to be done. Pure.
+//!
+//! A topic goes through these steps, each one visible in the next snapshot: *remembered* in the control
+//! topic; *created* on the target, or found there; *bound* there by the target's topic id; grown, if the
+//! source has more partitions; and its workers started. A source or target topic that is gone, or came
+//! back with another id, stops its workers; it is never followed silently (EXACTNESS 8, 10).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use uuid::Uuid;
+use wire::{TopicPartition, client::TopicDescription};
+
+use super::{
+    membership::Assignment,
+    topics::{naming::Naming, selection::Selection},
+};
+use crate::{
+    base::ids::Route,
+    checkpoint::{
+        control_topic::{ControlRecords, TopicKey, TopicRecord},
+        text::topic_id,
+    },
+    worker::{Stop, StopReason},
+};
+
+/// UNKNOWN_TOPIC_OR_PARTITION: how metadata says that a topic does not exist.
+const UNKNOWN_TOPIC: i16 = 3;
+
+/// What a flow knows for as long as it runs.
+#[derive(Debug)]
+pub struct Rules {
+    /// The source's alias.
+    pub source: String,
+    /// The target's alias.
+    pub target: String,
+    /// Which topics.
+    pub selection: Selection,
+    /// Under which names.
+    pub naming: Naming,
+}
+
+/// A selected topic of the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceTopic {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: Uuid,
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// Its name on the target.
+    pub target: String,
+}
+
+impl SourceTopic {
+    /// How the control topic knows it.
+    pub fn key(&self) -> TopicKey {
+        TopicKey::new(self.id, &self.name)
+    }
+}
+
+/// The topics of one moment.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Selected topics, by name.
+    pub topics: Vec<SourceTopic>,
+    /// Names on the source, selected or not, that metadata could not describe now.
+    pub unclear: BTreeSet<String>,
+    /// What is on the target under the wanted names.
+    pub target: BTreeMap<String, TopicDescription>,
+    /// What keeps topics from being replicated at all.
+    pub troubles: Vec<Trouble>,
+}
+
+/// A topic that is not, or not wholly, replicated, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Trouble {
+    /// Its name on the source.
+    pub topic: String,
+    /// From a closed list, for scripts.
+    pub code: &'static str,
+    /// For people.
+    pub text: String,
+}
+
+/// A unit that could run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unit {
+    /// Where from and where to.
+    pub route: Route,
+    /// The topic's id on the source.
+    pub source_topic: Uuid,
+    /// The topic's id on the target.
+    pub target_topic: Uuid,
+}
+
+/// A unit that runs or was stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Who it is.
+    pub unit: Unit,
+    /// Whether its worker is at work.
+    pub running: bool,
+    /// Whether it was stopped because a topic is gone: it may start again when the topic is back.
+    pub vanished: bool,
+}
+
+/// What to do, in this order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Workers to stop; none for those that run elsewhere now.
+    pub stop: Vec<(Route, Option<Stop>)>,
+    /// Topics to write to the control topic, without a target id.
+    pub remember: Vec<SourceTopic>,
+    /// Topics to create on the target.
+    pub create: Vec<SourceTopic>,
+    /// Topics on the target that need as many partitions.
+    pub grow: Vec<(String, i32)>,
+    /// Topics to write to the control topic with their target's id.
+    pub bind: Vec<(TopicKey, TopicRecord)>,
+    /// Units that were stopped and whose topic is gone: they may start when it is back.
+    pub vanished: Vec<Route>,
+    /// Units to start.
+    pub start: Vec<Unit>,
+    /// What is not replicated.
+    pub troubles: Vec<Trouble>,
+}
+
+impl Plan {
+    /// Whether carrying it out changes what the next snapshot shows.
+    pub fn leads_on(&self) -> bool {
+        !self.remember.is_empty()
+            || !self.create.is_empty()
+            || !self.grow.is_empty()
+            || !self.bind.is_empty()
+    }
+}
+
+impl Rules {
+    /// The topics to replicate among all topics of the source; the target is not looked at yet.
+    pub fn select(&self, all: Vec<TopicDescription>) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        let mut by_target: BTreeMap<String, Vec<SourceTopic>> = BTreeMap::new();
+        for topic in all {
+            if !self.selection.selects(&topic.name, topic.internal) {
+                continue;
+            }
+            if topic.error.is_some() || topic.partitions.is_empty() {
+                snapshot.unclear.insert(topic.name);
+                continue;
+            }
+            match self.naming.target(&topic.name) {
+                Ok(target) => by_target
+                    .entry(target.clone())
+                    .or_default()
+                    .push(SourceTopic {
+                        name: topic.name,
+                        id: topic.id,
+                        partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
+                        target,
+                    }),
+                Err(error) => {
+                    snapshot
+                        .troubles
+                        .push(trouble(&topic.name, "name", error.to_string()));
+                }
+            }
+        }
+        for (target, mut topics) in by_target {
+            if topics.len() == 1 {
+                snapshot.topics.append(&mut topics);
+                continue;
+            }
+            for topic in &topics {
+                let text = format!(
+                    "{} source topics would be {target} on the target",
+                    topics.len()
+                );
+                snapshot
+                    .troubles
+                    .push(trouble(&topic.name, "shared_target", text));
+            }
+        }
+        snapshot.topics.sort_by(|a, b| a.name.cmp(&b.name));
+        snapshot
+    }
+
+    /// What to do.
+    pub fn plan(
+        &self,
+        snapshot: &Snapshot,
+        control: &ControlRecords,
+        assignment: &Assignment,
+        known: &BTreeMap<Route, Known>,
+        leader: bool,
+    ) -> Plan {
+        let mut plan = Plan {
+            troubles: snapshot.troubles.clone(),
+            ..Plan::default()
+        };
+        let mut could_run = BTreeMap::new();
+        for topic in &snapshot.topics {
+            for unit in self.topic(&mut plan, snapshot, control, topic, leader) {
+                if assignment.holds(&unit.route.target) {
+                    could_run.insert(unit.route.clone(), unit);
+                }
+            }
+        }
+        for (route, known) in known {
+            let stop = self.stop(route, known, snapshot, assignment);
+            if known.running {
+                plan.stop.extend(stop);
+            } else if stop.is_some_and(|(_, stop)| stop.is_some_and(|stop| is_absence(&stop))) {
+                plan.vanished.push(route.clone());
+            }
+        }
+        let starts = could_run.into_values().filter(|unit| {
+            known
+                .get(&unit.route)
+                .is_none_or(|known| !known.running && known.vanished)
+        });
+        plan.start = starts.collect();
+        plan
+    }
+
+    /// The next step of one topic, and its units once it is ready.
+    fn topic(
+        &self,
+        plan: &mut Plan,
+        snapshot: &Snapshot,
+        control: &ControlRecords,
+        topic: &SourceTopic,
+        leader: bool,
+    ) -> Vec<Unit> {
+        let Some(record) = control.topics.get(&topic.key()) else {
+            plan.remember.extend(leader.then(|| topic.clone()));
+            return Vec::new();
+        };
+        let found = snapshot.target.get(&topic.target);
+        let error = found.and_then(|found| found.error.as_ref());
+        let (found, bound) = match (found, error, record.target_topic_id) {
+            (None, ..) => return Vec::new(),
+            (_, Some(error), None) if error.code == UNKNOWN_TOPIC => {
+                plan.create.extend(leader.then(|| topic.clone()));
+                return Vec::new();
+            }
+            (_, Some(error), Some(bound)) if error.code == UNKNOWN_TOPIC => {
+                let text = self.missing_target(topic, bound);
+                plan.troubles
+                    .push(trouble(&topic.name, "target_topic_missing", text));
+                return Vec::new();
+            }
+            (_, Some(error), _) => {
+                let text = format!("{} on {}: {error}", topic.target, self.target);
+                plan.troubles
+                    .push(trouble(&topic.name, "target_topic", text));
+                return Vec::new();
+            }
+            (Some(found), None, bound) => (found, bound),
+        };
+        let Some(bound) = bound else {
+            let mut record = record.clone();
+            record.target_topic_id = Some(found.id);
+            plan.bind.extend(leader.then(|| (topic.key(), record)));
+            return Vec::new();
+        };
+        if bound != found.id {
+            let text = self.recreated_target(topic, bound, found.id);
+            plan.troubles
+                .push(trouble(&topic.name, "target_topic_recreated", text));
+            return Vec::new();
+        }
+        let there = i32::try_from(found.partitions.len()).unwrap_or(i32::MAX);
+        if there < topic.partitions {
+            plan.grow
+                .extend(leader.then(|| (topic.target.clone(), topic.partitions)));
+        }
+        if there != topic.partitions {
+            let (code, rest) = if there < topic.partitions {
+                ("fewer_partitions", "the others wait until it has as many")
+            } else {
+                ("more_partitions", "the others get nothing from it")
+            };
+            let text = format!(
+                "{} has {there} partitions on {}, its source {}: {rest}",
+                topic.target, self.target, topic.partitions
+            );
+            plan.troubles.push(trouble(&topic.name, code, text));
+        }
+        let units = (0..topic.partitions.min(there)).map(|partition| Unit {
+            route: Route {
+                source: TopicPartition::new(&topic.name, partition),
+                target: TopicPartition::new(&topic.target, partition),
+            },
+            source_topic: topic.id,
+            target_topic: found.id,
+        });
+        units.collect()
+    }
+
+    /// Whether a running worker has to stop, and why.
+    fn stop(
+        &self,
+        route: &Route,
+        known: &Known,
+        snapshot: &Snapshot,
+        assignment: &Assignment,
+    ) -> Option<(Route, Option<Stop>)> {
+        if !assignment.holds(&route.target) {
+            return Some((route.clone(), None));
+        }
+        let stop = |reason, text| {
+            let stop = Stop {
+                reason,
+                source_offset: -1,
+                text,
+            };
+            Some((route.clone(), Some(stop)))
+        };
+        let Route { source, target } = route;
+        let place = snapshot
+            .topics
+            .binary_search_by(|topic| topic.name.cmp(&source.topic));
+        let topic = place.ok().map(|at| &snapshot.topics[at]);
+        match topic {
+            None if snapshot.unclear.contains(&source.topic) => return None,
+            Some(topic) if topic.id != known.unit.source_topic => {
+                let (now, before) = (topic_id(topic.id), topic_id(known.unit.source_topic));
+                let text = format!(
+                    "{source} on {}: the topic was created anew (id {now}, was {before})",
+                    self.source
+                );
+                return stop(StopReason::SourceTopicRecreated, text);
+            }
+            Some(topic) if source.partition < topic.partitions => {}
+            _ => {
+                let text = format!("{source} does not exist on {} any more", self.source);
+                return stop(StopReason::SourceTopicMissing, text);
+            }
+        }
+        let found = snapshot.target.get(&target.topic)?;
+        match &found.error {
+            Some(error) if error.code == UNKNOWN_TOPIC => {
+                let text = format!("{target} does not exist on {} any more", self.target);
+                stop(StopReason::TargetTopicMissing, text)
+            }
+            None if found.id != known.unit.target_topic => {
+                let (now, before) = (topic_id(found.id), topic_id(known.unit.target_topic));
+                let text = format!(
+                    "{target} on {}: the topic was created anew (id {now}, was {before})",
+                    self.target
+                );
+                stop(StopReason::TargetTopicRecreated, text)
+            }
+            _ => None,
+        }
+    }
+
+    fn missing_target(&self, topic: &SourceTopic, bound: Uuid) -> String {
+        format!(
+            "{} (id {}) is gone from {}; {}",
+            topic.target,
+            topic_id(bound),
+            self.target,
+            forget(topic)
+        )
+    }
+
+    fn recreated_target(&self, topic: &SourceTopic, bound: Uuid, found: Uuid) -> String {
+        format!(
+            "{} on {} has id {}, what was copied went to id {}: it was created anew; {}",
+            topic.target,
+            self.target,
+            topic_id(found),
+            topic_id(bound),
+            forget(topic)
+        )
+    }
+}
+
+/// Whether a topic that comes back ends the stop.
+pub fn is_absence(stop: &Stop) -> bool {
+    matches!(
+        stop.reason,
+        StopReason::SourceTopicMissing | StopReason::TargetTopicMissing
+    )
+}
+
+fn forget(topic: &SourceTopic) -> String {
+    format!(
+        "to copy the topic from its start again, write a tombstone for key {} to the flow's control \
+         topic and restart",
+        topic.key()
+    )
+}
+
+fn trouble(topic: &str, code: &'static str, text: String) -> Trouble {
+    Trouble {
+        topic: topic.to_owned(),
+        code,
+        text,
+    }
+}
+
+#[cfg(test)]
+mod tests;

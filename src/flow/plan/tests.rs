@@ -1,0 +1,342 @@
+use proptest::prelude::*;
+use wire::{Isolation, client::PartitionDescription, error::ApiError};
+
+use super::*;
+use crate::config::{self, FlowConfig, Start, TopicPattern};
+
+fn rules(naming: &config::Naming) -> Rules {
+    let flow = FlowConfig {
+        name: "f".to_owned(),
+        source: "east".to_owned(),
+        target: "west".to_owned(),
+        topics: vec![TopicPattern::new("orders|pay.*").unwrap()],
+        exclude: Vec::new(),
+        naming: naming.clone(),
+        start: Start::Earliest,
+        isolation: Isolation::ReadCommitted,
+        replication_factor: -1,
+        checkpoint_interval: std::time::Duration::from_secs(1),
+    };
+    Rules {
+        source: "east".to_owned(),
+        target: "west".to_owned(),
+        selection: Selection::new(&flow),
+        naming: Naming::new(naming, "east"),
+    }
+}
+
+fn described(name: &str, id: u128, partitions: i32, error: Option<i16>) -> TopicDescription {
+    let partition = |index| PartitionDescription {
+        index,
+        leader: Some(1),
+        leader_epoch: 0,
+        replicas: vec![1],
+        isr: vec![1],
+        error: None,
+    };
+    TopicDescription {
+        name: name.to_owned(),
+        id: Uuid::from_u128(id),
+        internal: false,
+        error: error.map(|code| ApiError {
+            code,
+            message: None,
+        }),
+        partitions: (0..partitions).map(partition).collect(),
+    }
+}
+
+/// Both clusters and what the flow knows, with `orders` (id 1) copied to `orders` (id 2).
+struct World {
+    source: Vec<TopicDescription>,
+    target: Vec<TopicDescription>,
+    control: ControlRecords,
+    known: BTreeMap<Route, Known>,
+    assignment: Assignment,
+    leader: bool,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            source: vec![described("orders", 1, 2, None)],
+            target: vec![described("orders", 2, 2, None)],
+            control: control(Some(2)),
+            known: BTreeMap::new(),
+            assignment: Assignment::All,
+            leader: true,
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        let rules = rules(&config::Naming::Identity);
+        let mut snapshot = rules.select(self.source.clone());
+        snapshot.target = self
+            .target
+            .iter()
+            .map(|t| (t.name.clone(), t.clone()))
+            .collect();
+        rules.plan(
+            &snapshot,
+            &self.control,
+            &self.assignment,
+            &self.known,
+            self.leader,
+        )
+    }
+
+    fn knows(&mut self, partition: i32, running: bool, vanished: bool) {
+        let unit = unit(partition);
+        let known = Known {
+            unit: unit.clone(),
+            running,
+            vanished,
+        };
+        self.known.insert(unit.route, known);
+    }
+}
+
+fn control(target: Option<u128>) -> ControlRecords {
+    let record = TopicRecord {
+        source_topic: "orders".to_owned(),
+        target_topic: "orders".to_owned(),
+        target_topic_id: target.map(Uuid::from_u128),
+        start: None,
+        created_ms: 0,
+    };
+    ControlRecords {
+        flow: None,
+        topics: BTreeMap::from([(TopicKey::Id(Uuid::from_u128(1)), record)]),
+    }
+}
+
+fn unit(partition: i32) -> Unit {
+    Unit {
+        route: Route {
+            source: TopicPartition::new("orders", partition),
+            target: TopicPartition::new("orders", partition),
+        },
+        source_topic: Uuid::from_u128(1),
+        target_topic: Uuid::from_u128(2),
+    }
+}
+
+fn codes(plan: &Plan) -> Vec<&str> {
+    plan.troubles.iter().map(|trouble| trouble.code).collect()
+}
+
+/// Whether `plan` does nothing but what `left` leaves.
+fn only(plan: Plan, left: impl Fn(&mut Plan)) -> bool {
+    let mut plan = plan;
+    left(&mut plan);
+    plan == Plan::default()
+}
+
+#[test]
+fn a_topic_goes_step_by_step() {
+    let mut world = World::new();
+    world.target = vec![described("orders", 0, 0, Some(3))];
+    world.control = ControlRecords::default();
+    let plan = world.plan();
+    assert_eq!(plan.remember[0].name, "orders");
+    assert!(plan.leads_on() && only(plan, |plan| plan.remember.clear()));
+
+    world.control = control(None);
+    let plan = world.plan();
+    assert_eq!(
+        (plan.create[0].target.as_str(), plan.create[0].partitions),
+        ("orders", 2)
+    );
+    assert!(plan.leads_on() && only(plan, |plan| plan.create.clear()));
+
+    world.target = World::new().target;
+    let plan = world.plan();
+    assert_eq!(plan.bind[0].1.target_topic_id, Some(Uuid::from_u128(2)));
+    assert!(plan.leads_on() && only(plan, |plan| plan.bind.clear()));
+
+    world.control = control(Some(2));
+    let plan = world.plan();
+    assert_eq!(plan.start, [unit(0), unit(1)]);
+    assert!(!plan.leads_on() && only(plan, |plan| plan.start.clear()));
+
+    world.knows(0, true, false);
+    world.knows(1, false, false);
+    assert!(
+        only(world.plan(), |_| ()),
+        "what runs, or stopped for a person, stays so"
+    );
+}
+
+#[test]
+fn only_the_leader_changes_the_target() {
+    let mut world = World::new();
+    world.leader = false;
+    for target in [None, Some(2)] {
+        world.control = control(target);
+        assert!(!world.plan().leads_on());
+    }
+    world.source = vec![described("orders", 1, 5, None)];
+    let plan = world.plan();
+    assert_eq!((plan.leads_on(), plan.start.len()), (false, 2));
+}
+
+#[test]
+fn partitions_that_were_added_are_added_on_the_target_and_run() {
+    let mut world = World::new();
+    world.knows(0, true, false);
+    world.knows(1, true, false);
+    world.source = vec![described("orders", 1, 3, None)];
+    let plan = world.plan();
+    assert_eq!(plan.grow, [("orders".to_owned(), 3)]);
+    assert_eq!(
+        (codes(&plan), plan.start.len()),
+        (vec!["fewer_partitions"], 0)
+    );
+    world.target = vec![described("orders", 2, 3, None)];
+    assert_eq!(world.plan().start, [unit(2)]);
+    world.target = vec![described("orders", 2, 4, None)];
+    let plan = world.plan();
+    assert_eq!(
+        (codes(&plan), plan.grow.len()),
+        (vec!["more_partitions"], 0)
+    );
+}
+
+#[test]
+fn a_topic_that_is_gone_or_another_stops_its_workers() {
+    use StopReason::{
+        SourceTopicMissing, SourceTopicRecreated, TargetTopicMissing, TargetTopicRecreated,
+    };
+    let gone = || described("orders", 0, 0, Some(3));
+    for (source, target, reason) in [
+        (Vec::new(), World::new().target, SourceTopicMissing),
+        (
+            vec![described("orders", 1, 0, None)],
+            World::new().target,
+            SourceTopicMissing,
+        ),
+        (
+            vec![described("orders", 7, 2, None)],
+            World::new().target,
+            SourceTopicRecreated,
+        ),
+        (World::new().source, vec![gone()], TargetTopicMissing),
+        (
+            World::new().source,
+            vec![described("orders", 7, 2, None)],
+            TargetTopicRecreated,
+        ),
+    ] {
+        let mut world = World::new();
+        world.knows(0, true, false);
+        (world.source, world.target) = (source, target);
+        // A topic without partitions is one that metadata cannot describe now.
+        let unclear = world.source.iter().any(|topic| topic.partitions.is_empty());
+        let plan = world.plan();
+        assert!(plan.start.is_empty() && plan.create.is_empty(), "{plan:?}");
+        match plan.stop.as_slice() {
+            [] => assert!(unclear, "{reason}"),
+            [(route, Some(stop))] => {
+                assert_eq!((route, stop.reason), (&unit(0).route, reason));
+                assert!(stop.text.contains("orders"), "{}", stop.text);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_target_that_was_deleted_is_not_created_again() {
+    let mut world = World::new();
+    world.target = vec![described("orders", 0, 0, Some(3))];
+    let plan = world.plan();
+    assert_eq!(codes(&plan), ["target_topic_missing"]);
+    assert!(
+        plan.troubles[0]
+            .text
+            .contains("topic/AAAAAAAAAAAAAAAAAAAAAQ")
+    );
+    assert!(only(plan, |plan| plan.troubles.clear()));
+    world.target = vec![described("orders", 7, 2, None)];
+    let plan = world.plan();
+    assert_eq!(codes(&plan), ["target_topic_recreated"]);
+    assert!(only(plan, |plan| plan.troubles.clear()));
+}
+
+#[test]
+fn a_topic_that_came_back_runs_again() {
+    let mut world = World::new();
+    world.knows(0, false, false);
+    world.source = Vec::new();
+    let plan = world.plan();
+    assert_eq!(plan.vanished, [unit(0).route]);
+    assert!(only(plan, |plan| plan.vanished.clear()));
+    let mut world = World::new();
+    world.knows(0, false, true);
+    world.knows(1, false, false);
+    assert_eq!(world.plan().start, [unit(0)]);
+}
+
+#[test]
+fn what_metadata_cannot_describe_now_changes_nothing() {
+    let mut world = World::new();
+    world.knows(0, true, false);
+    world.source = vec![described("orders", 1, 2, Some(5))];
+    assert!(only(world.plan(), |_| ()));
+    let mut world = World::new();
+    world.knows(0, true, false);
+    world.target = vec![described("orders", 0, 0, Some(29))];
+    let plan = world.plan();
+    assert_eq!(codes(&plan), ["target_topic"]);
+    assert!(only(plan, |plan| plan.troubles.clear()));
+    world.target = Vec::new();
+    assert!(only(world.plan(), |_| ()));
+}
+
+#[test]
+fn partitions_that_are_not_ours_do_not_run_here() {
+    let mut world = World::new();
+    world.knows(0, true, false);
+    world.assignment = Assignment::Partitions(BTreeSet::from([unit(1).route.target]));
+    let plan = world.plan();
+    assert_eq!(plan.stop, [(unit(0).route, None)]);
+    assert_eq!(plan.start, [unit(1)]);
+}
+
+#[test]
+fn names_that_cannot_be_are_troubles() {
+    let rules = rules(&config::Naming::Template("strait.{topic}".to_owned()));
+    let snapshot = rules.select(vec![described("orders", 1, 1, None)]);
+    assert!(snapshot.topics.is_empty());
+    assert_eq!(snapshot.troubles[0].code, "name");
+    let mut internal = described("pay", 1, 1, None);
+    internal.internal = true;
+    let all = vec![internal, described("other", 2, 1, None)];
+    let snapshot = rules.select(all);
+    assert!(snapshot.topics.is_empty() && snapshot.troubles.is_empty());
+}
+
+proptest! {
+    /// Whatever the clusters hold: a worker starts only for topics that are bound to the ids that both
+    /// sides have now, nothing bound is created, and nothing starts twice.
+    #[test]
+    fn workers_start_only_where_both_ids_are_the_known_ones(
+        source_id in 1u128..3, target_id in 2u128..4, bound in prop::option::of(2u128..4),
+        partitions in (0i32..4, 0i32..4), missing: bool, running in 0i32..3,
+    ) {
+        let mut world = World::new();
+        let error = missing.then_some(3);
+        world.source = vec![described("orders", source_id, partitions.0, None)];
+        world.target = vec![described("orders", target_id, partitions.1, error)];
+        world.control = control(bound);
+        (0..running).for_each(|partition| world.knows(partition, true, false));
+        let plan = world.plan();
+        for unit in &plan.start {
+            prop_assert!(source_id == 1 && !missing && bound == Some(target_id));
+            let partition = unit.route.source.partition;
+            prop_assert!(partition >= running && partition < partitions.0.min(partitions.1));
+        }
+        prop_assert!(plan.create.is_empty() || (missing && bound.is_none()));
+        prop_assert!(plan.bind.is_empty() || (!missing && bound.is_none()));
+    }
+}

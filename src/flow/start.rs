@@ -1,0 +1,276 @@
+//! Where a worker starts, or why it does not: a verdict over evidence. Pure.
+//!
+//! The order of the questions matters: first whether this is the right pair of clusters and topics, then
+//! whether the source still is what was copied, then whether the target still holds what was
+//! acknowledged. Whatever is in doubt stops the worker; nothing is guessed (EXACTNESS 8, 10, 11).
+
+use uuid::Uuid;
+
+use crate::{
+    base::ids::Route,
+    checkpoint::{Checkpoint, Stored, codec, text::topic_id},
+    worker::{Progress, Stop, StopReason, wrap},
+};
+
+/// What identifies one side of a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Side {
+    /// The cluster's alias.
+    pub alias: String,
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// The topic's id; nil on brokers without ids.
+    pub topic_id: Uuid,
+}
+
+/// Who a unit is, as its checkpoint says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Where from and where to.
+    pub route: Route,
+    /// The flow's group, for messages.
+    pub group: String,
+    /// The source.
+    pub source: Side,
+    /// The target.
+    pub target: Side,
+    /// Hash of all that decides which record gets which sequence.
+    pub fingerprint: u64,
+}
+
+/// First offset and end of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The first offset that is there.
+    pub start: i64,
+    /// The offset after the last record.
+    pub end: i64,
+}
+
+/// What became of the last copied record on the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastSeen {
+    /// The source has no record at its offset any more.
+    Gone,
+    /// The source has a record there, with this CRC.
+    Found(u32),
+}
+
+/// All that a verdict rests on.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// What the group holds for the target partition.
+    pub stored: Option<Stored>,
+    /// What the source holds.
+    pub source: Extent,
+    /// What the target holds.
+    pub target: Extent,
+    /// Where the first run decided to start; none: the earliest.
+    pub first_start: Option<i64>,
+    /// The last copied record; none if the checkpoint names none.
+    pub last: Option<LastSeen>,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Copy.
+    Run {
+        /// From here.
+        start: Progress,
+        /// The checkpoint must be committed before the first append: without it, a death right after
+        /// that append would leave records beside no checkpoint, or beside one of another mapping.
+        barrier: bool,
+    },
+    /// Do not.
+    Stop(Stop),
+}
+
+impl Identity {
+    /// The checkpoint of this unit at `progress`.
+    pub fn checkpoint(&self, progress: &Progress) -> Checkpoint {
+        Checkpoint {
+            source_cluster: self.source.cluster_id.clone(),
+            source_topic: self.source.topic_id,
+            target_cluster: self.target.cluster_id.clone(),
+            target_topic: self.target.topic_id,
+            source_offset: progress.source_offset,
+            target_offset: progress.target_offset,
+            last_record: progress.last_record,
+            sequence: wrap(progress.sequence),
+            producer: None,
+            fingerprint: self.fingerprint,
+            stopped: None,
+            anchors: progress.anchors.clone(),
+        }
+    }
+
+    /// Where to start.
+    pub fn verdict(&self, evidence: &Evidence) -> Verdict {
+        let verdict = match &evidence.stored {
+            None => self.first_start(evidence),
+            Some(stored) => match codec::decode(stored) {
+                Ok(checkpoint) => self.resume(&checkpoint, evidence),
+                Err(error) => Err(self.stop(
+                    StopReason::CheckpointUnknownVersion,
+                    -1,
+                    format!(
+                        "{error}; run the strait that wrote it, or take what was committed for it out \
+                         of group {} if the partition is to start anew",
+                        self.group
+                    ),
+                )),
+            },
+        };
+        verdict.unwrap_or_else(Verdict::Stop)
+    }
+
+    /// No checkpoint: fine beside an empty target only.
+    fn first_start(&self, evidence: &Evidence) -> Result<Verdict, Stop> {
+        let Extent { start, end } = evidence.target;
+        if end > 0 {
+            return Err(self.stop(
+                StopReason::CheckpointMissing,
+                evidence.source.start,
+                format!(
+                    "group {} has no checkpoint and the target has offsets {start} to {end} (on_existing \
+                     = \"stop\"); take a topic that is empty, or delete this one and the record of its \
+                     source in the flow's control topic",
+                    self.group
+                ),
+            ));
+        }
+        let source_offset = fresh_offset(evidence);
+        Ok(Verdict::Run {
+            start: Progress::start(source_offset, 0),
+            barrier: true,
+        })
+    }
+
+    fn resume(&self, checkpoint: &Checkpoint, evidence: &Evidence) -> Result<Verdict, Stop> {
+        self.check_topics(checkpoint)?;
+        let mut start = Progress {
+            source_offset: checkpoint.source_offset,
+            target_offset: checkpoint.target_offset,
+            last_record: checkpoint.last_record,
+            sequence: i64::from(checkpoint.sequence),
+            anchors: checkpoint.anchors.clone(),
+            records: 0,
+            bytes: 0,
+        };
+        self.check_target(checkpoint, evidence.target)?;
+        let mut barrier = checkpoint.fingerprint != self.fingerprint;
+        let untouched =
+            checkpoint.last_record.is_none() && checkpoint.target_offset == evidence.target.end;
+        if untouched && checkpoint.source_offset < evidence.source.start {
+            // Nothing was copied yet, so there is no gap: the start is resolved anew (EXACTNESS 11).
+            start.source_offset = evidence.source.start;
+            barrier = true;
+        } else {
+            self.check_source(checkpoint, evidence)?;
+        }
+        Ok(Verdict::Run { start, barrier })
+    }
+
+    fn check_topics(&self, checkpoint: &Checkpoint) -> Result<(), Stop> {
+        for (reason, side, known) in [
+            (
+                StopReason::SourceTopicRecreated,
+                &self.source,
+                checkpoint.source_topic,
+            ),
+            (
+                StopReason::TargetTopicRecreated,
+                &self.target,
+                checkpoint.target_topic,
+            ),
+        ] {
+            if known != side.topic_id {
+                return Err(self.stop(
+                    reason,
+                    checkpoint.source_offset,
+                    format!(
+                        "the topic on {} has id {}, the checkpoint is about {}: it was created anew; \
+                         copy it under another name, or delete the target's topic and the record of \
+                         its source in the flow's control topic",
+                        side.alias,
+                        topic_id(side.topic_id),
+                        topic_id(known),
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_target(&self, checkpoint: &Checkpoint, target: Extent) -> Result<(), Stop> {
+        if target.end >= checkpoint.target_offset {
+            return Ok(());
+        }
+        Err(self.stop(
+            StopReason::TargetTruncated,
+            checkpoint.source_offset,
+            format!(
+                "{} ends at offset {}, but offset {} was acknowledged: the target lost records (an \
+                 unclean election, a restored backup); compare both sides before it goes on",
+                self.target.alias, target.end, checkpoint.target_offset
+            ),
+        ))
+    }
+
+    fn check_source(&self, checkpoint: &Checkpoint, evidence: &Evidence) -> Result<(), Stop> {
+        let wanted = checkpoint.source_offset;
+        let Extent { start, end } = evidence.source;
+        if wanted < start || wanted > end {
+            return Err(self.stop(
+                StopReason::OffsetOutOfRange,
+                wanted,
+                format!(
+                    "offset {wanted} is next, {} has offsets {start} to {end}: records were deleted \
+                     before they were copied, or the source lost its end (on_gap = \"stop\")",
+                    self.source.alias
+                ),
+            ));
+        }
+        match (&checkpoint.last_record, evidence.last) {
+            (Some(last), Some(LastSeen::Found(crc))) if crc != last.crc => Err(self.stop(
+                StopReason::SourceRecordMismatch,
+                last.source_offset,
+                format!(
+                    "the record at offset {} of {} is not the one that was copied (CRC {crc:08x}, was \
+                     {:08x}): the source's log changed; compare both sides before it goes on",
+                    last.source_offset, self.source.alias, last.crc
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn stop(&self, reason: StopReason, source_offset: i64, text: String) -> Stop {
+        let Route { source, target } = &self.route;
+        let (from, to) = (&self.source.alias, &self.target.alias);
+        Stop {
+            reason,
+            source_offset,
+            text: format!("{from} {source} to {to} {target}: {text}"),
+        }
+    }
+}
+
+/// Where the first run starts; what it decided may have fallen off the log since.
+fn fresh_offset(evidence: &Evidence) -> i64 {
+    let Extent { start, end } = evidence.source;
+    evidence
+        .first_start
+        .map_or(start, |decided| decided.clamp(start, end.max(start)))
+}
+
+/// FNV-1a, 64 bits: the same in every build, unlike the standard library's hash.
+pub fn fingerprint(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+use wire::TopicPartition;
+
+use super::*;
+use crate::checkpoint::{Anchor, LastRecord};
+
+fn identity() -> Identity {
+    let side = |alias: &str, topic| Side {
+        alias: alias.to_owned(),
+        cluster_id: format!("{alias}-id"),
+        topic_id: Uuid::from_u128(topic),
+    };
+    Identity {
+        route: Route {
+            source: TopicPartition::new("orders", 3),
+            target: TopicPartition::new("east.orders", 3),
+        },
+        group: "strait.f".to_owned(),
+        source: side("east", 1),
+        target: side("west", 2),
+        fingerprint: 7,
+    }
+}
+
+fn progress() -> Progress {
+    Progress {
+        last_record: Some(LastRecord {
+            source_offset: 98,
+            crc: 0xabc,
+            leader_epoch: -1,
+            payload_crc: None,
+        }),
+        sequence: 60,
+        anchors: vec![Anchor {
+            sequence: 59,
+            source_offset: 98,
+            target_offset: 79,
+        }],
+        ..Progress::start(100, 80)
+    }
+}
+
+/// A checkpoint at source offset 100 and target offset 80, and clusters that agree with it.
+fn evidence() -> Evidence {
+    Evidence {
+        stored: Some(codec::encode(&identity().checkpoint(&progress()))),
+        source: Extent {
+            start: 50,
+            end: 200,
+        },
+        target: Extent { start: 10, end: 80 },
+        first_start: None,
+        last: Some(LastSeen::Found(0xabc)),
+    }
+}
+
+fn with(change: impl Fn(&mut Evidence)) -> Verdict {
+    let mut evidence = evidence();
+    change(&mut evidence);
+    identity().verdict(&evidence)
+}
+
+fn with_checkpoint(change: impl Fn(&mut Checkpoint)) -> Verdict {
+    with(|evidence| {
+        let mut checkpoint = identity().checkpoint(&progress());
+        change(&mut checkpoint);
+        evidence.stored = Some(codec::encode(&checkpoint));
+    })
+}
+
+#[track_caller]
+fn assert_stops(verdict: &Verdict, reason: StopReason, says: &[&str]) {
+    let Verdict::Stop(stop) = verdict else {
+        panic!("{verdict:?} is no stop");
+    };
+    assert_eq!(stop.reason, reason, "{}", stop.text);
+    for part in says.iter().chain(&["east orders-3", "west east.orders-3"]) {
+        assert!(
+            stop.text.contains(part),
+            "{part:?} is not in: {}",
+            stop.text
+        );
+    }
+}
+
+#[test]
+fn a_checkpoint_that_both_sides_agree_with_is_resumed() {
+    let resumed = Verdict::Run {
+        start: progress(),
+        barrier: false,
+    };
+    assert_eq!(identity().verdict(&evidence()), resumed);
+    // Repeats of an earlier life are behind the checkpoint; the last record may be compacted away.
+    assert_eq!(with(|e| e.target.end = 95), resumed);
+    assert_eq!(with(|e| e.last = Some(LastSeen::Gone)), resumed);
+    assert_eq!(
+        with(|e| e.source = Extent {
+            start: 100,
+            end: 100
+        }),
+        resumed
+    );
+}
+
+#[test]
+fn a_stop_of_an_earlier_life_is_judged_anew() {
+    let verdict = with_checkpoint(|c| {
+        c.stopped = Some(crate::checkpoint::Stopped {
+            reason: "record_refused".to_owned(),
+            source_offset: 100,
+            since_ms: 5,
+        });
+    });
+    assert!(matches!(verdict, Verdict::Run { .. }), "{verdict:?}");
+}
+
+#[test]
+fn another_mapping_is_a_barrier() {
+    let verdict = with_checkpoint(|c| c.fingerprint = 8);
+    assert!(
+        matches!(verdict, Verdict::Run { barrier: true, .. }),
+        "{verdict:?}"
+    );
+}
+
+#[test]
+fn topics_that_were_created_anew_stop() {
+    let source = with_checkpoint(|c| c.source_topic = Uuid::from_u128(9));
+    assert_stops(
+        &source,
+        StopReason::SourceTopicRecreated,
+        &["AAAAAAAAAAAAAAAAAAAACQ"],
+    );
+    let target = with_checkpoint(|c| c.target_topic = Uuid::from_u128(9));
+    assert_stops(
+        &target,
+        StopReason::TargetTopicRecreated,
+        &["AAAAAAAAAAAAAAAAAAAACQ"],
+    );
+}
+
+#[test]
+fn a_wanted_offset_that_is_gone_stops() {
+    for source in [
+        Extent {
+            start: 101,
+            end: 200,
+        },
+        Extent { start: 0, end: 99 },
+    ] {
+        let verdict = with(|e| e.source = source);
+        assert_stops(
+            &verdict,
+            StopReason::OffsetOutOfRange,
+            &["offset 100 is next"],
+        );
+    }
+}
+
+#[test]
+fn a_source_with_another_record_stops() {
+    let verdict = with(|e| e.last = Some(LastSeen::Found(0xdef)));
+    assert_stops(
+        &verdict,
+        StopReason::SourceRecordMismatch,
+        &["offset 98", "00000def", "00000abc"],
+    );
+}
+
+#[test]
+fn a_target_that_lost_records_stops() {
+    let verdict = with(|e| e.target.end = 79);
+    assert_stops(
+        &verdict,
+        StopReason::TargetTruncated,
+        &["offset 79", "offset 80"],
+    );
+}
+
+#[test]
+fn what_is_no_checkpoint_stops_and_is_never_a_fresh_start() {
+    for text in ["", "strait/2 source=x", "mine"] {
+        let verdict = with(|e| {
+            e.stored = Some(Stored {
+                offset: 0,
+                metadata: text.to_owned(),
+            });
+            e.target = Extent { start: 0, end: 0 };
+        });
+        assert_stops(
+            &verdict,
+            StopReason::CheckpointUnknownVersion,
+            &["strait.f"],
+        );
+    }
+}
+
+#[test]
+fn no_checkpoint_beside_a_target_with_offsets_stops() {
+    for target in [Extent { start: 0, end: 1 }, Extent { start: 5, end: 5 }] {
+        let verdict = with(|e| {
+            e.stored = None;
+            e.target = target;
+        });
+        assert_stops(
+            &verdict,
+            StopReason::CheckpointMissing,
+            &["strait.f", "on_existing"],
+        );
+    }
+}
+
+#[test]
+fn a_fresh_start_begins_where_the_first_run_decided() {
+    for (first_start, source_offset) in [
+        (None, 50),
+        (Some(120), 120),
+        (Some(200), 200),
+        // Fell off the log meanwhile, or the source lost its end.
+        (Some(20), 50),
+        (Some(300), 200),
+    ] {
+        let verdict = with(|e| {
+            e.stored = None;
+            e.last = None;
+            e.target = Extent { start: 0, end: 0 };
+            e.first_start = first_start;
+        });
+        let fresh = Verdict::Run {
+            start: Progress::start(source_offset, 0),
+            barrier: true,
+        };
+        assert_eq!(verdict, fresh, "{first_start:?}");
+    }
+}
+
+#[test]
+fn before_the_first_record_a_start_that_fell_off_the_log_is_no_gap() {
+    let with_target_end = |end| {
+        with(|e| {
+            e.stored = Some(codec::encode(
+                &identity().checkpoint(&Progress::start(20, 0)),
+            ));
+            e.last = None;
+            e.target = Extent { start: 0, end };
+        })
+    };
+    let resolved = Verdict::Run {
+        start: Progress::start(50, 0),
+        barrier: true,
+    };
+    assert_eq!(with_target_end(0), resolved);
+    // Records were copied after that checkpoint: how many of the source's are missing is not known.
+    assert_stops(
+        &with_target_end(1),
+        StopReason::OffsetOutOfRange,
+        &["offset 20 is next"],
+    );
+}
+
+/// Values of the reference implementation of FNV-1a (draft-eastlake-fnv, appendix C).
+#[test]
+fn fingerprints_are_fnv_1a() {
+    assert_eq!(fingerprint(""), 0xcbf2_9ce4_8422_2325);
+    assert_eq!(fingerprint("a"), 0xaf63_dc4c_8601_ec8c);
+    assert_eq!(fingerprint("foobar"), 0x8594_4171_f739_67e8);
+}
