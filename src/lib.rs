@@ -1,6 +1,7 @@
 //! strait copies Kafka topics from one cluster to another, keeps every partition's order, and
 //! resumes where it stopped.
 
+pub mod app;
 pub mod base;
 pub mod checkpoint;
 pub mod cluster;

@@ -101,6 +101,11 @@ impl Committer {
         }
     }
 
+    /// Commits for `target` no more.
+    pub fn forget(&self, target: &TopicPartition) {
+        self.units().remove(target);
+    }
+
     /// Commits what changed, once.
     ///
     /// # Errors

@@ -1,6 +1,92 @@
-//! The control plane of one flow: snapshot of both clusters, plan, apply.
+//! The control plane of one flow.
+//!
+//! The supervisor connects to both sides and makes sure that they are the right ones ([`boot`]), then
+//! goes round: snapshot of both clusters, [`plan`], apply ([`apply`], [`launch`]). Workers and committer
+//! run beside it and go on while it waits for a cluster. Nothing is written to the target before the checks
+//! that decide it is the right one.
 
+mod apply;
+mod boot;
+mod launch;
 pub mod membership;
 pub mod plan;
 pub mod start;
+pub mod status;
+mod supervisor;
 pub mod topics;
+
+use std::{sync::Arc, time::Duration};
+
+use host::Host;
+pub use status::Board;
+
+use crate::{base::budget::Budget, cluster::Cluster, config::FlowConfig};
+
+/// A flow that can be run.
+#[derive(Debug)]
+pub struct Flow {
+    /// What the operator asked for.
+    pub config: FlowConfig,
+    /// The side that is read.
+    pub source: Cluster,
+    /// The side that is written to.
+    pub target: Cluster,
+    /// The machine.
+    pub host: Host,
+    /// Bytes in flight, shared with the other flows.
+    pub budget: Budget,
+    /// How long a stop may take.
+    pub drain_timeout: Duration,
+    /// Whether metrics have labels per partition.
+    pub partition_metrics: bool,
+    /// Told all that happens.
+    pub board: Arc<Board>,
+}
+
+/// Why a flow cannot run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowError {
+    /// Source and target are the same cluster.
+    #[error("{source_alias} and {target_alias} are one cluster (id {id})")]
+    SameCluster {
+        /// Alias of the source.
+        source_alias: String,
+        /// Alias of the target.
+        target_alias: String,
+        /// The cluster's id.
+        id: String,
+    },
+    /// What the flow committed is about other clusters.
+    #[error(
+        "{what} is about cluster {known}, but {alias} is cluster {found}: two files with one flow name, or an \
+         alias that points elsewhere; give this flow another `name`, or correct the alias"
+    )]
+    ForeignCluster {
+        /// Checkpoint or control topic.
+        what: String,
+        /// The id there.
+        known: String,
+        /// The alias in question.
+        alias: String,
+        /// The id that it has.
+        found: String,
+    },
+    /// The control topic is not understood.
+    #[error(transparent)]
+    Control(#[from] crate::checkpoint::control_topic::ControlError),
+    /// librdkafka does not start.
+    #[error("source {alias}: {reason}")]
+    Source {
+        /// Alias of the source.
+        alias: String,
+        /// What it said.
+        reason: String,
+    },
+}
+
+impl FlowError {
+    /// Whether the configuration is to blame.
+    pub fn is_config(&self) -> bool {
+        matches!(self, Self::SameCluster { .. } | Self::ForeignCluster { .. })
+    }
+}

@@ -149,15 +149,7 @@ impl Identity {
 
     fn resume(&self, checkpoint: &Checkpoint, evidence: &Evidence) -> Result<Verdict, Stop> {
         self.check_topics(checkpoint)?;
-        let mut start = Progress {
-            source_offset: checkpoint.source_offset,
-            target_offset: checkpoint.target_offset,
-            last_record: checkpoint.last_record,
-            sequence: i64::from(checkpoint.sequence),
-            anchors: checkpoint.anchors.clone(),
-            records: 0,
-            bytes: 0,
-        };
+        let mut start = Progress::from(checkpoint);
         self.check_target(checkpoint, evidence.target)?;
         let mut barrier = checkpoint.fingerprint != self.fingerprint;
         let untouched =
@@ -253,6 +245,18 @@ impl Identity {
             reason,
             source_offset,
             text: format!("{from} {source} to {to} {target}: {text}"),
+        }
+    }
+}
+
+impl From<&Checkpoint> for Progress {
+    /// Behind what the checkpoint says is acknowledged.
+    fn from(checkpoint: &Checkpoint) -> Self {
+        Self {
+            last_record: checkpoint.last_record,
+            sequence: i64::from(checkpoint.sequence),
+            anchors: checkpoint.anchors.clone(),
+            ..Self::start(checkpoint.source_offset, checkpoint.target_offset)
         }
     }
 }

@@ -77,7 +77,7 @@ impl Draft {
     /// Goes without the config that `error`, the target's answer, is about; false if it is about
     /// something else. Brokers name the key in their message, and not as a field of its own.
     pub fn yield_to(&mut self, error: &ApiError) -> bool {
-        if !INVALID_CONFIG.contains(&error.code) {
+        if !Self::is_about_configs(error) {
             return false;
         }
         let message = error.message.clone().unwrap_or_default();
@@ -97,6 +97,11 @@ impl Draft {
             self.leave_out(name, &message);
         }
         !offending.is_empty()
+    }
+
+    /// Whether the target's answer may be about a config.
+    pub fn is_about_configs(error: &ApiError) -> bool {
+        INVALID_CONFIG.contains(&error.code)
     }
 
     fn config(&self, name: &str) -> Option<&str> {

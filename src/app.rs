@@ -1,0 +1,242 @@
+//! The whole process: builds everything from the configuration, runs all flows, and ends them.
+//!
+//! One token ends it all: workers drain, the last checkpoints are committed, what was late is named. A
+//! flow that cannot run at all ends the others in the same way.
+
+use std::sync::{Arc, OnceLock};
+
+use host::Host;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::{Value, json};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    base::budget::Budget,
+    cluster::Cluster,
+    config::Config,
+    flow::{Board, Flow, FlowError, status::Phase},
+    http::{Server, StatusSource},
+    telemetry,
+};
+
+/// Between two readings of what is in flight.
+const GAUGE_PERIOD: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Why the process ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// A flow could not run.
+    #[error("flow {flow}: {error}")]
+    Flow {
+        /// Its name.
+        flow: String,
+        /// Why.
+        error: FlowError,
+    },
+    /// A flow's task failed.
+    #[error("a flow failed: {0}")]
+    Panic(String),
+    /// The process cannot hear of signals.
+    #[error("signals: {0}")]
+    Signals(std::io::Error),
+}
+
+impl AppError {
+    /// What the process's exit code should be (DESIGN "Contract").
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Flow { error, .. } if error.is_config() => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// All flows of a process, ready to run.
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    host: Host,
+    status: Arc<Status>,
+}
+
+/// What the flows of a process tell.
+#[derive(Debug)]
+pub struct Status {
+    boards: Vec<Arc<Board>>,
+}
+
+impl Status {
+    /// The flows, in the order of the configuration.
+    pub fn boards(&self) -> &[Arc<Board>] {
+        &self.boards
+    }
+}
+
+impl StatusSource for Status {
+    fn snapshot(&self) -> Value {
+        let flows: Vec<_> = self.boards.iter().map(|board| board.status()).collect();
+        json!({ "flows": flows })
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        for board in &self.boards {
+            match board.phase() {
+                Phase::Running => {}
+                Phase::Waiting { reason, .. } => return Err(reason),
+                Phase::Starting => return Err("both sides are being reached".to_owned()),
+                Phase::Draining | Phase::Ended => return Err("it is stopping".to_owned()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs all flows until `stop`, then drains and commits.
+///
+/// # Errors
+/// If a flow cannot run at all. A worker that stops is no error.
+pub async fn run(config: Config, host: Host, stop: CancellationToken) -> Result<(), AppError> {
+    App::new(config, host).run(stop).await
+}
+
+/// A token that SIGTERM and SIGINT cancel.
+///
+/// # Errors
+/// If the operating system does not let the process listen to them.
+pub fn stop_on_signals() -> Result<CancellationToken, AppError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
+    let stop = CancellationToken::new();
+    let cancel = stop.clone();
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!("{name}: stopping");
+        cancel.cancel();
+    });
+    Ok(stop)
+}
+
+impl App {
+    /// Connects to nothing yet.
+    pub fn new(config: Config, host: Host) -> Self {
+        let boards = config
+            .flows
+            .iter()
+            .map(|flow| Arc::new(Board::new(flow)))
+            .collect();
+        Self {
+            config,
+            host,
+            status: Arc::new(Status { boards }),
+        }
+    }
+
+    /// What the flows tell, from now until after they ended.
+    pub fn status(&self) -> Arc<Status> {
+        Arc::clone(&self.status)
+    }
+
+    /// Runs all flows until `stop`, then drains and commits.
+    ///
+    /// # Errors
+    /// If a flow cannot run at all. A worker that stops is no error.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
+        let ended = CancellationToken::new();
+        let budget = Budget::new(self.config.limits.memory);
+        let server = self.serve(&ended).await;
+        let gauges = tokio::spawn(watch_budget(
+            budget.clone(),
+            self.host.clone(),
+            ended.clone(),
+        ));
+        // A flow that fails stops the others; a stop from outside stops all.
+        let stop = stop.child_token();
+        let outcome = self.run_flows(&budget, &stop).await;
+        ended.cancel();
+        if let Some(server) = server {
+            server.ended().await;
+        }
+        gauges
+            .await
+            .map_err(|error| AppError::Panic(error.to_string()))?;
+        outcome
+    }
+
+    async fn run_flows(&self, budget: &Budget, stop: &CancellationToken) -> Result<(), AppError> {
+        let mut running = JoinSet::new();
+        for (config, board) in self.config.flows.iter().zip(&self.status.boards) {
+            let cluster = |alias: &String| Cluster::new(&self.host, &self.config.clusters[alias]);
+            let flow = Flow {
+                source: cluster(&config.source),
+                target: cluster(&config.target),
+                config: config.clone(),
+                host: self.host.clone(),
+                budget: budget.clone(),
+                drain_timeout: self.config.limits.drain_timeout,
+                partition_metrics: self.config.http.partition_metrics,
+                board: Arc::clone(board),
+            };
+            let (name, stop) = (config.name.clone(), stop.clone());
+            running.spawn(async move { (name, flow.run(stop).await) });
+        }
+        let mut outcome = Ok(());
+        while let Some(ended) = running.join_next().await {
+            let ended = match ended {
+                Ok((_, Ok(()))) => continue,
+                Ok((flow, Err(error))) => AppError::Flow { flow, error },
+                Err(error) => AppError::Panic(error.to_string()),
+            };
+            stop.cancel();
+            // The first one is the cause.
+            outcome = outcome.and(Err(ended));
+        }
+        outcome
+    }
+
+    /// The HTTP server, if there is to be one and its address is free.
+    async fn serve(&self, ended: &CancellationToken) -> Option<Server> {
+        let listen = self.config.http.listen.as_ref()?;
+        let metrics = recorder()?;
+        let status = Arc::clone(&self.status) as Arc<dyn StatusSource>;
+        match Server::start(&self.host, listen, status, metrics, ended.clone()).await {
+            Ok(server) => {
+                tracing::info!(address = %server.address(), "status and metrics over HTTP");
+                Some(server)
+            }
+            Err(error) => {
+                tracing::warn!(%listen, %error, "going on without HTTP");
+                None
+            }
+        }
+    }
+}
+
+/// The recorder of the process: there is one, however often flows are run in it.
+fn recorder() -> Option<PrometheusHandle> {
+    static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    let install = || match telemetry::metrics::install() {
+        Ok(handle) => Some(handle),
+        Err(error) => {
+            tracing::warn!(%error, "going on without metrics");
+            None
+        }
+    };
+    RECORDER.get_or_init(install).clone()
+}
+
+async fn watch_budget(budget: Budget, host: Host, ended: CancellationToken) {
+    loop {
+        tokio::select! {
+            biased;
+            () = ended.cancelled() => return,
+            () = host.clock.sleep(GAUGE_PERIOD) => telemetry::in_flight(budget.in_flight()),
+        }
+    }
+}

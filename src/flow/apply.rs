@@ -1,0 +1,336 @@
+//! Carries out what a plan asks of topics and of the control topic.
+
+use std::collections::BTreeMap;
+
+use wire::{
+    TopicPartition,
+    client::{ConfigEntry, NewTopic, OffsetSpec},
+    error::{ApiError, ClientError},
+};
+
+use super::{
+    Flow, FlowError,
+    boot::Booted,
+    plan::{SourceTopic, Trouble},
+    topics::create::Draft,
+};
+use crate::{
+    checkpoint::control_topic::{ControlError, FlowRecord, TopicKey, TopicRecord},
+    cluster::Cluster,
+    config::Start,
+};
+
+const TOPIC_ALREADY_EXISTS: i16 = 36;
+
+/// A step that is to be tried again with the next plan.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StepError {
+    /// A cluster failed.
+    #[error("cluster {cluster}: {error}")]
+    Client {
+        /// By alias.
+        cluster: String,
+        /// What the client said.
+        error: ClientError,
+    },
+    /// The control topic could not be written.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// An offset is not known yet.
+    #[error("cluster {cluster}: {partition}: {error}")]
+    Offset {
+        /// By alias.
+        cluster: String,
+        /// Of which partition.
+        partition: TopicPartition,
+        /// What the leader said.
+        error: ApiError,
+    },
+    /// Checkpoints could not be read.
+    #[error(transparent)]
+    Store(#[from] crate::checkpoint::StoreError),
+    /// Trying again cannot help.
+    #[error(transparent)]
+    Fatal(#[from] FlowError),
+}
+
+impl StepError {
+    /// For mapping errors of calls on `cluster`.
+    pub(super) fn on(cluster: &Cluster) -> impl Fn(ClientError) -> Self {
+        let alias = cluster.alias().to_owned();
+        move |error| Self::Client {
+            cluster: alias.clone(),
+            error,
+        }
+    }
+}
+
+impl Flow {
+    /// Records topics that the flow sees for the first time, and with them the flow's first run: whatever
+    /// is there then starts where `start` says, what appears later starts at its earliest record
+    /// (EXACTNESS 11).
+    pub(super) async fn remember(
+        &self,
+        booted: &mut Booted,
+        topics: &[SourceTopic],
+    ) -> Result<(), StepError> {
+        let first_run = booted.records.flow.is_none();
+        if topics.is_empty() && !first_run {
+            return Ok(());
+        }
+        let now = self.host.clock.wall_ms();
+        let mut starts = self.starts(topics, first_run).await?;
+        let records = topics.iter().map(|topic| {
+            let record = TopicRecord {
+                source_topic: topic.name.clone(),
+                target_topic: topic.target.clone(),
+                target_topic_id: None,
+                start: starts
+                    .as_mut()
+                    .map(|starts| starts.remove(&topic.name).unwrap_or_default()),
+                created_ms: now,
+            };
+            (topic.key(), record)
+        });
+        let records: Vec<_> = records.collect();
+        let flow = first_run.then(|| FlowRecord {
+            source_cluster: booted.source_id.clone(),
+            target_cluster: booted.target_id.clone(),
+            created_ms: now,
+        });
+        booted.control.write(&records, flow.as_ref(), now).await?;
+        booted.records.topics.extend(records);
+        booted.records.flow = booted.records.flow.take().or(flow);
+        Ok(())
+    }
+
+    /// Where the partitions of `topics` start, by topic; none: at their earliest records.
+    async fn starts(
+        &self,
+        topics: &[SourceTopic],
+        first_run: bool,
+    ) -> Result<Option<BTreeMap<String, BTreeMap<i32, i64>>>, StepError> {
+        let spec = match self.config.start {
+            Start::Earliest => return Ok(None),
+            Start::Latest if !first_run => return Ok(None),
+            Start::Latest => OffsetSpec::Latest,
+            Start::Time(ms) => OffsetSpec::Timestamp(ms),
+        };
+        let partitions = topics.iter().flat_map(|topic| {
+            (0..topic.partitions).map(|partition| TopicPartition::new(&topic.name, partition))
+        });
+        let partitions: Vec<_> = partitions.collect();
+        // The ends first: a record that is written between the two questions is then not passed over.
+        let ends = self.source_offsets(&partitions, OffsetSpec::Latest).await?;
+        let found = self.source_offsets(&partitions, spec).await?;
+        let mut starts: BTreeMap<String, BTreeMap<i32, i64>> = BTreeMap::new();
+        for (partition, offset) in found {
+            // -1: no record is as young.
+            let offset = if offset < 0 {
+                ends[&partition]
+            } else {
+                offset.min(ends[&partition])
+            };
+            starts
+                .entry(partition.topic)
+                .or_default()
+                .insert(partition.partition, offset);
+        }
+        Ok(Some(starts))
+    }
+
+    async fn source_offsets(
+        &self,
+        partitions: &[TopicPartition],
+        spec: OffsetSpec,
+    ) -> Result<BTreeMap<TopicPartition, i64>, StepError> {
+        let wanted: Vec<_> = partitions
+            .iter()
+            .map(|partition| (partition.clone(), spec))
+            .collect();
+        let listed = self
+            .source
+            .client()
+            .list_offsets(&wanted, self.config.isolation)
+            .await;
+        let listed = listed.map_err(StepError::on(&self.source))?;
+        let offsets = listed.into_iter().map(|(partition, found)| match found {
+            Ok(found) => Ok((partition, found.offset)),
+            Err(error) => Err(StepError::Offset {
+                cluster: self.source.alias().to_owned(),
+                partition,
+                error,
+            }),
+        });
+        offsets.collect()
+    }
+
+    /// Creates topics on the target; those that the target refuses are troubles.
+    pub(super) async fn create(
+        &self,
+        topics: &[SourceTopic],
+        replicas: usize,
+    ) -> Result<Vec<Trouble>, StepError> {
+        let mut troubles = Vec::new();
+        if topics.is_empty() {
+            return Ok(troubles);
+        }
+        let (mut drafts, mut unreadable) = self.drafts(topics, replicas).await?;
+        troubles.append(&mut unreadable);
+        // Every round decides a topic or takes a config out of its draft.
+        while !drafts.is_empty() {
+            let wanted: Vec<_> = drafts
+                .values()
+                .map(|(_, draft)| draft.topic.clone())
+                .collect();
+            let outcomes = self.target.client().create_topics(&wanted, false).await;
+            let outcomes = outcomes.map_err(StepError::on(&self.target))?;
+            let answered: Vec<_> = outcomes.iter().map(|(name, _)| name.clone()).collect();
+            drafts.retain(|name, _| answered.contains(name));
+            for (name, outcome) in outcomes {
+                let Some((topic, mut draft)) = drafts.remove(&name) else {
+                    continue;
+                };
+                match outcome {
+                    Ok(()) => self.tell_created(&draft),
+                    Err(error) if error.code == TOPIC_ALREADY_EXISTS => {}
+                    Err(error) => {
+                        if draft.yield_to(&error) || self.find_refused(&mut draft, &error).await? {
+                            drafts.insert(name, (topic, draft));
+                        } else {
+                            troubles.push(self.refused(&topic, &name, &error));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(troubles)
+    }
+
+    /// What to create, by target name.
+    async fn drafts(
+        &self,
+        topics: &[SourceTopic],
+        replicas: usize,
+    ) -> Result<(BTreeMap<String, (String, Draft)>, Vec<Trouble>), StepError> {
+        let names: Vec<_> = topics.iter().map(|topic| topic.name.clone()).collect();
+        let mut configs = topic_configs(&self.source, &names).await?;
+        let (mut drafts, mut troubles) = (BTreeMap::new(), Vec::new());
+        let replication = (self.config.replication_factor, replicas);
+        for topic in topics {
+            match configs.remove(&topic.name) {
+                Some(Ok(configs)) => {
+                    let draft = Draft::new(&topic.target, topic.partitions, replication, &configs);
+                    drafts.insert(topic.target.clone(), (topic.name.clone(), draft));
+                }
+                Some(Err(error)) => {
+                    let text = format!(
+                        "the configs of {} on {} cannot be read ({error}), so {} is not created: allow \
+                         DescribeConfigs, or create it by hand",
+                        topic.name,
+                        self.source.alias(),
+                        topic.target
+                    );
+                    troubles.push(Trouble {
+                        topic: topic.name.clone(),
+                        code: "source_configs",
+                        text,
+                    });
+                }
+                None => {}
+            }
+        }
+        Ok((drafts, troubles))
+    }
+
+    /// Where the target's message names no config: asks for one after the other.
+    async fn find_refused(&self, draft: &mut Draft, error: &ApiError) -> Result<bool, StepError> {
+        if !Draft::is_about_configs(error) {
+            return Ok(false);
+        }
+        let configs = draft.topic.configs.clone();
+        let before = configs.len();
+        for (name, value) in configs {
+            let alone = NewTopic {
+                configs: vec![(name.clone(), value)],
+                ..draft.topic.clone()
+            };
+            let outcomes = self.target.client().create_topics(&[alone], true).await;
+            let outcomes = outcomes.map_err(StepError::on(&self.target))?;
+            if let Some((_, Err(error))) = outcomes.first()
+                && Draft::is_about_configs(error)
+            {
+                draft.leave_out(&name, &error.to_string());
+            }
+        }
+        Ok(draft.topic.configs.len() < before)
+    }
+
+    fn tell_created(&self, draft: &Draft) {
+        let (flow, cluster) = (&self.config.name, self.target.alias());
+        let NewTopic {
+            name, partitions, ..
+        } = &draft.topic;
+        tracing::info!(%flow, %cluster, topic = %name, partitions, "created a topic");
+        for config in &draft.left_out {
+            let (key, value, reason) = (&config.name, &config.value, &config.reason);
+            tracing::warn!(
+                %flow, %cluster, topic = %name, config = %key, %value, %reason,
+                "the topic does not have this config of its source"
+            );
+        }
+    }
+
+    fn refused(&self, topic: &str, name: &str, error: &ApiError) -> Trouble {
+        Trouble {
+            topic: topic.to_owned(),
+            code: "target_topic_refused",
+            text: format!("{} refuses topic {name}: {error}", self.target.alias()),
+        }
+    }
+
+    /// Grows topics on the target; refusals are troubles.
+    pub(super) async fn grow(&self, topics: &[(String, i32)]) -> Result<Vec<Trouble>, StepError> {
+        if topics.is_empty() {
+            return Ok(Vec::new());
+        }
+        let outcomes = self.target.client().create_partitions(topics).await;
+        let outcomes = outcomes.map_err(StepError::on(&self.target))?;
+        let (flow, cluster) = (&self.config.name, self.target.alias());
+        let mut troubles = Vec::new();
+        for (topic, outcome) in outcomes {
+            match outcome {
+                Ok(()) => tracing::info!(%flow, %cluster, %topic, "added partitions to a topic"),
+                Err(error) => troubles.push(self.refused(&topic, &topic, &error)),
+            }
+        }
+        Ok(troubles)
+    }
+
+    /// Records the ids of the target's topics.
+    pub(super) async fn bind(
+        &self,
+        booted: &mut Booted,
+        topics: &[(TopicKey, TopicRecord)],
+    ) -> Result<(), StepError> {
+        if topics.is_empty() {
+            return Ok(());
+        }
+        let now = self.host.clock.wall_ms();
+        booted.control.write(topics, None, now).await?;
+        booted.records.topics.extend(topics.iter().cloned());
+        Ok(())
+    }
+}
+
+/// The configs of topics, by name.
+pub(super) async fn topic_configs(
+    cluster: &Cluster,
+    names: &[String],
+) -> Result<BTreeMap<String, Result<Vec<ConfigEntry>, ApiError>>, StepError> {
+    let described = cluster.client().describe_topic_configs(names).await;
+    Ok(described
+        .map_err(StepError::on(cluster))?
+        .into_iter()
+        .collect())
+}

@@ -1,0 +1,301 @@
+//! Gathers the evidence on units that are to start, and starts those with a good verdict.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::task::JoinSet;
+use wire::{
+    Isolation, TopicPartition,
+    client::{Client, ConfigEntry, FetchRequest, OffsetSpec},
+    error::{ApiError, ClientError},
+    record::Codec,
+};
+
+use super::{
+    Flow,
+    apply::{StepError, topic_configs},
+    boot::Booted,
+    plan::{Trouble, Unit},
+    start::{Evidence, Extent, Identity, LastSeen, Side, Verdict, fingerprint},
+};
+use crate::{
+    checkpoint::{Checkpoint, LastRecord, Stored, codec, control_topic::TopicKey},
+    cluster::Cluster,
+    source::record_crc,
+};
+
+/// Last records that are fetched at a time.
+const FETCHES: usize = 16;
+/// Enough for any batch: the first one comes whole.
+const FETCH_BYTES: i32 = 1;
+const OFFSET_OUT_OF_RANGE: i16 = 1;
+/// `max.message.bytes` of a topic whose configs cannot be read: Kafka's default.
+const DEFAULT_MAX_BATCH: usize = 1_048_588;
+
+/// A unit that was looked at.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) unit: Unit,
+    pub(super) identity: Identity,
+    /// What the group holds, if it is a checkpoint.
+    pub(super) stored: Option<Checkpoint>,
+    pub(super) verdict: Verdict,
+    /// For records on the target.
+    pub(super) codec: Codec,
+    /// What the target's topic takes.
+    pub(super) max_batch_bytes: usize,
+}
+
+type Extents = BTreeMap<TopicPartition, Result<Extent, ApiError>>;
+
+impl Flow {
+    /// Looks at units; what cannot be seen now is a trouble, and its unit not among the judged.
+    pub(super) async fn judge(
+        &self,
+        booted: &Booted,
+        units: &[Unit],
+    ) -> Result<(Vec<Judged>, Vec<Trouble>), StepError> {
+        let stored = booted.store.load().await?;
+        self.check_foreign(&stored, &booted.source_id, &booted.target_id)?;
+        let mut stored: BTreeMap<_, _> = stored.into_iter().collect();
+        let source = extents(&self.source, units.iter().map(|unit| &unit.route.source)).await?;
+        let target = extents(&self.target, units.iter().map(|unit| &unit.route.target)).await?;
+        let mut found = Vec::new();
+        let mut troubles = Vec::new();
+        for unit in units {
+            let (from, to) = (&unit.route.source, &unit.route.target);
+            match (&source[from], &target[to]) {
+                (Ok(source), Ok(target)) => {
+                    let stored = stored.remove(to);
+                    found.push((unit, self.evidence(booted, unit, stored, *source, *target)));
+                }
+                (Err(error), _) => troubles.push(unseen(&self.source, from, from, error)),
+                (_, Err(error)) => troubles.push(unseen(&self.target, from, to, error)),
+            }
+        }
+        self.look_at_last_records(&mut found).await?;
+        let judged = self.verdicts(booted, found).await?;
+        Ok((judged, troubles))
+    }
+
+    fn evidence(
+        &self,
+        booted: &Booted,
+        unit: &Unit,
+        stored: Option<Stored>,
+        source: Extent,
+        target: Extent,
+    ) -> Evidence {
+        let partition = &unit.route.source;
+        let key = TopicKey::new(unit.source_topic, &partition.topic);
+        let record = booted.records.topics.get(&key);
+        let starts = record.and_then(|record| record.start.as_ref());
+        Evidence {
+            stored,
+            source,
+            target,
+            first_start: starts.and_then(|starts| starts.get(&partition.partition).copied()),
+            last: None,
+        }
+    }
+
+    /// Fetches the last copied records again, a few at a time.
+    async fn look_at_last_records(&self, found: &mut [(&Unit, Evidence)]) -> Result<(), StepError> {
+        let wanted: Vec<_> = found
+            .iter()
+            .enumerate()
+            .filter_map(|(at, (unit, evidence))| {
+                let checkpoint = codec::decode(evidence.stored.as_ref()?).ok()?;
+                Some((
+                    at,
+                    unit.route.source.clone(),
+                    checkpoint.last_record?,
+                    evidence.source,
+                ))
+            })
+            .collect();
+        for some in wanted.chunks(FETCHES) {
+            let mut fetches = JoinSet::new();
+            for (at, partition, last, extent) in some.iter().cloned() {
+                let client = self.source.client().clone();
+                fetches
+                    .spawn(async move { (at, last_seen(&client, partition, last, extent).await) });
+            }
+            while let Some(done) = fetches.join_next().await {
+                let (at, seen) = done.expect("a fetch does not panic and is not aborted");
+                found[at].1.last = Some(seen.map_err(StepError::on(&self.source))?);
+            }
+        }
+        Ok(())
+    }
+
+    async fn verdicts(
+        &self,
+        booted: &Booted,
+        found: Vec<(&Unit, Evidence)>,
+    ) -> Result<Vec<Judged>, StepError> {
+        let names = |name: fn(&Unit) -> &String| -> Vec<String> {
+            let names: BTreeSet<_> = found.iter().map(|(unit, _)| name(unit)).collect();
+            names.into_iter().cloned().collect()
+        };
+        let source_names = names(|unit| &unit.route.source.topic);
+        let target_names = names(|unit| &unit.route.target.topic);
+        let source_configs = topic_configs(&self.source, &source_names).await?;
+        let target_configs = topic_configs(&self.target, &target_names).await?;
+        let judged = found.into_iter().map(|(unit, evidence)| {
+            let identity = self.identity(booted, unit);
+            let compression = config(
+                &source_configs,
+                &unit.route.source.topic,
+                "compression.type",
+            );
+            let max_batch = config(
+                &target_configs,
+                &unit.route.target.topic,
+                "max.message.bytes",
+            );
+            Judged {
+                verdict: identity.verdict(&evidence),
+                stored: evidence
+                    .stored
+                    .and_then(|stored| codec::decode(&stored).ok()),
+                unit: unit.clone(),
+                identity,
+                codec: compression
+                    .and_then(|name| name.parse().ok())
+                    .unwrap_or(Codec::Lz4),
+                max_batch_bytes: max_batch
+                    .and_then(|bytes| bytes.parse().ok())
+                    .unwrap_or(DEFAULT_MAX_BATCH),
+            }
+        });
+        Ok(judged.collect())
+    }
+
+    fn identity(&self, booted: &Booted, unit: &Unit) -> Identity {
+        let side = |cluster: &Cluster, id: &str, topic_id| Side {
+            alias: cluster.alias().to_owned(),
+            cluster_id: id.to_owned(),
+            topic_id,
+        };
+        let isolation = match self.config.isolation {
+            Isolation::ReadCommitted => "read_committed",
+            Isolation::ReadUncommitted => "read_uncommitted",
+        };
+        let route = &unit.route;
+        let mapping = format!(
+            "1 {} {} to {} {} {isolation}",
+            unit.source_topic, route.source, unit.target_topic, route.target
+        );
+        Identity {
+            route: route.clone(),
+            group: self.config.group(),
+            source: side(&self.source, &booted.source_id, unit.source_topic),
+            target: side(&self.target, &booted.target_id, unit.target_topic),
+            fingerprint: fingerprint(&mapping),
+        }
+    }
+}
+
+/// First offset and end of partitions: the ends of the log, not of what is committed.
+async fn extents<'a>(
+    cluster: &Cluster,
+    partitions: impl Iterator<Item = &'a TopicPartition>,
+) -> Result<Extents, StepError> {
+    let mut extents = Extents::new();
+    let partitions: Vec<_> = partitions.cloned().collect();
+    // The ends first, so that they are never before a start that moves on meanwhile.
+    for spec in [OffsetSpec::Latest, OffsetSpec::Earliest] {
+        let wanted: Vec<_> = partitions.iter().map(|one| (one.clone(), spec)).collect();
+        let listed = cluster
+            .client()
+            .list_offsets(&wanted, Isolation::ReadUncommitted)
+            .await;
+        for (partition, found) in listed.map_err(StepError::on(cluster))? {
+            let extent = extents
+                .entry(partition)
+                .or_insert(Ok(Extent { start: 0, end: 0 }));
+            match (extent, found) {
+                (Ok(extent), Ok(found)) if spec == OffsetSpec::Latest => extent.end = found.offset,
+                (Ok(extent), Ok(found)) => extent.start = found.offset,
+                (extent, Err(error)) => *extent = Err(error),
+                (Err(_), _) => {}
+            }
+        }
+    }
+    for partition in partitions {
+        extents.entry(partition).or_insert(Err(ApiError {
+            code: -1,
+            message: Some("the cluster did not answer for it".to_owned()),
+        }));
+    }
+    Ok(extents)
+}
+
+/// What the source holds where the last copied record was.
+async fn last_seen(
+    client: &Client,
+    partition: TopicPartition,
+    last: LastRecord,
+    extent: Extent,
+) -> Result<LastSeen, ClientError> {
+    let offset = last.source_offset;
+    if offset < extent.start || offset >= extent.end {
+        return Ok(LastSeen::Gone);
+    }
+    let request = FetchRequest {
+        partition,
+        offset,
+        max_bytes: FETCH_BYTES,
+        max_wait: std::time::Duration::ZERO,
+        isolation: Isolation::ReadUncommitted,
+    };
+    let fetched = match client.fetch(request).await {
+        Ok(fetched) => fetched,
+        Err(error)
+            if error
+                .api_error()
+                .is_some_and(|e| e.code == OFFSET_OUT_OF_RANGE) =>
+        {
+            return Ok(LastSeen::Gone);
+        }
+        Err(error) => return Err(error),
+    };
+    let records = fetched
+        .committed(offset, Isolation::ReadUncommitted)?
+        .records;
+    let record = records.first().filter(|record| record.offset == offset);
+    Ok(record.map_or(LastSeen::Gone, |record| {
+        let headers = record
+            .headers
+            .iter()
+            .map(|h| (&h.key[..], h.value.as_deref()));
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        LastSeen::Found(record_crc(record.timestamp, key, value, headers))
+    }))
+}
+
+fn config<'a>(
+    configs: &'a BTreeMap<String, Result<Vec<ConfigEntry>, ApiError>>,
+    topic: &str,
+    name: &str,
+) -> Option<&'a str> {
+    let configs = configs.get(topic)?.as_ref().ok()?;
+    configs
+        .iter()
+        .find(|config| config.name == name)?
+        .value
+        .as_deref()
+}
+
+fn unseen(
+    cluster: &Cluster,
+    topic: &TopicPartition,
+    at: &TopicPartition,
+    error: &ApiError,
+) -> Trouble {
+    Trouble {
+        topic: topic.topic.clone(),
+        code: "offsets",
+        text: format!("{at} on {}: {error}", cluster.alias()),
+    }
+}
