@@ -1,1 +1,145 @@
-//! placeholder
+//! broker-lite: a light Kafka-protocol broker. One node, durable, small.
+//!
+//! A request goes `server` (frames) → `api` (one file per Kafka API) → `state` (topics, groups,
+//! transactions) → `log` (segments in Kafka's format).
+
+mod api;
+mod config;
+mod log;
+mod server;
+mod state;
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+pub use config::{Config, ConfigError};
+use host::Host;
+use rustix::fs::{FlockOperation, flock};
+use state::{Node, State};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Why a broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another process works on the data folder.
+    #[error("{0} is in use by another broker")]
+    InUse(String),
+    /// Its address cannot be bound.
+    #[error("listen on {address}: {source}")]
+    Listen {
+        /// `HOST:PORT`
+        address: String,
+        /// What the machine says.
+        source: io::Error,
+    },
+    /// Its data cannot be read.
+    #[error("open {folder}: {source}")]
+    Data {
+        /// The data folder.
+        folder: String,
+        /// What the machine says.
+        source: io::Error,
+    },
+}
+
+/// A running broker. Dropping it is [`Broker::kill`].
+#[derive(Debug)]
+pub struct Broker {
+    address: SocketAddr,
+    state: Arc<State>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+    _lock: std::fs::File,
+}
+
+impl Broker {
+    /// Opens the data folder, listens, and serves.
+    ///
+    /// # Errors
+    /// If the folder is in use or damaged, or the address is taken.
+    pub async fn start(config: Config, host: Host) -> Result<Self, StartError> {
+        let folder = config.data.display().to_string();
+        let data = |source| StartError::Data {
+            folder: folder.clone(),
+            source,
+        };
+        host.files.create_dir_all(&config.data).map_err(data)?;
+        let lock = lock(&config).map_err(data)?;
+        let lock = lock.ok_or_else(|| StartError::InUse(folder.clone()))?;
+        let listener = host.net.listen(&config.listen).await;
+        let listen = |source| StartError::Listen {
+            address: config.listen.clone(),
+            source,
+        };
+        let listener = listener.map_err(listen)?;
+        let address = listener.local_address().map_err(listen)?;
+        let (advertised, port) = config.advertised(address);
+        let node = Node {
+            id: config.node_id,
+            host: advertised,
+            port,
+        };
+        let state = Arc::new(State::open(host, config, node).map_err(data)?);
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let (groups, token) = (Arc::clone(&state), stop.clone());
+        tasks.spawn(async move { groups.groups.run(token).await });
+        let (transactions, token) = (Arc::clone(&state), stop.clone());
+        tasks.spawn(async move { transactions.transactions.run(&*transactions, token).await });
+        tasks.spawn(server::serve(listener, Arc::clone(&state), stop.clone()));
+        Ok(Self {
+            address,
+            state,
+            stop,
+            tasks,
+            _lock: lock,
+        })
+    }
+
+    /// The address that was bound.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The cluster's id.
+    pub fn cluster_id(&self) -> &str {
+        &self.state.cluster_id
+    }
+
+    /// Ends connections, and makes everything durable.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn stop(mut self) -> io::Result<()> {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        self.state.topics.sync()
+    }
+
+    /// Ends at once, as the process would by `kill -9`: nothing is flushed.
+    pub fn kill(mut self) {
+        self.tasks.abort_all();
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Holds the data folder for this process; none if another one does. Freed by the system whatever
+/// becomes of the process.
+fn lock(config: &Config) -> io::Result<Option<std::fs::File>> {
+    let path = config.data.join(".lock");
+    let file = std::fs::File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,1 +1,93 @@
-fn main() {}
+//! The `broker-lite` program.
+
+use std::{
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use broker_lite::{Broker, Config};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A light Kafka-protocol broker: one node, durable, small. For development, tests and demos.
+///
+/// Prints one line when it is ready. SIGTERM and SIGINT end it cleanly. Exit codes: 0 done, 1 failed while
+/// running, 2 bad usage or settings.
+///
+/// Example: broker-lite --listen 127.0.0.1:9092 --data /var/lib/broker-lite --set num.partitions=3
+#[derive(Debug, Parser)]
+#[command(version, verbatim_doc_comment)]
+struct Arguments {
+    /// Where to listen; port 0 takes a free one. There is no authentication: think before you leave loopback
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    listen: String,
+    /// Folder of all data; made if it is not there
+    #[arg(long, value_name = "DIR", default_value = "broker-lite-data")]
+    data: PathBuf,
+    /// Properties file with Kafka's names (node.id, num.partitions, ...)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting; wins over the file
+    #[arg(long = "set", value_name = "key=value")]
+    settings: Vec<String>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
+        )
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    let config = match configure(&arguments) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("broker-lite: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("broker-lite: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn configure(arguments: &Arguments) -> anyhow::Result<Config> {
+    let mut config = Config::new(&arguments.listen, &arguments.data);
+    if let Some(path) = &arguments.config {
+        let text = std::fs::read_to_string(path);
+        let text = text.with_context(|| format!("read {}", path.display()))?;
+        config
+            .apply_file(&text)
+            .with_context(|| path.display().to_string())?;
+    }
+    for setting in &arguments.settings {
+        config.apply(setting)?;
+    }
+    Ok(config)
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let data = config.data.display().to_string();
+    let broker = Broker::start(config, host::Host::real()).await?;
+    let (address, cluster) = (broker.address(), broker.cluster_id());
+    println!("broker-lite ready listen={address} data={data} cluster={cluster}");
+    std::io::stdout()
+        .flush()
+        .context("write to standard output")?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    broker.stop().await.context("make the data durable")
+}

@@ -45,6 +45,11 @@ impl<E: Serialize + DeserializeOwned> Entries<E> {
         self.journal.append(&serde_json::to_vec(entry)?)
     }
 
+    /// Makes what was added survive the machine.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.journal.sync()
+    }
+
     /// Replaces the journal by `snapshot`, which says the same in fewer entries, if it has grown to
     /// four times what it was after the last time.
     pub(crate) fn compact_if_large(&mut self, snapshot: impl FnOnce() -> Vec<E>) -> io::Result<()> {

@@ -1,0 +1,107 @@
+//! Metadata (key 3), versions 0-13.
+//!
+//! This broker leads every partition, in leader epoch 0. Topics that are asked for by name and are not
+//! there are created if the request and `auto.create.topics.enable` allow it.
+//! Version 0: no topics means all. Version 4: the client may forbid creation. Version 10: topic ids; version
+//! 12: topics by id.
+
+use kafka_protocol::{
+    error::ResponseError,
+    messages::{
+        BrokerId, MetadataRequest, MetadataResponse, TopicName,
+        metadata_response::{
+            MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+        },
+    },
+    protocol::StrBytes,
+};
+
+use super::Context;
+use crate::state::topics::{Topic, check_name};
+
+pub(super) async fn handle(
+    cx: &Context,
+    version: i16,
+    request: MetadataRequest,
+) -> MetadataResponse {
+    let node = cx.state.node();
+    let broker = MetadataResponseBroker::default()
+        .with_node_id(BrokerId(node.id))
+        .with_host(StrBytes::from_string(node.host))
+        .with_port(i32::from(node.port));
+    let create =
+        cx.state.config.auto_create_topics && (version < 4 || request.allow_auto_topic_creation);
+    let topics = match request.topics {
+        Some(wanted) if !(wanted.is_empty() && version == 0) => wanted
+            .into_iter()
+            .map(|topic| match topic.name {
+                Some(name) => by_name(cx, name, create),
+                None => match cx.state.topics.get_by_id(topic.topic_id) {
+                    Some(found) => describe(cx, &found),
+                    None => {
+                        failed(ResponseError::UnknownTopicId, None).with_topic_id(topic.topic_id)
+                    }
+                },
+            })
+            .collect(),
+        _ => cx
+            .state
+            .topics
+            .all()
+            .iter()
+            .map(|topic| describe(cx, topic))
+            .collect(),
+    };
+    MetadataResponse::default()
+        .with_brokers(vec![broker])
+        .with_cluster_id(Some(StrBytes::from_string(cx.state.cluster_id.clone())))
+        .with_controller_id(BrokerId(node.id))
+        .with_topics(topics)
+}
+
+fn by_name(cx: &Context, name: TopicName, create: bool) -> MetadataResponseTopic {
+    if let Some(topic) = cx.state.topics.get(&name) {
+        return describe(cx, &topic);
+    }
+    if check_name(&name).is_err() {
+        return failed(ResponseError::InvalidTopicException, Some(name));
+    }
+    if !create {
+        return failed(ResponseError::UnknownTopicOrPartition, Some(name));
+    }
+    let partitions = cx.state.config.num_partitions;
+    match cx
+        .state
+        .topics
+        .create(&name, partitions, Default::default())
+    {
+        Ok(topic) => describe(cx, &topic),
+        // Somebody else was faster.
+        Err(ResponseError::TopicAlreadyExists) => {
+            failed(ResponseError::LeaderNotAvailable, Some(name))
+        }
+        Err(error) => failed(error, Some(name)),
+    }
+}
+
+fn describe(cx: &Context, topic: &Topic) -> MetadataResponseTopic {
+    let node = BrokerId(cx.state.node.id);
+    let partitions = (0..topic.partition_count()).map(|number| {
+        MetadataResponsePartition::default()
+            .with_partition_index(number)
+            .with_leader_id(node)
+            .with_leader_epoch(0)
+            .with_replica_nodes(vec![node])
+            .with_isr_nodes(vec![node])
+    });
+    MetadataResponseTopic::default()
+        .with_name(Some(TopicName(StrBytes::from_string(topic.name.clone()))))
+        .with_topic_id(topic.id)
+        .with_partitions(partitions.collect())
+}
+
+fn failed(error: ResponseError, name: Option<TopicName>) -> MetadataResponseTopic {
+    MetadataResponseTopic::default()
+        .with_error_code(error.code())
+        .with_name(name)
+}

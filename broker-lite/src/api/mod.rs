@@ -1,0 +1,201 @@
+//! The Kafka APIs: one file each, with its versions and behaviour on top.
+//!
+//! [`API`] is the registry: what is in it is served, and ApiVersions is built from it, so that the list
+//! cannot drift from the code.
+
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
+mod api_versions;
+mod create_partitions;
+mod create_topics;
+mod delete_groups;
+mod delete_records;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_groups;
+mod describe_producers;
+mod describe_transactions;
+mod end_txn;
+mod errors;
+mod fetch;
+mod find_coordinator;
+mod heartbeat;
+mod incremental_alter_configs;
+mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
+mod list_offsets;
+mod list_transactions;
+mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
+mod produce;
+mod sync_group;
+mod txn_offset_commit;
+
+use std::{io, marker::PhantomData, sync::Arc};
+
+use bytes::{BufMut, Bytes, BytesMut};
+pub(crate) use errors::{code, fenced_before};
+use host::BoxFuture;
+use kafka_protocol::{
+    messages::{ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader},
+    protocol::{Decodable, Encodable, HeaderVersion, Request},
+};
+
+use crate::state::State;
+
+/// Who asks, and what of.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) state: Arc<State>,
+    pub(crate) client_id: String,
+    pub(crate) client_host: String,
+}
+
+/// One served API.
+pub(crate) struct Api {
+    pub(crate) key: ApiKey,
+    pub(crate) min: i16,
+    pub(crate) max: i16,
+    serve: for<'a> fn(&'a Context, &'a RequestHeader, Bytes) -> Served<'a>,
+}
+
+type Served<'a> = BoxFuture<'a, io::Result<Option<BytesMut>>>;
+
+/// `module key min..=max`: decodes, handles, encodes.
+macro_rules! apis {
+    ($($module:ident $key:ident $min:literal ..= $max:literal,)*) => {
+        /// What is served.
+        pub(crate) const API: &[Api] = &[$(Api {
+            key: ApiKey::$key,
+            min: $min,
+            max: $max,
+            serve: |cx, header, body| Box::pin(async move {
+                let version = header.request_api_version;
+                let request = decode(body, version)?;
+                let kind = kind(&request);
+                let response = $module::handle(cx, version, request).await;
+                encode(kind, header.correlation_id, version, response)
+            }),
+        },)*];
+    };
+}
+
+apis! {
+    produce Produce 3..=13,
+    fetch Fetch 4..=18,
+    list_offsets ListOffsets 1..=10,
+    metadata Metadata 0..=13,
+    offset_commit OffsetCommit 2..=9,
+    offset_fetch OffsetFetch 1..=9,
+    find_coordinator FindCoordinator 0..=6,
+    join_group JoinGroup 0..=9,
+    heartbeat Heartbeat 0..=4,
+    leave_group LeaveGroup 0..=5,
+    sync_group SyncGroup 0..=5,
+    describe_groups DescribeGroups 0..=6,
+    list_groups ListGroups 0..=5,
+    api_versions ApiVersions 0..=4,
+    create_topics CreateTopics 2..=7,
+    delete_topics DeleteTopics 1..=6,
+    delete_records DeleteRecords 0..=2,
+    init_producer_id InitProducerId 0..=5,
+    add_partitions_to_txn AddPartitionsToTxn 0..=5,
+    add_offsets_to_txn AddOffsetsToTxn 0..=4,
+    end_txn EndTxn 0..=5,
+    txn_offset_commit TxnOffsetCommit 0..=5,
+    describe_configs DescribeConfigs 1..=4,
+    create_partitions CreatePartitions 0..=3,
+    delete_groups DeleteGroups 0..=2,
+    incremental_alter_configs IncrementalAlterConfigs 0..=1,
+    offset_delete OffsetDelete 0..=0,
+    describe_cluster DescribeCluster 0..=2,
+    describe_producers DescribeProducers 0..=0,
+    describe_transactions DescribeTransactions 0..=0,
+    list_transactions ListTransactions 0..=1,
+}
+
+/// The header of a request; what is left is its body.
+pub(crate) fn header(frame: &mut Bytes) -> io::Result<RequestHeader> {
+    let key = frame
+        .get(..2)
+        .map_or(-1, |b| i16::from_be_bytes([b[0], b[1]]));
+    let version = frame
+        .get(2..4)
+        .map_or(-1, |b| i16::from_be_bytes([b[0], b[1]]));
+    let api = ApiKey::try_from(key).map_err(|()| invalid(format!("there is no API {key}")))?;
+    let header_version = if api == ApiKey::ApiVersions && version > API_VERSIONS_MAX {
+        // A newer client asks: its header is a flexible one.
+        2
+    } else {
+        api.request_header_version(version)
+    };
+    RequestHeader::decode(frame, header_version).map_err(|error| invalid(error.to_string()))
+}
+
+const API_VERSIONS_MAX: i16 = 4;
+
+/// Serves a request; an error ends the connection, as with Kafka.
+pub(crate) async fn serve(
+    cx: &Context,
+    header: &RequestHeader,
+    body: Bytes,
+) -> io::Result<Option<BytesMut>> {
+    let (key, version) = (header.request_api_key, header.request_api_version);
+    let served = API.iter().find(|api| api.key as i16 == key);
+    match served {
+        Some(api) if (api.min..=api.max).contains(&version) => (api.serve)(cx, header, body).await,
+        // The client learns what it may ask instead, in the one version that every client reads (KIP-511).
+        Some(api) if api.key == ApiKey::ApiVersions => {
+            let kind = PhantomData::<ApiVersionsRequest>;
+            encode(kind, header.correlation_id, 0, api_versions::unsupported())
+        }
+        _ => Err(invalid(format!(
+            "API {key} is not served in version {version}"
+        ))),
+    }
+}
+
+fn decode<R: Request>(mut body: Bytes, version: i16) -> io::Result<R> {
+    let request = R::decode(&mut body, version).map_err(|error| invalid(error.to_string()))?;
+    if body.is_empty() {
+        Ok(request)
+    } else {
+        Err(invalid("bytes follow the request".to_owned()))
+    }
+}
+
+/// The request's type, to find its response's.
+fn kind<R: Request>(_request: &R) -> PhantomData<R> {
+    PhantomData
+}
+
+/// A whole frame: length, header, response. None where the client wants no answer.
+fn encode<R: Request>(
+    _kind: PhantomData<R>,
+    correlation_id: i32,
+    version: i16,
+    response: impl Into<Option<R::Response>>,
+) -> io::Result<Option<BytesMut>> {
+    let Some(response) = response.into() else {
+        return Ok(None);
+    };
+    let mut frame = BytesMut::new();
+    frame.put_i32(0);
+    ResponseHeader::default()
+        .with_correlation_id(correlation_id)
+        .encode(&mut frame, R::Response::header_version(version))
+        .and_then(|()| response.encode(&mut frame, version))
+        .map_err(|error| invalid(format!("encode the answer: {error}")))?;
+    let length = i32::try_from(frame.len() - 4).map_err(|_| invalid("too long".to_owned()))?;
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    Ok(Some(frame))
+}
+
+fn invalid(reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}

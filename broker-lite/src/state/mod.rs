@@ -1,0 +1,145 @@
+//! What the broker is: its topics, groups and transactions, each durable in the data folder.
+
+pub(crate) mod entries;
+pub(crate) mod groups;
+pub(crate) mod journal;
+pub(crate) mod offsets;
+pub(crate) mod partition;
+pub(crate) mod producers;
+pub(crate) mod topic_config;
+pub(crate) mod topics;
+pub(crate) mod transactions;
+pub(crate) mod validate;
+
+use std::{io, path::Path};
+
+use groups::{GroupSettings, Groups};
+use host::Host;
+use topics::{TopicSettings, Topics};
+use transactions::{Participants, TransactionSettings, Transactions, machine::Producer};
+use wire::TopicPartition;
+
+use crate::config::Config;
+
+/// This broker as clients reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) id: i32,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+/// Everything the handlers work on.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) host: Host,
+    pub(crate) config: Config,
+    pub(crate) cluster_id: String,
+    pub(crate) node: Node,
+    pub(crate) topics: Topics,
+    pub(crate) groups: Groups,
+    pub(crate) transactions: Transactions,
+}
+
+impl State {
+    /// Reads what is in the data folder.
+    pub(crate) fn open(host: Host, config: Config, node: Node) -> io::Result<Self> {
+        let folder = config.data.clone();
+        let cluster_id = cluster_id(&host, &folder, node.id)?;
+        let settings = TopicSettings {
+            flush: config.flush,
+            producer_id_expiration_ms: config.producer_id_expiration_ms,
+        };
+        let topics = Topics::open(host.clone(), &folder, settings)?;
+        let groups = Groups::open(
+            host.clone(),
+            &folder,
+            GroupSettings {
+                initial_rebalance_delay: config.group_initial_rebalance_delay,
+                min_session_timeout: config.group_min_session_timeout,
+                max_session_timeout: config.group_max_session_timeout,
+                ..GroupSettings::default()
+            },
+        )?;
+        let limits = TransactionSettings {
+            max_timeout_ms: config.transaction_max_timeout_ms,
+        };
+        let transactions = Transactions::open(host.clone(), &folder, limits)?;
+        Ok(Self {
+            host,
+            config,
+            cluster_id,
+            node,
+            topics,
+            groups,
+            transactions,
+        })
+    }
+
+    pub(crate) fn node(&self) -> Node {
+        self.node.clone()
+    }
+
+    pub(crate) fn has_partition(&self, partition: &TopicPartition) -> bool {
+        let topic = self.topics.get(&partition.topic);
+        topic.is_some_and(|topic| topic.partition(partition.partition).is_some())
+    }
+}
+
+impl Participants for State {
+    fn end_partition(
+        &self,
+        topic: &str,
+        partition: i32,
+        producer: Producer,
+        commit: bool,
+    ) -> io::Result<()> {
+        let partition = self
+            .topics
+            .get(topic)
+            .and_then(|topic| topic.partition(partition));
+        let Some(partition) = partition else {
+            return Ok(());
+        };
+        partition.append_marker(producer.id, producer.epoch, commit, 0)
+    }
+
+    fn end_offsets(&self, producer: Producer, commit: bool) -> io::Result<()> {
+        self.groups.end_transaction(producer.id, commit)
+    }
+}
+
+/// The id in `meta.properties`, made at the first start, as Kafka keeps it.
+fn cluster_id(host: &Host, folder: &Path, node_id: i32) -> io::Result<String> {
+    let path = folder.join("meta.properties");
+    if host.files.exists(&path) {
+        let file = host.files.open(&path)?;
+        let length = usize::try_from(file.len()?.min(4096)).unwrap_or(0);
+        let text = String::from_utf8_lossy(&file.read_exact_at(length, 0)?).into_owned();
+        let id = text
+            .lines()
+            .find_map(|line| line.strip_prefix("cluster.id="));
+        return id.map(str::to_owned).ok_or_else(|| {
+            let text = format!("{}: no cluster.id in it", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, text)
+        });
+    }
+    let id = random_id(host);
+    let text = format!("version=1\ncluster.id={id}\nnode.id={node_id}\n");
+    host::files::replace(&*host.files, &path, text.as_bytes())?;
+    Ok(id)
+}
+
+/// 22 characters, as Kafka's ids: 128 random bits in the URL alphabet of base 64.
+fn random_id(host: &Host) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bytes = [0; 16];
+    host.random.fill(&mut bytes);
+    let mut bits = u128::from_be_bytes(bytes);
+    let mut id = String::new();
+    for _ in 0..22 {
+        id.push(char::from(ALPHABET[(bits >> 122) as usize]));
+        bits <<= 6;
+    }
+    id
+}
