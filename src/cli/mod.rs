@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, each prints and decides nothing.
 
 mod check;
+mod run;
 mod status;
 mod table;
 
@@ -13,6 +14,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use host::Host;
 use strait::{
+    app::AppError,
     config::{Config, ConfigError, Sources},
     telemetry::logs::{self, LogError},
 };
@@ -28,6 +30,7 @@ Exit codes:
 const FIRST_STEPS: &str = "\
 Start here:
   strait check strait.toml     what would be replicated, and what is missing
+  strait run strait.toml       replicate
   strait status strait.toml    how far it is
 
 A first strait.toml:
@@ -63,6 +66,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Arguments),
     Check(check::Arguments),
     Status(status::Arguments),
 }
@@ -115,6 +119,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
     logs::init(cli.log.or(variable).as_deref(), format)?;
     let host = Host::real();
     match cli.command {
+        Command::Run(arguments) => run::run(host, arguments).await,
         Command::Check(arguments) => check::run(&host, arguments).await,
         Command::Status(arguments) => status::run(&host, arguments).await,
     }
@@ -125,7 +130,12 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     let usage = |cause: &(dyn std::error::Error + 'static)| {
         cause.is::<ConfigError>() || cause.is::<LogError>()
     };
-    if error.chain().any(usage) { 2 } else { 1 }
+    if error.chain().any(usage) {
+        return 2;
+    }
+    error
+        .downcast_ref::<AppError>()
+        .map_or(1, AppError::exit_code)
 }
 
 impl ConfigFile {
