@@ -8,5 +8,5 @@ use clap::Parser;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    cli::run(cli::Cli::parse()).await
+    cli::main(cli::Cli::parse()).await
 }

@@ -3,9 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::{
+    io::{BufRead, BufReader},
     net::TcpListener,
     path::PathBuf,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 fn strait(arguments: &[&str]) -> Output {
@@ -47,6 +48,7 @@ fn bad_usage_ends_with_2() {
         &[][..],
         &["no-such-command"],
         &["check"],
+        &["run"],
         &["status"],
         &["status", "--url", "localhost:9465"],
         &["check", "/no/such/file.toml"],
@@ -123,4 +125,25 @@ fn a_secret_shows_in_no_refusal() {
         assert_eq!(output.status.code(), Some(2), "{line}");
         assert!(!error(&output).contains("hunter2"), "{}", error(&output));
     }
+}
+
+/// Either side may be down at start: that is waited for, and a stop meanwhile is a clean one.
+#[test]
+fn a_stop_while_waiting_ends_with_0() {
+    let text = unreachable_clusters("") + "[http]\nlisten = \"\"\n";
+    let (_folder, path) = file(&text);
+    let mut strait = Command::new(env!("CARGO_BIN_EXE_strait"))
+        .args(["run", "--log-format", "json", path.to_str().unwrap()])
+        .env_remove("RUST_LOG")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(strait.stderr.take().unwrap()).lines();
+    let waits = lines.find(|line| line.as_ref().unwrap().contains("Connection refused"));
+    let line: serde_json::Value = serde_json::from_str(&waits.unwrap().unwrap()).unwrap();
+    assert!(line["level"] == "WARN", "{line}");
+    let kill = Command::new("kill").arg(strait.id().to_string()).status();
+    assert!(kill.unwrap().success());
+    let rest: Vec<_> = lines.map_while(Result::ok).collect();
+    assert_eq!(strait.wait().unwrap().code(), Some(0), "{rest:?}");
 }

@@ -30,7 +30,7 @@ Exit codes:
 const FIRST_STEPS: &str = "\
 Start here:
   strait check strait.toml     what would be replicated, and what is missing
-  strait run strait.toml       replicate
+  strait run strait.toml       replicate until SIGTERM or SIGINT
   strait status strait.toml    how far it is
 
 A first strait.toml:
@@ -96,8 +96,8 @@ enum Outcome {
     Different,
 }
 
-/// Runs what the command line asks for.
-pub(crate) async fn run(cli: Cli) -> ExitCode {
+/// Does what the command line asks for.
+pub(crate) async fn main(cli: Cli) -> ExitCode {
     let result = dispatch(cli).await;
     let code = match &result {
         Ok(Outcome::Done) => 0,
@@ -119,7 +119,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
     logs::init(cli.log.or(variable).as_deref(), format)?;
     let host = Host::real();
     match cli.command {
-        Command::Run(arguments) => run::run(host, arguments).await,
+        Command::Run(arguments) => run::run(&host, arguments).await,
         Command::Check(arguments) => check::run(&host, arguments).await,
         Command::Status(arguments) => status::run(&host, arguments).await,
     }
@@ -127,15 +127,13 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
 
 /// By the class of the error, wherever in the chain it is.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    let usage = |cause: &(dyn std::error::Error + 'static)| {
-        cause.is::<ConfigError>() || cause.is::<LogError>()
-    };
-    if error.chain().any(usage) {
-        return 2;
-    }
-    error
-        .downcast_ref::<AppError>()
-        .map_or(1, AppError::exit_code)
+    let known = error.chain().find_map(|cause| {
+        if cause.is::<ConfigError>() || cause.is::<LogError>() {
+            return Some(2);
+        }
+        cause.downcast_ref::<AppError>().map(AppError::exit_code)
+    });
+    known.unwrap_or(1)
 }
 
 impl ConfigFile {
