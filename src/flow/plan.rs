@@ -119,6 +119,8 @@ pub struct Plan {
     pub grow: Vec<(String, i32)>,
     /// Topics to write to the control topic with their target's id.
     pub bind: Vec<(TopicKey, TopicRecord)>,
+    /// Units that must not start, and why.
+    pub refuse: Vec<(Unit, Stop)>,
     /// Units that were stopped and whose topic is gone: they may start when it is back.
     pub vanished: Vec<Route>,
     /// Units to start.
@@ -201,9 +203,9 @@ impl Rules {
         };
         let mut could_run = BTreeMap::new();
         for topic in &snapshot.topics {
-            for unit in self.topic(&mut plan, snapshot, control, topic, leader) {
+            for (unit, stop) in self.topic(&mut plan, snapshot, control, topic, leader) {
                 if assignment.holds(&unit.route.target) {
-                    could_run.insert(unit.route.clone(), unit);
+                    could_run.insert(unit.route.clone(), (unit, stop));
                 }
             }
         }
@@ -215,16 +217,18 @@ impl Rules {
                 plan.vanished.push(route.clone());
             }
         }
-        let starts = could_run.into_values().filter(|unit| {
-            known
-                .get(&unit.route)
-                .is_none_or(|known| !known.running && known.vanished)
-        });
-        plan.start = starts.collect();
+        for (route, (unit, stop)) in could_run {
+            match (known.get(&route), stop) {
+                (None, Some(stop)) => plan.refuse.push((unit, stop)),
+                (None, None) => plan.start.push(unit),
+                (Some(known), None) if !known.running && known.vanished => plan.start.push(unit),
+                (Some(_), _) => {}
+            }
+        }
         plan
     }
 
-    /// The next step of one topic, and its units once it is ready.
+    /// The next step of one topic; its units once it is ready, or once it is known that it must not be.
     fn topic(
         &self,
         plan: &mut Plan,
@@ -232,7 +236,7 @@ impl Rules {
         control: &ControlRecords,
         topic: &SourceTopic,
         leader: bool,
-    ) -> Vec<Unit> {
+    ) -> Vec<(Unit, Option<Stop>)> {
         let Some(record) = control.topics.get(&topic.key()) else {
             plan.remember.extend(leader.then(|| topic.clone()));
             return Vec::new();
@@ -246,10 +250,8 @@ impl Rules {
                 return Vec::new();
             }
             (_, Some(error), Some(bound)) if error.code == UNKNOWN_TOPIC => {
-                let text = self.missing_target(topic, bound);
-                plan.troubles
-                    .push(trouble(&topic.name, "target_topic_missing", text));
-                return Vec::new();
+                let stop = self.missing_target(topic, bound);
+                return units(topic, bound, topic.partitions, Some(&stop));
             }
             (_, Some(error), _) => {
                 let text = format!("{} on {}: {error}", topic.target, self.target);
@@ -266,10 +268,8 @@ impl Rules {
             return Vec::new();
         };
         if bound != found.id {
-            let text = self.recreated_target(topic, bound, found.id);
-            plan.troubles
-                .push(trouble(&topic.name, "target_topic_recreated", text));
-            return Vec::new();
+            let stop = self.recreated_target(topic, bound, found.id);
+            return units(topic, bound, topic.partitions, Some(&stop));
         }
         let there = i32::try_from(found.partitions.len()).unwrap_or(i32::MAX);
         if there < topic.partitions {
@@ -288,15 +288,7 @@ impl Rules {
             );
             plan.troubles.push(trouble(&topic.name, code, text));
         }
-        let units = (0..topic.partitions.min(there)).map(|partition| Unit {
-            route: Route {
-                source: TopicPartition::new(&topic.name, partition),
-                target: TopicPartition::new(&topic.target, partition),
-            },
-            source_topic: topic.id,
-            target_topic: found.id,
-        });
-        units.collect()
+        units(topic, found.id, there, None)
     }
 
     /// Whether a running worker has to stop, and why.
@@ -357,26 +349,57 @@ impl Rules {
         }
     }
 
-    fn missing_target(&self, topic: &SourceTopic, bound: Uuid) -> String {
-        format!(
+    fn missing_target(&self, topic: &SourceTopic, bound: Uuid) -> Stop {
+        let text = format!(
             "{} (id {}) is gone from {}; {}",
             topic.target,
             topic_id(bound),
             self.target,
             forget(topic)
-        )
+        );
+        Stop {
+            reason: StopReason::TargetTopicMissing,
+            source_offset: -1,
+            text,
+        }
     }
 
-    fn recreated_target(&self, topic: &SourceTopic, bound: Uuid, found: Uuid) -> String {
-        format!(
+    fn recreated_target(&self, topic: &SourceTopic, bound: Uuid, found: Uuid) -> Stop {
+        let text = format!(
             "{} on {} has id {}, what was copied went to id {}: it was created anew; {}",
             topic.target,
             self.target,
             topic_id(found),
             topic_id(bound),
             forget(topic)
-        )
+        );
+        Stop {
+            reason: StopReason::TargetTopicRecreated,
+            source_offset: -1,
+            text,
+        }
     }
+}
+
+/// The units of a topic, as far as the target has partitions.
+fn units(
+    topic: &SourceTopic,
+    target_topic: Uuid,
+    there: i32,
+    stop: Option<&Stop>,
+) -> Vec<(Unit, Option<Stop>)> {
+    let unit = |partition| Unit {
+        route: Route {
+            source: TopicPartition::new(&topic.name, partition),
+            target: TopicPartition::new(&topic.target, partition),
+        },
+        source_topic: topic.id,
+        target_topic,
+    };
+    let partitions = 0..topic.partitions.min(there);
+    partitions
+        .map(|partition| (unit(partition), stop.cloned()))
+        .collect()
 }
 
 /// Whether a topic that comes back ends the stop.

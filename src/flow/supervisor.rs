@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     base::{backoff::Backoff, ids::Route},
-    checkpoint::{Stored, codec, committer::Committer},
+    checkpoint::{Checkpoint, Stored, codec, committer::Committer},
     sink::{Sink, librdkafka as librdkafka_sink},
     source::{Source, librdkafka as librdkafka_source},
     telemetry::{self, Outage, WorkerEvents},
@@ -224,8 +224,10 @@ impl<'a> Supervisor<'a> {
                 .entry(route.clone())
                 .and_modify(|entry| entry.vanished = true);
         }
-        let refused = self.apply(&plan).await;
-        let troubles = match refused {
+        for (unit, stop) in &plan.refuse {
+            self.refuse(unit, None, stop.clone());
+        }
+        let troubles = match self.apply(&plan).await {
             Ok(troubles) => troubles,
             Err(error) => {
                 self.tell(plan.troubles);
@@ -355,7 +357,7 @@ impl<'a> Supervisor<'a> {
         }
         for one in judged {
             match &one.verdict {
-                Verdict::Stop(stop) => self.refuse(&one, stop.clone()),
+                Verdict::Stop(stop) => self.refuse(&one.unit, one.stored.as_ref(), stop.clone()),
                 Verdict::Run { .. } if failed.contains_key(&one.unit.route.target) => {}
                 Verdict::Run { start, barrier } => self.spawn(&one, start.clone(), *barrier),
             }
@@ -395,16 +397,17 @@ impl<'a> Supervisor<'a> {
         self.units.insert(route.clone(), entry);
     }
 
-    fn refuse(&mut self, judged: &Judged, stop: Stop) {
-        let (flow, route) = (self.flow, &judged.unit.route);
+    /// `stored` is the unit's checkpoint, if it has one.
+    fn refuse(&mut self, unit: &Unit, stored: Option<&Checkpoint>, stop: Stop) {
+        let (flow, route) = (self.flow, &unit.route);
         flow.events(route)
             .stopped(stop.reason.code(), stop.source_offset, &stop.text);
-        let at = judged.stored.as_ref();
-        let start = at.map_or(Progress::start(stop.source_offset, 0), Progress::from);
+        let start = stored.map_or(Progress::start(stop.source_offset, 0), Progress::from);
+        let vanished = is_absence(&stop);
         let (_, progress) = watch::channel(start);
         let (_, state) = watch::channel(WorkerState::Stopped(stop));
         // Only what is a checkpoint already gets the reason added; nothing else may become one.
-        if let Some(checkpoint) = &judged.stored {
+        if let Some(checkpoint) = stored {
             let (progress, state) = (progress.clone(), state.clone());
             self.committer.watch(
                 route.target.clone(),
@@ -421,10 +424,10 @@ impl<'a> Supervisor<'a> {
         };
         flow.board.put(route.clone(), watched);
         let entry = Entry {
-            unit: judged.unit.clone(),
+            unit: unit.clone(),
             worker: None,
             stopped: true,
-            vanished: false,
+            vanished,
         };
         self.units.insert(route.clone(), entry);
     }

@@ -249,18 +249,29 @@ fn a_topic_that_is_gone_or_another_stops_its_workers() {
 fn a_target_that_was_deleted_is_not_created_again() {
     let mut world = World::new();
     world.target = vec![described("orders", 0, 0, Some(3))];
-    let plan = world.plan();
-    assert_eq!(codes(&plan), ["target_topic_missing"]);
-    assert!(
-        plan.troubles[0]
-            .text
-            .contains("topic/AAAAAAAAAAAAAAAAAAAAAQ")
-    );
-    assert!(only(plan, |plan| plan.troubles.clear()));
+    let refused = |world: &World, reason| {
+        let plan = world.plan();
+        let routes: Vec<_> = plan
+            .refuse
+            .iter()
+            .map(|(unit, _)| unit.route.clone())
+            .collect();
+        assert_eq!(routes, [unit(0).route, unit(1).route]);
+        let stop = &plan.refuse[0].1;
+        assert_eq!(stop.reason, reason);
+        assert!(
+            stop.text.contains("topic/AAAAAAAAAAAAAAAAAAAAAQ"),
+            "{}",
+            stop.text
+        );
+        assert!(only(plan, |plan| plan.refuse.clear()));
+    };
+    refused(&world, StopReason::TargetTopicMissing);
     world.target = vec![described("orders", 7, 2, None)];
-    let plan = world.plan();
-    assert_eq!(codes(&plan), ["target_topic_recreated"]);
-    assert!(only(plan, |plan| plan.troubles.clear()));
+    refused(&world, StopReason::TargetTopicRecreated);
+    world.knows(0, false, false);
+    world.knows(1, false, false);
+    assert!(only(world.plan(), |_| ()), "it is said once");
 }
 
 #[test]
