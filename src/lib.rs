@@ -12,4 +12,5 @@ pub mod sink;
 pub mod source;
 pub mod survey;
 pub mod telemetry;
+pub mod verify;
 pub mod worker;

@@ -1,0 +1,42 @@
+# Commands of the project; `just` alone lists them.
+
+_default:
+    @just --list
+
+# The main job on embedded brokers
+demo *arguments:
+    cargo run --release -- demo {{arguments}}
+
+# What a change must pass before it is committed
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Everything that needs only Rust and a C compiler
+test:
+    cargo test --workspace
+
+# The scenarios on Apache Kafka, alone and with broker-lite on either side (Java 17, Maven)
+test-kafka *arguments:
+    tests/kafka/fetch.sh
+    STRAIT_TEST_KAFKA=1 cargo test --test scenarios -- {{arguments}}
+
+# Decoders on hostile bytes
+fuzz seconds="20":
+    FUZZ_SECONDS={{seconds}} cargo test -p wire --test fuzz_decoders
+
+# Longer than CI: the scenarios with twenty times the data, decoders for five minutes
+soak:
+    tests/kafka/fetch.sh
+    STRAIT_TEST_SCALE=20 cargo test --release --test scenarios -- kill_nine
+    STRAIT_TEST_SCALE=20 STRAIT_TEST_KAFKA=1 cargo test --release --test scenarios -- kill_nine
+    FUZZ_SECONDS=300 cargo test --release -p wire --test fuzz_decoders
+
+# strait beside MirrorMaker 2 on the same data (RECORDS, RECORD_BYTES, PARTITIONS, CODEC, ROUNDS)
+bench-copy:
+    tests/kafka/fetch.sh
+    cargo bench --bench copy
+
+# All that CI runs
+ci:
+    .ci/run

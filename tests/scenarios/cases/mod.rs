@@ -1,0 +1,61 @@
+//! The scenarios, by what they are about.
+
+mod crashes;
+mod fidelity;
+mod lifecycle;
+mod stops;
+
+use std::pin::Pin;
+
+use anyhow::Result;
+
+use super::pair::Pair;
+
+/// One scenario.
+#[derive(Debug)]
+pub struct Case {
+    /// Says what holds.
+    pub name: &'static str,
+    /// Fails if it does not.
+    pub body: for<'a> fn(&'a mut Pair) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>,
+}
+
+/// Lists async functions of the modules above as cases of the same name.
+macro_rules! cases {
+    ($($module:ident :: $name:ident,)*) => {
+        /// All scenarios.
+        pub const ALL: &[Case] = &[$(Case {
+            name: stringify!($name),
+            body: |pair| Box::pin($module::$name(pair)),
+        },)*];
+    };
+}
+
+cases! {
+    fidelity::every_codec_and_shape_arrives_unaltered,
+    fidelity::records_of_900_kilobytes_arrive,
+    fidelity::aborted_transactions_do_not_arrive,
+    fidelity::target_topics_get_partitions_and_configs,
+    fidelity::verify_names_the_first_difference,
+    crashes::kill_nine_ten_times_under_load_loses_nothing,
+    crashes::source_restart_is_survived,
+    crashes::target_restart_is_survived,
+    crashes::a_target_that_is_away_bounds_memory,
+    lifecycle::clean_stop_and_start_repeats_nothing,
+    lifecycle::either_side_may_be_down_at_start,
+    lifecycle::new_topics_and_partitions_are_followed,
+    lifecycle::http_tells_live_ready_and_lag,
+    stops::a_gap_in_the_source_stops_one_worker,
+    stops::a_recreated_source_topic_stops_its_workers,
+    stops::a_recreated_target_topic_stops_its_workers,
+    stops::a_target_that_is_not_empty_is_not_appended_to,
+    stops::a_foreign_checkpoint_is_refused,
+}
+
+/// How much larger than usual the larger scenarios are (`STRAIT_TEST_SCALE`).
+fn scale() -> usize {
+    std::env::var("STRAIT_TEST_SCALE")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(1)
+}

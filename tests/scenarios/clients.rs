@@ -1,0 +1,159 @@
+//! What applications do: produce and consume with clients of their own.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use rdkafka::{
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{Header, Headers, Message, OwnedHeaders},
+    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
+    topic_partition_list::{Offset, TopicPartitionList},
+};
+
+use super::{
+    model::{self, Record},
+    side::Side,
+};
+
+/// Digests of the records of each partition, in order.
+pub type Content = BTreeMap<(String, i32), Vec<String>>;
+
+/// An idempotent producer, so that what arrives at the source is exactly the model.
+#[derive(Clone)]
+pub struct Application {
+    producer: ThreadedProducer<DefaultProducerContext>,
+}
+
+impl Application {
+    /// Produces to `side`, compressed with `codec`.
+    pub fn new(side: &Side, codec: &str) -> Result<Self> {
+        let mut config = side.client();
+        config
+            .set("enable.idempotence", "true")
+            .set("compression.codec", codec)
+            .set("message.max.bytes", "4000000")
+            .set("linger.ms", "5");
+        Ok(Self {
+            producer: config.create()?,
+        })
+    }
+
+    /// One that writes in transactions.
+    pub fn transactional(side: &Side, id: &str) -> Result<Self> {
+        let mut config = side.client();
+        config
+            .set("transactional.id", id)
+            .set("compression.codec", "lz4");
+        let producer: ThreadedProducer<DefaultProducerContext> = config.create()?;
+        producer.init_transactions(Duration::from_secs(30))?;
+        Ok(Self { producer })
+    }
+
+    /// Produces in order; returns when all is acknowledged.
+    pub fn produce(&self, topic: &str, partition: i32, records: &[Record]) -> Result<()> {
+        for record in records {
+            self.enqueue(topic, partition, record)?;
+        }
+        self.producer.flush(Duration::from_secs(60))?;
+        Ok(())
+    }
+
+    /// The same inside a transaction that is committed or aborted.
+    pub fn transaction(
+        &self,
+        topic: &str,
+        partition: i32,
+        records: &[Record],
+        commit: bool,
+    ) -> Result<()> {
+        self.producer.begin_transaction()?;
+        self.produce(topic, partition, records)?;
+        let timeout = Duration::from_secs(30);
+        if commit {
+            self.producer.commit_transaction(timeout)?;
+        } else {
+            self.producer.abort_transaction(timeout)?;
+        }
+        Ok(())
+    }
+
+    fn enqueue(&self, topic: &str, partition: i32, record: &Record) -> Result<()> {
+        let mut headers = OwnedHeaders::new();
+        for (key, value) in &record.headers {
+            headers = headers.insert(Header {
+                key,
+                value: value.as_ref(),
+            });
+        }
+        let mut message = BaseRecord::<Vec<u8>, Vec<u8>>::to(topic)
+            .partition(partition)
+            .timestamp(record.timestamp)
+            .headers(headers);
+        message.key = record.key.as_ref();
+        message.payload = record.value.as_ref();
+        while let Err((error, back)) = self.producer.send(message) {
+            let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
+            ensure!(error == full, "produce to {topic}-{partition}: {error}");
+            std::thread::sleep(Duration::from_millis(5));
+            message = back;
+        }
+        Ok(())
+    }
+}
+
+/// Reads all committed records of `topics` with librdkafka.
+pub fn consume(side: &Side, topics: &[String]) -> Result<Content> {
+    let consumer: BaseConsumer = side
+        .client()
+        .set("group.id", "scenario-reader")
+        .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", "20")
+        .create()?;
+    let mut content = Content::new();
+    let mut wanted = TopicPartitionList::new();
+    for topic in topics {
+        let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10))?;
+        for partition in metadata.topics()[0].partitions() {
+            wanted.add_partition_offset(topic, partition.id(), Offset::Beginning)?;
+            content.insert((topic.clone(), partition.id()), Vec::new());
+        }
+    }
+    consumer.assign(&wanted)?;
+    let mut open = content.len();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while open > 0 {
+        ensure!(
+            Instant::now() < deadline,
+            "{open} partitions did not end within 120 s"
+        );
+        match consumer.poll(Duration::from_millis(100)) {
+            None => {}
+            Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+            Some(Err(error)) => return Err(error.into()),
+            Some(Ok(message)) => content
+                .entry((message.topic().to_owned(), message.partition()))
+                .or_default()
+                .push(digest(&message)),
+        }
+    }
+    Ok(content)
+}
+
+fn digest(message: &impl Message) -> String {
+    let headers: Vec<_> = message
+        .headers()
+        .map(|h| h.iter().collect())
+        .unwrap_or_default();
+    model::digest(
+        message.timestamp().to_millis().unwrap_or(-1),
+        message.key(),
+        message.payload(),
+        headers.iter().map(|h: &Header<'_, &[u8]>| (h.key, h.value)),
+    )
+}

@@ -1,0 +1,197 @@
+//! Apache Kafka in its own process: one node, broker and controller, from Maven jars.
+
+use std::{
+    fs,
+    io::Write,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+};
+
+/// The repository's root.
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A running node; stopped by drop.
+#[derive(Debug)]
+pub struct Kafka {
+    folder: tempfile::TempDir,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl Kafka {
+    /// Formats a folder and starts a node on a free port.
+    pub fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let (port, controller) = (free_port()?, free_port()?);
+        let properties = folder.path().join("server.properties");
+        fs::write(
+            &properties,
+            server_properties(port, controller, &folder.path().join("data")),
+        )?;
+        let id = "c3RyYWl0LXRlc3QtY2x1cw";
+        // Two clusters must not have one id: strait refuses to copy a cluster into itself.
+        let id = format!("{}{:05}", &id[..17], port);
+        let format = java("kafka.tools.StorageTool")
+            .args(["format", "-t", &id, "-c"])
+            .arg(&properties)
+            .output()
+            .context("run java; the Kafka pairs need Java 17")?;
+        ensure!(
+            format.status.success(),
+            "format: {}",
+            String::from_utf8_lossy(&format.stderr)
+        );
+        let mut kafka = Self {
+            folder,
+            port,
+            process: None,
+        };
+        kafka.resume()?;
+        Ok(kafka)
+    }
+
+    /// Starts the node again on its port and data.
+    pub fn resume(&mut self) -> Result<()> {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path())?;
+        let process = java("kafka.Kafka")
+            .arg(self.folder.path().join("server.properties"))
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        self.process = Some(process);
+        self.await_ready()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut process) = self.process.take() {
+            process.kill()?;
+            process.wait()?;
+        }
+        Ok(())
+    }
+
+    /// `HOST:PORT` for clients.
+    pub fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("kafka.log")
+    }
+
+    /// Ready is when a client gets metadata, not when the port is open.
+    fn await_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(90);
+        let bootstrap = self.bootstrap();
+        loop {
+            if let Some(process) = &mut self.process
+                && let Some(status) = process.try_wait()?
+            {
+                bail!(
+                    "Kafka ended with {status}: {}",
+                    fs::read_to_string(self.log_path())?
+                );
+            }
+            if answers(&bootstrap) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "Kafka is not ready after 90 s");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        if let Err(error) = self.kill() {
+            eprintln!("failed to stop Kafka on port {}: {error}", self.port);
+        }
+    }
+}
+
+/// Where `tests/kafka/fetch.sh` put the jars.
+pub fn libs() -> PathBuf {
+    Path::new(ROOT).join(".kafka/libs")
+}
+
+/// `java` with Kafka on its class path, ready for arguments.
+pub fn java(class: &str) -> Command {
+    let mut command = Command::new("java");
+    let log4j = Path::new(ROOT).join("tests/kafka/log4j2.properties");
+    command
+        .args(["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC"])
+        .arg(format!("-Dlog4j2.configurationFile={}", log4j.display()))
+        .arg("-cp")
+        .arg(libs().join("*"))
+        .arg(class)
+        .stdin(Stdio::null());
+    command
+}
+
+/// What an independent Java consumer reads from `topics`: lines of topic, partition, offset, digest.
+pub fn dump(bootstrap: &str, topics: &[String]) -> Result<String> {
+    let source = Path::new(ROOT).join("tests/kafka/Dump.java");
+    let output = java(source.to_str().context("path is UTF-8")?)
+        .arg(bootstrap)
+        .args(topics)
+        .output()?;
+    std::io::stderr().write_all(&output.stderr)?;
+    ensure!(
+        output.status.success(),
+        "Dump.java ended with {}",
+        output.status
+    );
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Whether a client gets metadata from `bootstrap`.
+pub fn answers(bootstrap: &str) -> bool {
+    let consumer: Result<BaseConsumer, _> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .create();
+    consumer.is_ok_and(|c| c.fetch_metadata(None, Duration::from_secs(1)).is_ok())
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn server_properties(port: u16, controller: u16, data: &Path) -> String {
+    format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+group.initial.rebalance.delay.ms=0
+log.cleaner.threads=1
+log.cleaner.dedupe.buffer.size=4194304
+",
+        data = data.display()
+    )
+}

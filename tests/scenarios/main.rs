@@ -1,0 +1,65 @@
+//! Scenarios: one body, many pairs of clusters.
+//!
+//! `cargo test` runs every scenario between two broker-lites inside the test process. With
+//! `STRAIT_TEST_KAFKA=1` it runs them between two Apache Kafkas, and from each kind to the other,
+//! instead; that needs Java 17 and the jars that `tests/kafka/fetch.sh` copies.
+//! `STRAIT_TEST_SCALE=10` makes the data of the larger scenarios ten times as large.
+//!
+//! The strait under test is the real program: a file, a process, signals. What must arrive is known
+//! from the model ([`model`]), what did arrive is read by another client and compared with it.
+
+#![allow(unreachable_pub, reason = "a program: nothing reaches in from outside")]
+
+mod cases;
+mod clients;
+mod compare;
+mod kafka;
+mod model;
+mod pair;
+mod side;
+mod strait;
+
+use std::{process::ExitCode, sync::Arc};
+
+use libtest_mimic::{Arguments, Trial};
+use side::Kind;
+
+fn main() -> ExitCode {
+    compare::self_test();
+    let mut arguments = Arguments::from_args();
+    let kafka = std::env::var_os("STRAIT_TEST_KAFKA").is_some();
+    let kinds: &[(Kind, Kind)] = if kafka {
+        assert!(
+            kafka::libs().is_dir(),
+            "no Kafka jars: run tests/kafka/fetch.sh first"
+        );
+        // One pair of Kafkas serves all scenarios, some of which restart it: one at a time.
+        arguments.test_threads = Some(1);
+        &[
+            (Kind::Kafka, Kind::Kafka),
+            (Kind::Lite, Kind::Kafka),
+            (Kind::Kafka, Kind::Lite),
+        ]
+    } else {
+        eprintln!("SKIPPED: the pairs with Apache Kafka (set STRAIT_TEST_KAFKA=1, see README)");
+        arguments.test_threads = arguments.test_threads.or(Some(4));
+        &[(Kind::Lite, Kind::Lite)]
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a tokio runtime");
+    let pool = Arc::new(pair::Pool::default());
+    let mut trials = Vec::new();
+    for &kinds in kinds {
+        for case in cases::ALL {
+            let (handle, pool) = (runtime.handle().clone(), Arc::clone(&pool));
+            let name = format!("{}::{}", pair::name(kinds), case.name);
+            trials.push(Trial::test(name, move || {
+                handle
+                    .block_on(pool.run(kinds, case))
+                    .map_err(|error| format!("{error:?}").into())
+            }));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    runtime.block_on(pool.stop());
+    conclusion.exit_code()
+}

@@ -1,0 +1,158 @@
+//! Two clusters, and where scenarios get them from.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail, ensure};
+use tokio::sync::Mutex;
+
+use super::{
+    cases::Case,
+    clients::{self, Content},
+    compare::{Verdict, compare},
+    kafka,
+    side::{Kind, Side},
+    strait::Strait,
+};
+
+/// A source and a target for one scenario, with a name of its own for its topics.
+#[derive(Debug)]
+pub struct Pair {
+    pub source: Side,
+    pub target: Side,
+    /// Prefix of everything this scenario creates: a shared Kafka still holds what others made.
+    pub prefix: String,
+}
+
+impl Pair {
+    /// The name of a topic of this scenario.
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}-{name}", self.prefix)
+    }
+
+    /// A flow over all topics of this scenario; `more` is added to its table.
+    pub fn strait(&self, more: &str) -> Result<Strait> {
+        let flow = format!("name = \"{0}\"\ntopics = [\"{0}-.*\"]\n{more}", self.prefix);
+        Strait::new(&self.source, &self.target, &flow)
+    }
+
+    /// What the target's topics hold now, read by an independent client: the Java consumer on
+    /// Kafka, librdkafka on broker-lite.
+    pub fn target_content(&self, topics: &[String]) -> Result<Content> {
+        match &self.target {
+            Side::Lite { .. } => clients::consume(&self.target, topics),
+            Side::Kafka(kafka) => {
+                let mut content = Content::new();
+                for line in kafka::dump(&kafka.bootstrap(), topics)?.lines() {
+                    let mut fields = line.splitn(4, '\t');
+                    let (Some(topic), Some(partition), Some(_offset), Some(digest)) =
+                        (fields.next(), fields.next(), fields.next(), fields.next())
+                    else {
+                        bail!("Dump.java printed {line:?}");
+                    };
+                    let key = (topic.to_owned(), partition.parse()?);
+                    content.entry(key).or_default().push(digest.to_owned());
+                }
+                Ok(content)
+            }
+        }
+    }
+
+    /// Waits until the target ends where `expected` does, compares, and wants nothing lost,
+    /// altered or out of order. Returns the verdict, for its repeats.
+    pub async fn await_equal(&self, expected: &Content, seconds: u64) -> Result<Verdict> {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        let mut topics: Vec<String> = expected.keys().map(|(topic, _)| topic.clone()).collect();
+        topics.dedup();
+        let mut verdict = self.verdict(expected, &topics);
+        while verdict.as_ref().map_or(true, |v| v.missing > 0) && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            verdict = self.verdict(expected, &topics);
+        }
+        let verdict = verdict?;
+        ensure!(
+            verdict.is_complete(),
+            "after {seconds} s the target differs: {verdict:?}"
+        );
+        Ok(verdict)
+    }
+
+    /// Compares once.
+    pub fn verdict(&self, expected: &Content, topics: &[String]) -> Result<Verdict> {
+        let content = tokio::task::block_in_place(|| self.target_content(topics))?;
+        let empty = Vec::new();
+        Ok(expected
+            .iter()
+            .fold(Verdict::default(), |sum, (key, source)| {
+                sum.plus(compare(source, content.get(key).unwrap_or(&empty)))
+            }))
+    }
+}
+
+/// Kafkas are slow to start, so one of each side serves all scenarios, one after the other.
+#[derive(Debug, Default)]
+pub struct Pool {
+    kafkas: Mutex<(Option<Side>, Option<Side>)>,
+    count: AtomicUsize,
+}
+
+impl Pool {
+    /// Runs one scenario between clusters of these kinds.
+    pub async fn run(&self, kinds: (Kind, Kind), case: &'static Case) -> Result<()> {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let mut pair = self.take(kinds).await?;
+        pair.prefix = format!("s{number}-{}", case.name.replace('_', "-"));
+        let outcome = (case.body)(&mut pair).await;
+        self.give_back(pair).await;
+        outcome
+    }
+
+    async fn take(&self, kinds: (Kind, Kind)) -> Result<Pair> {
+        let mut kafkas = self.kafkas.lock().await;
+        let (kept_source, kept_target) = &mut *kafkas;
+        let (source, target) = tokio::try_join!(
+            take_or_start(kinds.0, kept_source),
+            take_or_start(kinds.1, kept_target),
+        )?;
+        Ok(Pair {
+            source,
+            target,
+            prefix: String::new(),
+        })
+    }
+
+    /// A cluster that a failed scenario left down is not used again.
+    async fn give_back(&self, pair: Pair) {
+        let mut kafkas = self.kafkas.lock().await;
+        let usable = |side: Side| {
+            let kafka = matches!(side, Side::Kafka(_));
+            (kafka && kafka::answers(&side.bootstrap())).then_some(side)
+        };
+        let (source, target) = (usable(pair.source), usable(pair.target));
+        kafkas.0 = kafkas.0.take().or(source);
+        kafkas.1 = kafkas.1.take().or(target);
+    }
+
+    /// Stops the Kafkas.
+    pub async fn stop(&self) {
+        *self.kafkas.lock().await = (None, None);
+    }
+}
+
+async fn take_or_start(kind: Kind, kept: &mut Option<Side>) -> Result<Side> {
+    match (kind, kept.take_if(|_| kind == Kind::Kafka)) {
+        (_, Some(side)) => Ok(side),
+        (kind, None) => Side::start(kind).await,
+    }
+}
+
+/// How the pair is called in a test's name.
+pub fn name(kinds: (Kind, Kind)) -> String {
+    let name = |kind| match kind {
+        Kind::Lite => "lite",
+        Kind::Kafka => "kafka",
+    };
+    format!("{}_to_{}", name(kinds.0), name(kinds.1))
+}

@@ -1,0 +1,217 @@
+//! One side of a scenario: a cluster, whatever it is made of.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result};
+use broker_lite::Broker;
+use rdkafka::{
+    ClientConfig,
+    admin::{
+        AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+    },
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, CommitMode, Consumer},
+    topic_partition_list::{Offset, TopicPartitionList},
+};
+
+use super::kafka::Kafka;
+
+/// Which clusters a scenario runs between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// broker-lite in this process.
+    Lite,
+    /// Apache Kafka in its own process.
+    Kafka,
+}
+
+/// A running cluster.
+#[derive(Debug)]
+pub enum Side {
+    /// broker-lite: `None` while it is down.
+    Lite {
+        broker: Option<Broker>,
+        folder: tempfile::TempDir,
+        address: SocketAddr,
+    },
+    /// Apache Kafka.
+    Kafka(Kafka),
+}
+
+impl Side {
+    /// A fresh cluster.
+    pub async fn start(kind: Kind) -> Result<Self> {
+        match kind {
+            Kind::Kafka => Ok(Self::Kafka(
+                tokio::task::spawn_blocking(Kafka::start).await??,
+            )),
+            Kind::Lite => {
+                let folder = tempfile::tempdir()?;
+                let broker = lite(&folder, "127.0.0.1:0").await?;
+                let address = broker.address();
+                Ok(Self::Lite {
+                    broker: Some(broker),
+                    folder,
+                    address,
+                })
+            }
+        }
+    }
+
+    /// `HOST:PORT` for clients.
+    pub fn bootstrap(&self) -> String {
+        match self {
+            Self::Lite { address, .. } => address.to_string(),
+            Self::Kafka(kafka) => kafka.bootstrap(),
+        }
+    }
+
+    /// Ends the cluster as `kill -9` does.
+    pub async fn kill(&mut self) -> Result<()> {
+        match self {
+            Self::Lite { broker, .. } => {
+                if let Some(broker) = broker.take() {
+                    broker.kill();
+                }
+                Ok(())
+            }
+            Self::Kafka(kafka) => tokio::task::block_in_place(|| kafka.kill()),
+        }
+    }
+
+    /// Starts it again on its address and data.
+    pub async fn resume(&mut self) -> Result<()> {
+        match self {
+            Self::Lite {
+                broker,
+                folder,
+                address,
+            } => {
+                *broker = Some(lite(folder, &address.to_string()).await?);
+                Ok(())
+            }
+            Self::Kafka(kafka) => tokio::task::block_in_place(|| kafka.resume()),
+        }
+    }
+
+    /// Makes a topic with the given configs.
+    pub async fn create_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        for (key, value) in configs {
+            topic = topic.set(key, value);
+        }
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+        for result in admin.create_topics([&topic], &options).await? {
+            result.map_err(|(name, code)| anyhow::anyhow!("create {name}: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// Deletes a topic.
+    pub async fn delete_topic(&self, name: &str) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        for result in admin.delete_topics(&[name], &AdminOptions::new()).await? {
+            result.map_err(|(name, code)| anyhow::anyhow!("delete {name}: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// The configs of a topic, or an error if there is none.
+    pub async fn topic_configs(&self, name: &str) -> Result<BTreeMap<String, String>> {
+        self.partition_count(name)?;
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let resource = ResourceSpecifier::Topic(name);
+        let mut described = admin
+            .describe_configs([&resource], &AdminOptions::new())
+            .await?;
+        let resource = described.pop().context("no answer")??;
+        let entries = resource.entries.into_iter();
+        Ok(entries
+            .filter_map(|entry| Some((entry.name, entry.value?)))
+            .collect())
+    }
+
+    /// How many partitions a topic has, or an error if there is none.
+    pub fn partition_count(&self, name: &str) -> Result<usize> {
+        // All topics, so that asking for one does not create it.
+        let consumer: BaseConsumer = self.client().create()?;
+        let metadata = consumer.fetch_metadata(None, Duration::from_secs(10))?;
+        let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+        Ok(topic
+            .with_context(|| format!("no topic {name}"))?
+            .partitions()
+            .len())
+    }
+
+    /// Grows a topic to `count` partitions.
+    pub async fn grow_topic(&self, name: &str, count: usize) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let partitions = NewPartitions::new(name, count);
+        for result in admin
+            .create_partitions([&partitions], &AdminOptions::new())
+            .await?
+        {
+            result.map_err(|(name, code)| anyhow::anyhow!("grow {name}: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// Removes all records before `offset`, as retention would.
+    pub async fn delete_records(&self, topic: &str, partition: i32, offset: i64) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let mut before = TopicPartitionList::new();
+        before.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+        admin.delete_records(&before, &AdminOptions::new()).await?;
+        Ok(())
+    }
+
+    /// The committed offset and metadata of a group.
+    pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Result<(i64, String)> {
+        let consumer: BaseConsumer = self.client().set("group.id", group).create()?;
+        let mut wanted = TopicPartitionList::new();
+        wanted.add_partition(topic, partition);
+        let found = consumer.committed_offsets(wanted, Duration::from_secs(10))?;
+        let elements = found.elements();
+        let element = elements.first().context("no answer")?;
+        let offset = element.offset().to_raw().context("no offset")?;
+        Ok((offset, element.metadata().to_owned()))
+    }
+
+    /// Commits for a group without members, as an operator's tool does.
+    pub fn commit(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        metadata: &str,
+    ) -> Result<()> {
+        let consumer: BaseConsumer = self.client().set("group.id", group).create()?;
+        let mut offsets = TopicPartitionList::new();
+        let mut element = offsets.add_partition(topic, partition);
+        element.set_offset(Offset::Offset(offset))?;
+        element.set_metadata(metadata);
+        consumer.commit(&offsets, CommitMode::Sync)?;
+        Ok(())
+    }
+
+    /// Settings of a librdkafka client of this cluster.
+    pub fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.bootstrap());
+        config
+    }
+}
+
+async fn lite(folder: &tempfile::TempDir, listen: &str) -> Result<Broker> {
+    let config = broker_lite::Config::new(listen, folder.path());
+    Broker::start(config, host::Host::real())
+        .await
+        .context("start broker-lite")
+}
