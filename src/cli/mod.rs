@@ -4,6 +4,7 @@ mod check;
 mod run;
 mod status;
 mod table;
+mod verify;
 
 use std::{
     io::{self, Read, Write},
@@ -69,6 +70,7 @@ enum Command {
     Run(run::Arguments),
     Check(check::Arguments),
     Status(status::Arguments),
+    Verify(verify::Arguments),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -122,13 +124,15 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Run(arguments) => run::run(&host, arguments).await,
         Command::Check(arguments) => check::run(&host, arguments).await,
         Command::Status(arguments) => status::run(&host, arguments).await,
+        Command::Verify(arguments) => verify::run(&host, arguments).await,
     }
 }
 
 /// By the class of the error, wherever in the chain it is.
 fn exit_code(error: &anyhow::Error) -> u8 {
     let known = error.chain().find_map(|cause| {
-        if cause.is::<ConfigError>() || cause.is::<LogError>() {
+        if cause.is::<ConfigError>() || cause.is::<LogError>() || cause.is::<verify::UnknownFlow>()
+        {
             return Some(2);
         }
         cause.downcast_ref::<AppError>().map(AppError::exit_code)

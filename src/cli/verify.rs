@@ -5,7 +5,10 @@ use std::{io::IsTerminal, sync::Arc, time::Duration};
 use clap::Args;
 use host::Host;
 use indicatif::{ProgressBar, ProgressStyle};
-use strait::verify::{Progress, Report, verify};
+use strait::{
+    config::{Config, FlowConfig},
+    verify::{Progress, Report, verify},
+};
 
 use super::{ConfigFile, Outcome, print, print_json};
 
@@ -39,7 +42,7 @@ const BAR_PERIOD: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(host: &Host, arguments: Arguments) -> anyhow::Result<Outcome> {
     let config = arguments.file.load()?;
-    let flows = super::selected(&config, &arguments.flow)?;
+    let flows = selected(&config, &arguments.flow)?;
     let progress = Arc::new(Progress::default());
     let shown = tokio::spawn(show(Arc::clone(&progress)));
     let report = verify(host, &config, &flows, &progress).await;
@@ -54,6 +57,30 @@ pub(super) async fn run(host: &Host, arguments: Arguments) -> anyhow::Result<Out
         true => Outcome::Done,
         false => Outcome::Different,
     })
+}
+
+/// The named flows; all without a name.
+fn selected<'a>(config: &'a Config, names: &[String]) -> anyhow::Result<Vec<&'a FlowConfig>> {
+    for name in names {
+        if !config.flows.iter().any(|flow| flow.name == *name) {
+            let known: Vec<_> = config.flows.iter().map(|flow| flow.name.as_str()).collect();
+            return Err(UnknownFlow {
+                name: name.clone(),
+                known: known.join(", "),
+            }
+            .into());
+        }
+    }
+    let wanted = |flow: &&FlowConfig| names.is_empty() || names.contains(&flow.name);
+    Ok(config.flows.iter().filter(wanted).collect())
+}
+
+/// The command line names a flow that the file does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no flow {name:?}; the file has {known}")]
+pub(super) struct UnknownFlow {
+    name: String,
+    known: String,
 }
 
 fn text(report: &Report) -> String {
@@ -88,7 +115,9 @@ fn text(report: &Report) -> String {
     ));
     if report.expired > 0 {
         let expired = report.expired;
-        text.push_str(&format!("{expired} records were removed by retention on one side\n"));
+        text.push_str(&format!(
+            "{expired} records were removed by retention on one side\n"
+        ));
     }
     text
 }
@@ -103,7 +132,8 @@ async fn show(progress: Arc<Progress>) {
         }
     }
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} records, {per_sec}, {eta} left");
-    let bar = ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let bar =
+        ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     loop {
         let (compared, total) = progress.now();
         bar.set_length(total);
