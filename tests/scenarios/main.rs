@@ -55,7 +55,7 @@ fn main() -> ExitCode {
             trials.push(Trial::test(name, move || {
                 handle
                     .block_on(pool.run(kinds, case))
-                    .map_err(|error| format!("{error:?}").into())
+                    .map_err(|error| format!("{error:#}").into())
             }));
         }
     }
