@@ -14,3 +14,14 @@ pub(crate) fn fenced_before(known: i16, version: i16, error: ResponseError) -> R
         other => other,
     }
 }
+
+/// How a producer is told that its write is outside of its transaction (`AddPartitionsToTxnManager`,
+/// `ReplicaManager.handleProduceAppend`). `knows_abortable`: the client's version has
+/// TRANSACTION_ABORTABLE (KIP-890).
+pub(crate) fn outside_transaction(error: ResponseError, knows_abortable: bool) -> ResponseError {
+    match error {
+        ResponseError::ProducerFenced => ResponseError::InvalidProducerEpoch,
+        ResponseError::TransactionAbortable if !knows_abortable => ResponseError::InvalidTxnState,
+        other => other,
+    }
+}

@@ -39,7 +39,7 @@ mod txn_offset_commit;
 use std::{io, marker::PhantomData, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
-pub(crate) use errors::{code, fenced_before};
+pub(crate) use errors::{code, fenced_before, outside_transaction};
 use host::BoxFuture;
 use kafka_protocol::{
     messages::{ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader},

@@ -20,7 +20,7 @@ use kafka_protocol::{
 };
 use wire::batch::BatchHeader;
 
-use super::Context;
+use super::{Context, outside_transaction};
 use crate::state::{
     partition::Appended,
     topics::Topic,
@@ -108,8 +108,16 @@ fn append(
                 .state
                 .transactions
                 .within(claim, &part, version >= ADDS, append);
-            within.map_err(Refusal::of)?
+            within.map_err(|error| Refusal::of(outside(version, error)))?
         }
+    }
+}
+
+/// Before version 12 producers do not retry CONCURRENT_TRANSACTIONS rightly; NOT_ENOUGH_REPLICAS they do.
+fn outside(version: i16, error: ResponseError) -> ResponseError {
+    match outside_transaction(error, version >= 11) {
+        ResponseError::ConcurrentTransactions if version < ADDS => ResponseError::NotEnoughReplicas,
+        other => other,
     }
 }
 

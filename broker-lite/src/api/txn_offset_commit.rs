@@ -16,7 +16,7 @@ use kafka_protocol::{
 };
 use wire::TopicPartition;
 
-use super::{Context, code};
+use super::{Context, code, outside_transaction};
 use crate::state::{
     groups::{Committer, NewOffset},
     transactions::{Claim, Part, machine::Producer},
@@ -98,19 +98,10 @@ fn commit(
         .transactions
         .within(claim, &part, version >= 5, work)
         .unwrap_or_else(|error| {
-            let refused = Err(outside(version, error));
+            let refused = Err(outside_transaction(error, version >= 4));
             known
                 .iter()
                 .map(|&known| if known { refused } else { unknown })
                 .collect()
         })
-}
-
-/// The coordinator's refusal as a producer understands it (`AddPartitionsToTxnManager`).
-fn outside(version: i16, error: ResponseError) -> ResponseError {
-    match error {
-        ResponseError::ProducerFenced => ResponseError::InvalidProducerEpoch,
-        ResponseError::TransactionAbortable if version < 4 => ResponseError::InvalidTxnState,
-        other => other,
-    }
 }

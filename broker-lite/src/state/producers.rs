@@ -98,6 +98,10 @@ impl Producers {
         };
         match expected {
             Some(expected) if expected != first => Err(ResponseError::OutOfOrderSequenceNumber),
+            // Readers would take it for a part of the transaction.
+            _ if entry.transaction.is_some() && !header.is_transactional() => {
+                Err(ResponseError::InvalidTxnState)
+            }
             _ => Ok(Verdict::Append),
         }
     }

@@ -11,6 +11,8 @@ mod groups;
 #[cfg(test)]
 mod members;
 #[cfg(test)]
+mod records;
+#[cfg(test)]
 mod transactions;
 
 use std::{
@@ -18,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use broker_lite::{Broker, Config};
 use client::{Client, Transcript, text};
 use kafka_protocol::messages::{
     CreateTopicsRequest, FindCoordinatorRequest, InitProducerIdRequest, ListTransactionsRequest,
@@ -26,6 +29,9 @@ use kafka_protocol::messages::{
 
 /// The topic with two partitions that all scenes use.
 const TOPIC: &str = "coordination";
+
+/// The topic that records are written to.
+const RECORDS: &str = "coordination-records";
 
 const KAFKA: &str = include_str!("kafka-4.1.1.txt");
 
@@ -44,22 +50,24 @@ fn scenes(address: SocketAddr) -> Vec<String> {
     transactions::histories(address, &mut transcript);
     transactions::offsets(address, &mut transcript);
     transactions::bumping(address, &mut transcript);
+    records::records(address, &mut transcript);
+    records::first_writes(address, &mut transcript);
     transcript.lines
 }
 
 /// Makes the topic, and lets a broker that has just started find its coordinators.
 fn prepare(address: SocketAddr) {
     let mut client = Client::connect(address);
-    let topic = CreatableTopic::default()
-        .with_name(text(TOPIC).into())
-        .with_num_partitions(2)
-        .with_replication_factor(1);
-    client.call(
-        5,
-        &CreateTopicsRequest::default()
-            .with_topics(vec![topic])
-            .with_timeout_ms(5000),
-    );
+    let topic = |name: &str, partitions| {
+        CreatableTopic::default()
+            .with_name(text(name).into())
+            .with_num_partitions(partitions)
+            .with_replication_factor(1)
+    };
+    let create = CreateTopicsRequest::default()
+        .with_topics(vec![topic(TOPIC, 2), topic(RECORDS, 1)])
+        .with_timeout_ms(5000);
+    client.call(5, &create);
     for key_type in [0, 1] {
         let find = FindCoordinatorRequest::default()
             .with_key(text("x"))
@@ -96,10 +104,15 @@ fn asked() -> Option<SocketAddr> {
     address.to_socket_addrs().ok()?.next()
 }
 
-#[test]
-fn the_answers_are_those_of_kafka() {
-    let Some(address) = asked() else { return };
-    let lines = scenes(address);
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answers_are_those_of_kafka() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config::new("127.0.0.1:0", folder.path());
+    let broker = Broker::start(config, host::Host::real()).await.unwrap();
+    let address = asked().unwrap_or_else(|| broker.address());
+    let lines = tokio::task::spawn_blocking(move || scenes(address));
+    let lines = lines.await.unwrap();
+    broker.stop().await.unwrap();
     if let Ok(path) = std::env::var("COORDINATION_RECORD") {
         return std::fs::write(path, lines.join("\n") + "\n").unwrap();
     }

@@ -21,12 +21,12 @@ use super::{
 const CONCURRENT: i16 = 51;
 
 #[derive(Clone, Copy)]
-struct Held {
-    id: i64,
-    epoch: i16,
+pub(crate) struct Held {
+    pub(crate) id: i64,
+    pub(crate) epoch: i16,
 }
 
-const NOTHING: Held = Held { id: -1, epoch: -1 };
+pub(crate) const NOTHING: Held = Held { id: -1, epoch: -1 };
 
 /// Asks until no end of a transaction is under way any more: Kafka writes markers after it answers.
 fn settled<T>(mut ask: impl FnMut() -> T, error: impl Fn(&T) -> i16) -> T {
@@ -61,13 +61,19 @@ fn noted(t: &mut Transcript, what: &str, answer: &InitProducerIdResponse) -> Hel
     }
 }
 
-fn init(client: &mut Client, t: &mut Transcript, what: &str, id: &str, held: Held) -> Held {
+pub(crate) fn init(
+    client: &mut Client,
+    t: &mut Transcript,
+    what: &str,
+    id: &str,
+    held: Held,
+) -> Held {
     let request = request(Some(id), 60_000, held);
     let answer = settled(|| client.call(4, &request), |a| a.error_code);
     noted(t, what, &answer)
 }
 
-fn add(
+pub(crate) fn add(
     client: &mut Client,
     t: &mut Transcript,
     what: &str,
@@ -126,7 +132,7 @@ fn add_offsets(
     ));
 }
 
-fn end(
+pub(crate) fn end(
     client: &mut Client,
     t: &mut Transcript,
     what: &str,
@@ -157,7 +163,7 @@ fn end(
     }
 }
 
-fn describe(client: &mut Client, t: &mut Transcript, id: &str) {
+pub(crate) fn describe(client: &mut Client, t: &mut Transcript, id: &str) {
     let request =
         DescribeTransactionsRequest::default().with_transactional_ids(vec![text(id).into()]);
     let ask = || {
