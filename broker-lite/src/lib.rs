@@ -113,7 +113,7 @@ impl Broker {
     pub async fn stop(mut self) -> io::Result<()> {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
-        self.state.topics.sync()
+        self.state.sync()
     }
 
     /// Ends at once, as the process would by `kill -9`: nothing is flushed.

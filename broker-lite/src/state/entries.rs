@@ -16,6 +16,8 @@ pub(crate) struct Entries<E> {
     journal: Journal,
     /// The length at which the journal is rewritten next.
     rewrite_at: u64,
+    /// Sync after each entry.
+    flush: bool,
     kind: PhantomData<fn(E)>,
 }
 
@@ -36,13 +38,20 @@ impl<E: Serialize + DeserializeOwned> Entries<E> {
         Ok(Self {
             journal,
             rewrite_at: SMALL,
+            flush: false,
             kind: PhantomData,
         })
     }
 
+    /// With `flush` every entry survives the machine too.
+    pub(crate) fn flushing(self, flush: bool) -> Self {
+        Self { flush, ..self }
+    }
+
     /// Adds an entry; it survives the process when this returns.
     pub(crate) fn append(&mut self, entry: &E) -> io::Result<()> {
-        self.journal.append(&serde_json::to_vec(entry)?)
+        self.journal.append(&serde_json::to_vec(entry)?)?;
+        if self.flush { self.sync() } else { Ok(()) }
     }
 
     /// Makes what was added survive the machine.

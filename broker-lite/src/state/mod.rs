@@ -58,11 +58,13 @@ impl State {
                 initial_rebalance_delay: config.group_initial_rebalance_delay,
                 min_session_timeout: config.group_min_session_timeout,
                 max_session_timeout: config.group_max_session_timeout,
+                flush: config.flush,
                 ..GroupSettings::default()
             },
         )?;
         let limits = TransactionSettings {
             max_timeout_ms: config.transaction_max_timeout_ms,
+            flush: config.flush,
         };
         let transactions = Transactions::open(host.clone(), &folder, limits)?;
         Ok(Self {
@@ -74,6 +76,13 @@ impl State {
             groups,
             transactions,
         })
+    }
+
+    /// Makes everything survive the machine.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.topics.sync()?;
+        self.groups.make_durable()?;
+        self.transactions.make_durable()
     }
 
     pub(crate) fn node(&self) -> Node {

@@ -102,7 +102,7 @@ pub(crate) fn one_member(address: SocketAddr, t: &mut Transcript) {
 }
 
 /// Commits to both partitions of the topic, to one that it does not have, and to no topic.
-fn commit(
+pub(crate) fn commit(
     client: &mut Client,
     t: &mut Transcript,
     what: &str,

@@ -13,6 +13,8 @@ mod members;
 #[cfg(test)]
 mod records;
 #[cfg(test)]
+mod restart;
+#[cfg(test)]
 mod transactions;
 
 use std::{

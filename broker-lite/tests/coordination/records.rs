@@ -59,6 +59,24 @@ fn write(c: &mut Client, t: &mut Transcript, what: &str, write: &Write<'_>) {
     ));
 }
 
+/// Two records within the transaction of `id`.
+pub(crate) fn write_inside(
+    c: &mut Client,
+    t: &mut Transcript,
+    id: &str,
+    held: Held,
+    sequence: i32,
+) {
+    let inside = Write {
+        version: 9,
+        id: Some(id),
+        held,
+        sequence,
+        transactional: true,
+    };
+    write(c, t, "inside", &inside);
+}
+
 /// Brokers forget producers by the age of their records.
 fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -66,7 +84,7 @@ fn now_ms() -> i64 {
 }
 
 /// What readers of both isolation levels find.
-fn read(c: &mut Client, t: &mut Transcript) {
+pub(crate) fn read(c: &mut Client, t: &mut Transcript) {
     for isolation in [0, 1] {
         let partition = FetchPartition::default()
             .with_partition(0)

@@ -194,6 +194,18 @@ pub(crate) fn describe(client: &mut Client, t: &mut Transcript, id: &str) {
     ));
 }
 
+/// Who holds a transactional id.
+pub(crate) fn held(client: &mut Client, id: &str) -> Held {
+    let ids = vec![text(id).into()];
+    let request = DescribeTransactionsRequest::default().with_transactional_ids(ids);
+    let answer = client.call(0, &request);
+    let state = &answer.transaction_states[0];
+    Held {
+        id: state.producer_id.0,
+        epoch: state.producer_epoch,
+    }
+}
+
 pub(crate) fn producers(address: SocketAddr, t: &mut Transcript) {
     t.title("producers");
     let mut client = Client::connect(address);

@@ -63,6 +63,8 @@ pub(crate) struct GroupSettings {
     pub(crate) max_size: usize,
     /// `offset.metadata.max.bytes`
     pub(crate) offset_metadata_max_bytes: usize,
+    /// Commits and generations survive the machine, not only the process.
+    pub(crate) flush: bool,
 }
 
 impl Default for GroupSettings {
@@ -73,6 +75,7 @@ impl Default for GroupSettings {
             initial_rebalance_delay: Duration::from_secs(3),
             max_size: 10_000,
             offset_metadata_max_bytes: 4096,
+            flush: false,
         }
     }
 }

@@ -89,6 +89,7 @@ impl Groups {
             }
             GroupEntry::Offsets(entry) => offsets.apply(entry),
         })?;
+        let entries = entries.flushing(settings.flush);
         for name in offsets.groups() {
             groups
                 .entry(name.clone())
@@ -219,6 +220,11 @@ impl Groups {
             return Err(ResponseError::NonEmptyGroup);
         }
         inner.remove(name).map_err(|error| failed(&error))
+    }
+
+    /// Makes everything survive the machine.
+    pub(crate) fn make_durable(&self) -> io::Result<()> {
+        self.inner().entries.sync()
     }
 
     /// One step of the group `name`; `None` if it is not there and must not be made.

@@ -74,12 +74,16 @@ pub(crate) trait Participants: Sync {
 pub(crate) struct TransactionSettings {
     /// `transaction.max.timeout.ms`
     pub(crate) max_timeout_ms: i32,
+    /// Steps survive the machine, not only the process.
+    pub(crate) flush: bool,
 }
 
 impl Default for TransactionSettings {
     fn default() -> Self {
-        let max_timeout_ms = 900_000;
-        Self { max_timeout_ms }
+        Self {
+            max_timeout_ms: 900_000,
+            flush: false,
+        }
     }
 }
 
@@ -135,6 +139,7 @@ impl Transactions {
             }
             TransactionEntry::ProducerIds { until } => producer_ids.resume(until),
         })?;
+        let entries = entries.flushing(settings.flush);
         let inner = Inner {
             by_id,
             producer_ids,
@@ -285,6 +290,11 @@ impl Transactions {
         look(&self.inner().by_id)
     }
 
+    /// Makes everything survive the machine.
+    pub(crate) fn make_durable(&self) -> io::Result<()> {
+        self.inner().entries.sync()
+    }
+
     /// Writes the decision down; from there on it is carried out, now or later.
     fn end_prepared(
         &self,
@@ -349,7 +359,12 @@ impl Inner {
 
     fn new_producer_id(&mut self) -> Result<i64, ResponseError> {
         let entries = &mut self.entries;
-        let reserve = |until| entries.append(&TransactionEntry::ProducerIds { until });
+        // Synced whatever the settings say: an id that comes twice after a loss of power would let
+        // one producer's sequence numbers pass for another's.
+        let reserve = |until| {
+            entries.append(&TransactionEntry::ProducerIds { until })?;
+            entries.sync()
+        };
         self.producer_ids
             .take(reserve)
             .map_err(|error| failed(&error))

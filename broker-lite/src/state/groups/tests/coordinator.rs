@@ -16,6 +16,7 @@ const FOLDER: &str = "/data";
 
 struct Machine {
     clock: SimClock,
+    files: SimFiles,
     host: Host,
 }
 
@@ -27,10 +28,10 @@ impl Machine {
         let host = Host {
             clock: Arc::new(clock.clone()),
             net: Arc::new(host::net::Tcp),
-            files: Arc::new(files),
+            files: Arc::new(files.clone()),
             random: Arc::new(SeededRandom::new(1)),
         };
-        Self { clock, host }
+        Self { clock, files, host }
     }
 
     fn open(&self) -> Arc<Groups> {
@@ -220,6 +221,21 @@ fn offsets_are_checked_kept_and_deleted() {
     assert_eq!(groups.delete("g"), Ok(()));
     assert_eq!(groups.delete("g"), Err(ResponseError::GroupIdNotFound));
     assert!(machine.open().with("g", |g| g.is_none()));
+}
+
+#[test]
+fn with_flush_a_commit_survives_a_loss_of_power() {
+    for (flush, expected) in [(true, Some(42)), (false, None)] {
+        let machine = Machine::new();
+        let settings = GroupSettings {
+            flush,
+            ..GroupSettings::default()
+        };
+        let groups = Groups::open(machine.host.clone(), Path::new(FOLDER), settings).unwrap();
+        assert_eq!(commit(&groups, &nobody("g"), 42, "")[0], Ok(()));
+        machine.files.crash();
+        assert_eq!(fetched(&machine.open(), false), Ok(expected));
+    }
 }
 
 #[test]

@@ -64,6 +64,7 @@ impl Participants for Heard {
 
 struct Machine {
     clock: SimClock,
+    files: SimFiles,
     host: Host,
     heard: Arc<Heard>,
 }
@@ -76,11 +77,16 @@ impl Machine {
         let host = Host {
             clock: Arc::new(clock.clone()),
             net: Arc::new(host::net::Tcp),
-            files: Arc::new(files),
+            files: Arc::new(files.clone()),
             random: Arc::new(SeededRandom::new(1)),
         };
         let heard = Arc::new(Heard::default());
-        Self { clock, host, heard }
+        Self {
+            clock,
+            files,
+            host,
+            heard,
+        }
     }
 
     fn open(&self) -> Arc<Transactions> {
@@ -239,6 +245,14 @@ async fn a_transaction_that_takes_too_long_is_aborted_and_its_producer_fenced() 
     let next = machine.init(&transactions).unwrap();
     assert_eq!(next.epoch, producer.epoch + 2);
     stop.cancel();
+}
+
+#[test]
+fn no_producer_id_comes_twice_after_a_loss_of_power() {
+    let machine = Machine::new();
+    let before = machine.open().new_producer().unwrap();
+    machine.files.crash();
+    assert!(machine.open().new_producer().unwrap().id > before.id);
 }
 
 #[test]
