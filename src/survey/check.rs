@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 
 use host::Host;
 use serde::Serialize;
+use wire::TopicPartition;
 
 use super::{
-    Partition, Progress, Side, Survey, Topic,
+    Offsets, Partition, Side, Survey, Topic,
     collect::{Pair, Unreachable},
 };
-use crate::config::{Config, FlowConfig};
+use crate::{
+    base::ids::Route,
+    config::{Config, FlowConfig},
+    flow::start::{self, Evidence, Extent, Identity, Verdict},
+};
 
 /// What `strait check` found.
 #[derive(Clone, Debug, Serialize)]
@@ -160,15 +165,15 @@ impl FlowReport {
                 ),
             );
         }
-        if survey.topics.is_empty() && survey.unnamed.is_empty() {
+        if survey.topics.is_empty() && survey.troubles.is_empty() {
             let source = &survey.source.alias;
             report.warn(
                 "no_topics",
                 format!("no topic of {source} matches `topics`"),
             );
         }
-        for reason in &survey.unnamed {
-            report.problem("name", reason.clone());
+        for trouble in &survey.troubles {
+            report.problem(trouble.code, format!("{}: {}", trouble.topic, trouble.text));
         }
         for topic in &survey.topics {
             report.look_at_topic(survey, topic);
@@ -199,93 +204,134 @@ impl FlowReport {
 
     fn look_at_topic(&mut self, survey: &Survey, topic: &Topic) {
         let (count, target) = (topic.partitions.len(), &topic.target);
-        match &topic.target_ends {
-            None if usize::try_from(survey.replication_factor)
-                .is_ok_and(|factor| factor > survey.target.brokers) =>
-            {
-                self.problem(
-                    "replication_factor",
-                    format!(
-                        "{target} cannot be created with replication factor {}: {} has {} brokers",
-                        survey.replication_factor, survey.target.alias, survey.target.brokers
-                    ),
-                );
+        match &topic.existing {
+            None => self.look_at_creation(survey, topic),
+            Some(existing) if existing.partitions.len() < count => {
+                let has = existing.partitions.len();
+                let message = format!("{target} has {has} partitions and will be given {count}");
+                self.warn("fewer_partitions", message);
             }
-            Some(ends) if ends.len() < count => self.problem(
-                "fewer_partitions",
-                format!("{target} has {} partitions, its source {count}", ends.len()),
-            ),
-            Some(ends) if ends.len() > count => self.warn(
-                "more_partitions",
-                format!("{target} has {} partitions, its source {count}", ends.len()),
-            ),
-            _ => {}
+            Some(existing) if existing.partitions.len() > count => {
+                let has = existing.partitions.len();
+                let message = format!("{target} has {has} partitions, its source {count}");
+                self.warn("more_partitions", message);
+            }
+            Some(_) => {}
         }
         for partition in &topic.partitions {
-            self.look_at_partition(survey, topic, partition);
+            match &partition.offsets {
+                Ok(offsets) => self.look_at_partition(survey, topic, partition, *offsets),
+                Err(reason) => {
+                    let (alias, name) = (&survey.source.alias, &topic.source);
+                    let message = format!("{alias} {name}-{}: {reason}", partition.index);
+                    self.problem("offsets", message);
+                }
+            }
         }
     }
 
-    fn look_at_partition(&mut self, survey: &Survey, topic: &Topic, partition: &Partition) {
-        let source = format!("{}-{}", topic.source, partition.index);
-        let target = format!("{}-{}", topic.target, partition.index);
-        let target_end = topic
-            .target_ends
-            .as_ref()
-            .and_then(|ends| ends.get(&partition.index).copied())
-            .flatten();
-        let offsets = match &partition.offsets {
-            Ok(offsets) => offsets,
-            Err(reason) => return self.problem("offsets", format!("{source}: {reason}")),
+    fn look_at_creation(&mut self, survey: &Survey, topic: &Topic) {
+        let (target, factor) = (&survey.target, survey.replication_factor);
+        if usize::try_from(factor).is_ok_and(|factor| factor > target.brokers) {
+            let message = format!(
+                "{} cannot be created with replication factor {factor}: {} has {} brokers",
+                topic.target, target.alias, target.brokers
+            );
+            self.problem("replication_factor", message);
+        }
+        if topic
+            .partitions
+            .iter()
+            .any(|partition| partition.stored.is_some())
+        {
+            let message = format!(
+                "{} was replicated and is gone from {}",
+                topic.target, target.alias
+            );
+            self.problem("target_topic_missing", message);
+        }
+    }
+
+    /// A worker stopped there; it is tried again at the next start.
+    fn look_at_last_stop(&mut self, name: &str, partition: &Partition) {
+        if let Some(Ok(checkpoint)) = partition.checkpoint()
+            && let Some(stopped) = &checkpoint.stopped
+        {
+            let (reason, at) = (&stopped.reason, stopped.source_offset);
+            let message = format!("{name} is stopped at source offset {at}: {reason}");
+            self.warn("stopped", message);
+        }
+    }
+
+    /// Where `run` would start the partition, by the same rules; whether the source still has the
+    /// last copied record is left to `run`.
+    fn look_at_partition(
+        &mut self,
+        survey: &Survey,
+        topic: &Topic,
+        partition: &Partition,
+        offsets: Offsets,
+    ) {
+        let existing = topic.existing.as_ref();
+        let Some(target) = existing.and_then(|found| found.partitions.get(&partition.index)) else {
+            return;
         };
-        let checkpoint = match &partition.checkpoint {
-            Progress::None => {
-                if let Some(end) = target_end.filter(|end| *end > 0) {
-                    let message =
-                        format!("{target} ends at offset {end} and the flow has no checkpoint");
-                    self.problem("existing_records", message);
+        let name = format!(
+            "{} {}-{}",
+            survey.target.alias, topic.target, partition.index
+        );
+        let target = match target {
+            Ok(extent) => *extent,
+            Err(reason) => return self.problem("offsets", format!("{name}: {reason}")),
+        };
+        if let Some(Ok(checkpoint)) = partition.checkpoint() {
+            for (side, id) in [
+                (&survey.source, &checkpoint.source_cluster),
+                (&survey.target, &checkpoint.target_cluster),
+            ] {
+                if *id != side.cluster_id {
+                    let (alias, now) = (&side.alias, &side.cluster_id);
+                    let message = format!(
+                        "the checkpoint of {name} is about cluster {id}, but {alias} is cluster {now}"
+                    );
+                    return self.problem("foreign_cluster", message);
                 }
-                return;
             }
-            Progress::Unreadable(reason) => {
-                let message = format!("checkpoint of {target}: {reason}");
-                return self.problem("unreadable_checkpoint", message);
-            }
-            Progress::Known(checkpoint) => checkpoint,
+        }
+        self.look_at_last_stop(&name, partition);
+        let evidence = Evidence {
+            stored: partition.stored.clone(),
+            source: Extent {
+                start: offsets.first,
+                end: offsets.end,
+            },
+            target,
+            first_start: None,
+            last: None,
         };
-        if let Some(stopped) = &checkpoint.stopped {
-            let message = format!(
-                "{source} at offset {}: {}",
-                stopped.source_offset, stopped.reason
-            );
-            self.problem("stopped", message);
+        if let Verdict::Stop(stop) = identity(survey, topic, partition.index).verdict(&evidence) {
+            self.problem(stop.reason.code(), stop.text);
         }
-        for (side, id) in [
-            (&survey.source, &checkpoint.source_cluster),
-            (&survey.target, &checkpoint.target_cluster),
-        ] {
-            if *id != side.cluster_id {
-                let message = format!(
-                    "checkpoint of {target} is about cluster {id}, {} is {}",
-                    side.alias, side.cluster_id
-                );
-                self.problem("foreign_checkpoint", message);
-            }
-        }
-        let wanted = checkpoint.source_offset;
-        if wanted < offsets.first || wanted > offsets.end {
-            let (first, end) = (offsets.first, offsets.end);
-            let message =
-                format!("{source}: offset {wanted} is wanted, the source has {first} to {end}");
-            self.problem("gap", message);
-        }
-        if let Some(end) = target_end.filter(|end| *end < checkpoint.target_offset) {
-            let message = format!(
-                "{target} ends at offset {end}, the checkpoint says {}",
-                checkpoint.target_offset
-            );
-            self.problem("target_behind", message);
-        }
+    }
+}
+
+fn identity(survey: &Survey, topic: &Topic, partition: i32) -> Identity {
+    let side = |side: &Side, topic_id| start::Side {
+        alias: side.alias.clone(),
+        cluster_id: side.cluster_id.clone(),
+        topic_id,
+    };
+    let target_id = topic.existing.as_ref().map(|existing| existing.id);
+    Identity {
+        route: Route {
+            source: TopicPartition::new(&topic.source, partition),
+            target: TopicPartition::new(&topic.target, partition),
+        },
+        group: survey.group.clone(),
+        source: side(&survey.source, topic.source_id),
+        target: side(&survey.target, target_id.unwrap_or_default()),
+        // Decides how a worker starts, not whether.
+        fingerprint: 0,
     }
 }
 
@@ -303,11 +349,11 @@ fn side(side: &Side) -> SideReport {
 
 fn row(survey: &Survey, topic: &Topic) -> TopicReport {
     let partitions = &topic.partitions;
-    let known = |partition: &&Partition| matches!(partition.checkpoint, Progress::Known(_));
+    let known = |partition: &&Partition| matches!(partition.checkpoint(), Some(Ok(_)));
     TopicReport {
         source: topic.source.clone(),
         target: topic.target.clone(),
-        target_exists: topic.target_ends.is_some(),
+        target_exists: topic.existing.is_some(),
         partitions: partitions.len(),
         records: partitions.iter().filter_map(Partition::records).sum(),
         lag: partitions

@@ -9,11 +9,15 @@ use wire::{
     error::{ApiError, ClientError},
 };
 
-use super::{Offsets, Partition, Progress, Side, Survey, Topic};
+use super::{Offsets, Partition, Side, Survey, TargetTopic, Topic};
 use crate::{
-    checkpoint::{Stored, codec},
+    checkpoint::Stored,
     config::{ClusterConfig, Config, FlowConfig, Start},
-    flow::topics::{naming::Naming, selection::Selection},
+    flow::{
+        plan::{Rules, SourceTopic},
+        start::Extent,
+        topics::{naming::Naming, selection::Selection},
+    },
 };
 
 /// A person waits for the answer, so patience is short.
@@ -58,31 +62,39 @@ impl<'a> Pair<'a> {
     /// If one of them cannot be asked; what is wrong with single partitions is in the survey.
     pub async fn survey(&self, source: Side, target: Side) -> Result<Survey, Unreachable> {
         let flow = self.flow;
-        let existing = self.target.topics().await?;
-        let selection = Selection::new(flow);
-        let naming = Naming::new(&flow.naming, &flow.source);
-        let (mut selected, mut unnamed) = (Vec::new(), Vec::new());
-        for topic in self.source.topics().await?.into_values() {
-            if selection.selects(&topic.name, topic.internal) {
-                match naming.target(&topic.name) {
-                    Ok(name) => selected.push((topic, name)),
-                    Err(error) => unnamed.push(error.to_string()),
-                }
-            }
-        }
-        let facts = Facts::ask(&self.source, &self.target, flow, &selected, &existing).await?;
-        let topics = selected
-            .into_iter()
-            .map(|(topic, name)| facts.topic(&topic, name, &existing))
+        let rules = Rules {
+            source: flow.source.clone(),
+            target: flow.target.clone(),
+            selection: Selection::new(flow),
+            naming: Naming::new(&flow.naming, &flow.source),
+        };
+        let snapshot = rules.select(self.source.topics().await?);
+        let existing = self.target.topics().await?.into_iter();
+        let existing: BTreeMap<String, TopicDescription> = existing
+            .filter(|topic| topic.error.is_none())
+            .map(|topic| (topic.name.clone(), topic))
             .collect();
+        let facts = Facts::ask(
+            &self.source,
+            &self.target,
+            flow,
+            &snapshot.topics,
+            &existing,
+        )
+        .await?;
+        let topics = snapshot
+            .topics
+            .iter()
+            .map(|topic| facts.topic(topic, &existing));
         Ok(Survey {
             flow: flow.name.clone(),
+            group: flow.group(),
             start: flow.start,
             source,
             target,
             replication_factor: flow.replication_factor,
-            topics,
-            unnamed,
+            topics: topics.collect(),
+            troubles: snapshot.troubles,
         })
     }
 }
@@ -94,8 +106,9 @@ struct Facts {
     first: Listed,
     ends: Listed,
     at_time: Listed,
+    target_first: Listed,
     target_ends: Listed,
-    checkpoints: BTreeMap<TopicPartition, Progress>,
+    stored: BTreeMap<TopicPartition, Stored>,
 }
 
 impl Facts {
@@ -103,93 +116,90 @@ impl Facts {
         source: &Asked,
         target: &Asked,
         flow: &FlowConfig,
-        selected: &[(TopicDescription, String)],
+        topics: &[SourceTopic],
         existing: &BTreeMap<String, TopicDescription>,
     ) -> Result<Self, Unreachable> {
-        let on_source: Vec<_> = selected
+        let on_source = topics.iter().flat_map(source_partitions).collect();
+        let on_source: &Vec<_> = &on_source;
+        let on_target = topics
             .iter()
-            .flat_map(|(topic, _)| partitions(topic))
-            .collect();
-        let on_target: Vec<_> = selected
-            .iter()
-            .filter_map(|(_, name)| existing.get(name))
-            .flat_map(partitions)
-            .collect();
-        let isolation = flow.isolation;
-        let at_time = match flow.start {
-            Start::Time(ms) => {
-                source
-                    .offsets(&on_source, OffsetSpec::Timestamp(ms), isolation)
-                    .await?
-            }
-            Start::Earliest | Start::Latest => Listed::new(),
-        };
-        let end = OffsetSpec::Latest;
+            .filter_map(|topic| existing.get(&topic.target));
+        let on_target: &Vec<_> = &on_target.flat_map(target_partitions).collect();
+        // The first before the end, so that records that arrive meanwhile never make it negative.
+        let (first, end) = (OffsetSpec::Earliest, OffsetSpec::Latest);
+        let (isolation, all) = (flow.isolation, Isolation::ReadUncommitted);
         Ok(Self {
-            // The first before the end, so that records that arrive meanwhile never make it negative.
-            first: source
-                .offsets(&on_source, OffsetSpec::Earliest, isolation)
-                .await?,
-            ends: source.offsets(&on_source, end, isolation).await?,
-            at_time,
-            target_ends: target
-                .offsets(&on_target, end, Isolation::ReadUncommitted)
-                .await?,
-            checkpoints: target.checkpoints(&flow.group()).await?,
+            first: source.offsets(on_source, first, isolation).await?,
+            ends: source.offsets(on_source, end, isolation).await?,
+            at_time: match flow.start {
+                Start::Time(ms) => {
+                    let spec = OffsetSpec::Timestamp(ms);
+                    source.offsets(on_source, spec, isolation).await?
+                }
+                Start::Earliest | Start::Latest => Listed::new(),
+            },
+            target_first: target.offsets(on_target, first, all).await?,
+            target_ends: target.offsets(on_target, end, all).await?,
+            stored: target.stored(&flow.group()).await?,
         })
     }
 
-    fn topic(
-        &self,
-        topic: &TopicDescription,
-        target: String,
-        existing: &BTreeMap<String, TopicDescription>,
-    ) -> Topic {
-        let target_ends = existing.get(&target).map(|topic| {
-            let end = |partition| self.target_ends.get(&partition)?.as_ref().ok().copied();
-            partitions(topic)
-                .map(|partition| (partition.partition, end(partition)))
-                .collect()
+    fn topic(&self, topic: &SourceTopic, existing: &BTreeMap<String, TopicDescription>) -> Topic {
+        let existing = existing.get(&topic.target).map(|found| TargetTopic {
+            id: found.id,
+            partitions: target_partitions(found)
+                .map(|partition| (partition.partition, self.target_extent(&partition)))
+                .collect(),
         });
-        let partitions = partitions(topic)
-            .map(|partition| Partition {
+        let partitions = source_partitions(topic).map(|partition| {
+            let target = TopicPartition::new(&topic.target, partition.partition);
+            Partition {
                 index: partition.partition,
                 offsets: self.offsets(&partition),
-                checkpoint: self
-                    .checkpoints
-                    .get(&TopicPartition::new(&target, partition.partition))
-                    .cloned()
-                    .unwrap_or(Progress::None),
-            })
-            .collect();
+                stored: self.stored.get(&target).cloned(),
+            }
+        });
         Topic {
             source: topic.name.clone(),
-            target,
-            partitions,
-            target_ends,
+            source_id: topic.id,
+            partitions: partitions.collect(),
+            target: topic.target.clone(),
+            existing,
         }
     }
 
     fn offsets(&self, partition: &TopicPartition) -> Result<Offsets, String> {
-        let of = |listed: &Listed| match listed.get(partition) {
-            Some(Ok(offset)) => Ok(*offset),
-            Some(Err(error)) => Err(error.to_string()),
-            None => Err("the cluster did not answer for it".to_owned()),
-        };
-        let end = of(&self.ends)?;
+        let end = found(&self.ends, partition)?;
         // -1: no record is as young, so a start by time begins at the end.
-        let at_time = of(&self.at_time)
-            .ok()
-            .map(|offset| if offset < 0 { end } else { offset });
+        let begin = |offset| if offset < 0 { end } else { offset };
         Ok(Offsets {
-            first: of(&self.first)?,
+            first: found(&self.first, partition)?,
             end,
-            at_time,
+            at_time: found(&self.at_time, partition).ok().map(begin),
+        })
+    }
+
+    fn target_extent(&self, partition: &TopicPartition) -> Result<Extent, String> {
+        Ok(Extent {
+            start: found(&self.target_first, partition)?,
+            end: found(&self.target_ends, partition)?,
         })
     }
 }
 
-fn partitions(topic: &TopicDescription) -> impl Iterator<Item = TopicPartition> {
+fn found(listed: &Listed, partition: &TopicPartition) -> Result<i64, String> {
+    match listed.get(partition) {
+        Some(Ok(offset)) => Ok(*offset),
+        Some(Err(error)) => Err(error.to_string()),
+        None => Err("the cluster did not answer for it".to_owned()),
+    }
+}
+
+fn source_partitions(topic: &SourceTopic) -> impl Iterator<Item = TopicPartition> {
+    (0..topic.partitions).map(|index| TopicPartition::new(&topic.name, index))
+}
+
+fn target_partitions(topic: &TopicDescription) -> impl Iterator<Item = TopicPartition> {
     let indexes = topic.partitions.iter().map(|partition| partition.index);
     indexes.map(|index| TopicPartition::new(&topic.name, index))
 }
@@ -231,11 +241,8 @@ impl Asked {
         })
     }
 
-    /// Topics that are there, by name.
-    async fn topics(&self) -> Result<BTreeMap<String, TopicDescription>, Unreachable> {
-        let topics = self.answer(self.client.topics(None).await)?;
-        let there = topics.into_iter().filter(|topic| topic.error.is_none());
-        Ok(there.map(|topic| (topic.name.clone(), topic)).collect())
+    async fn topics(&self) -> Result<Vec<TopicDescription>, Unreachable> {
+        self.answer(self.client.topics(None).await)
     }
 
     async fn offsets(
@@ -252,23 +259,16 @@ impl Asked {
         Ok(offsets.collect())
     }
 
-    /// The flow's checkpoints by target partition.
-    async fn checkpoints(
-        &self,
-        group: &str,
-    ) -> Result<BTreeMap<TopicPartition, Progress>, Unreachable> {
+    /// What the flow's group holds, by target partition.
+    async fn stored(&self, group: &str) -> Result<BTreeMap<TopicPartition, Stored>, Unreachable> {
         let committed = self.answer(self.client.group_offsets(group).await)?;
-        let progress = committed.into_iter().map(|(partition, committed)| {
+        let stored = committed.into_iter().map(|(partition, committed)| {
             let stored = Stored {
                 offset: committed.offset,
                 metadata: committed.metadata,
             };
-            let progress = match codec::decode(&stored) {
-                Ok(checkpoint) => Progress::Known(Box::new(checkpoint)),
-                Err(error) => Progress::Unreadable(error.to_string()),
-            };
-            (partition, progress)
+            (partition, stored)
         });
-        Ok(progress.collect())
+        Ok(stored.collect())
     }
 }

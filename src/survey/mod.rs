@@ -11,13 +11,21 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::{checkpoint::Checkpoint, config::Start};
+use uuid::Uuid;
+
+use crate::{
+    checkpoint::{Checkpoint, Stored, codec},
+    config::Start,
+    flow::{plan::Trouble, start::Extent},
+};
 
 /// One flow as both clusters see it.
 #[derive(Clone, Debug)]
 pub struct Survey {
     /// The flow's name.
     pub flow: String,
+    /// Its group on the target.
+    pub group: String,
     /// Where topics without a checkpoint start.
     pub start: Start,
     /// The side that is read.
@@ -28,8 +36,8 @@ pub struct Survey {
     pub replication_factor: i16,
     /// Topics that the flow selects, by source name.
     pub topics: Vec<Topic>,
-    /// Why other selected topics can have no name on the target.
-    pub unnamed: Vec<String>,
+    /// Why other selected topics cannot be replicated at all.
+    pub troubles: Vec<Trouble>,
 }
 
 /// One cluster.
@@ -48,13 +56,23 @@ pub struct Side {
 pub struct Topic {
     /// Name on the source.
     pub source: String,
-    /// Name on the target.
-    pub target: String,
+    /// Id on the source; nil on brokers without ids.
+    pub source_id: Uuid,
     /// The source's partitions, by number.
     pub partitions: Vec<Partition>,
-    /// The target's partitions by number, with their end offsets where known; none: the topic does
-    /// not exist.
-    pub target_ends: Option<BTreeMap<i32, Option<i64>>>,
+    /// Name on the target.
+    pub target: String,
+    /// What the target has under that name; none: nothing.
+    pub existing: Option<TargetTopic>,
+}
+
+/// A topic that the target has.
+#[derive(Clone, Debug)]
+pub struct TargetTopic {
+    /// Its id; nil on brokers without ids.
+    pub id: Uuid,
+    /// Its partitions by number, with what they hold where that is known.
+    pub partitions: BTreeMap<i32, Result<Extent, String>>,
 }
 
 /// One source partition.
@@ -62,10 +80,10 @@ pub struct Topic {
 pub struct Partition {
     /// Its number.
     pub index: i32,
-    /// First and end offset on the source, or why they are not known.
+    /// What the source holds, or why that is not known.
     pub offsets: Result<Offsets, String>,
-    /// The unit's checkpoint.
-    pub checkpoint: Progress,
+    /// What the flow's group holds for its target partition.
+    pub stored: Option<Stored>,
 }
 
 /// What a source partition holds.
@@ -79,26 +97,20 @@ pub struct Offsets {
     pub at_time: Option<i64>,
 }
 
-/// How far a unit is.
-#[derive(Clone, Debug)]
-pub enum Progress {
-    /// Nothing was committed.
-    None,
-    /// Its checkpoint.
-    Known(Box<Checkpoint>),
-    /// Something was committed that is no checkpoint of this version, and why not.
-    Unreadable(String),
-}
-
 impl Partition {
+    /// The unit's checkpoint, or why what was committed is none.
+    pub fn checkpoint(&self) -> Option<Result<Checkpoint, String>> {
+        let stored = self.stored.as_ref()?;
+        Some(codec::decode(stored).map_err(|error| error.to_string()))
+    }
+
     /// Records between the flow's position and the source's end; none if that is not known. Offsets
     /// without records (compacted, aborted, markers) are counted in.
     pub fn lag(&self, start: Start) -> Option<i64> {
         let offsets = self.offsets.as_ref().ok()?;
-        let position = match &self.checkpoint {
-            Progress::Known(checkpoint) => checkpoint.source_offset,
-            Progress::Unreadable(_) => return None,
-            Progress::None => match start {
+        let position = match self.checkpoint() {
+            Some(checkpoint) => checkpoint.ok()?.source_offset,
+            None => match start {
                 Start::Earliest => offsets.first,
                 Start::Latest => offsets.end,
                 Start::Time(_) => offsets.at_time?,

@@ -4,7 +4,7 @@ use host::Host;
 use serde::Serialize;
 
 use super::{
-    Partition, Progress, Survey, Topic,
+    Partition, Survey, Topic,
     collect::{Pair, Unreachable},
 };
 use crate::config::Config;
@@ -130,14 +130,12 @@ fn topic_status(survey: &Survey, topic: &Topic) -> TopicStatus {
 }
 
 fn partition_status(survey: &Survey, partition: &Partition) -> PartitionStatus {
-    let checkpoint = match &partition.checkpoint {
-        Progress::Known(checkpoint) => Some(checkpoint),
-        Progress::None | Progress::Unreadable(_) => None,
+    let (checkpoint, unreadable) = match partition.checkpoint() {
+        Some(Ok(checkpoint)) => (Some(checkpoint), None),
+        Some(Err(reason)) => (None, Some(reason)),
+        None => (None, None),
     };
-    let unknown = match (&partition.offsets, &partition.checkpoint) {
-        (Err(reason), _) | (Ok(_), Progress::Unreadable(reason)) => Some(reason.clone()),
-        _ => None,
-    };
+    let checkpoint = checkpoint.as_ref();
     let stopped = checkpoint.and_then(|checkpoint| checkpoint.stopped.as_ref());
     PartitionStatus {
         partition: partition.index,
@@ -150,6 +148,6 @@ fn partition_status(survey: &Survey, partition: &Partition) -> PartitionStatus {
             source_offset: stopped.source_offset,
             since_ms: stopped.since_ms,
         }),
-        unknown,
+        unknown: partition.offsets.as_ref().err().cloned().or(unreadable),
     }
 }

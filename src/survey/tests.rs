@@ -28,7 +28,7 @@ fn checkpoint(source_offset: i64, target_offset: i64) -> Checkpoint {
     }
 }
 
-fn partition(index: i32, first: i64, end: i64, checkpoint: Progress) -> Partition {
+fn partition(index: i32, first: i64, end: i64, stored: Option<Stored>) -> Partition {
     let at_time = None;
     Partition {
         index,
@@ -37,30 +37,42 @@ fn partition(index: i32, first: i64, end: i64, checkpoint: Progress) -> Partitio
             end,
             at_time,
         }),
-        checkpoint,
+        stored,
     }
 }
 
-fn known(source_offset: i64, target_offset: i64) -> Progress {
-    Progress::Known(Box::new(checkpoint(source_offset, target_offset)))
+fn known(source_offset: i64, target_offset: i64) -> Option<Stored> {
+    Some(codec::encode(&checkpoint(source_offset, target_offset)))
 }
 
-/// A flow of one topic whose target has `target_ends`.
+/// A flow of one topic; the target's partitions end at `target_ends`.
 fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
+    let existing = target_ends.map(|ends| TargetTopic {
+        id: Uuid::nil(),
+        partitions: (0..)
+            .zip(ends.iter().map(|end| {
+                Ok(Extent {
+                    start: 0,
+                    end: *end,
+                })
+            }))
+            .collect(),
+    });
     Survey {
         flow: "f".to_owned(),
+        group: "strait.f".to_owned(),
         start: Start::Earliest,
         source: side("east", "E"),
         target: side("west", "W"),
         replication_factor: -1,
         topics: vec![Topic {
             source: "orders".to_owned(),
-            target: "east.orders".to_owned(),
+            source_id: Uuid::nil(),
             partitions,
-            target_ends: target_ends
-                .map(|ends| (0..).zip(ends.iter().copied().map(Some)).collect()),
+            target: "east.orders".to_owned(),
+            existing,
         }],
-        unnamed: Vec::new(),
+        troubles: Vec::new(),
     }
 }
 
@@ -72,10 +84,7 @@ fn problems(survey: &Survey) -> Vec<&'static str> {
 #[test]
 fn a_fresh_flow_is_ready_and_lags_by_all_records() {
     let mut fresh = survey(
-        vec![
-            partition(0, 10, 110, Progress::None),
-            partition(1, 0, 0, Progress::None),
-        ],
+        vec![partition(0, 10, 110, None), partition(1, 0, 0, None)],
         None,
     );
     let report = check::Report::new(vec![check::FlowReport::new(&fresh)]);
@@ -103,27 +112,37 @@ fn lag_counts_from_the_checkpoint() {
 
 #[test]
 fn what_keeps_a_partition_from_running_is_named() {
-    let one = |progress, ends: &[i64]| survey(vec![partition(0, 10, 110, progress)], Some(ends));
-    assert_eq!(problems(&one(Progress::None, &[5])), ["existing_records"]);
-    assert_eq!(problems(&one(Progress::None, &[0])), [""; 0]);
+    let one = |stored, ends: &[i64]| survey(vec![partition(0, 10, 110, stored)], Some(ends));
+    assert_eq!(problems(&one(None, &[5])), ["checkpoint_missing"]);
+    assert_eq!(problems(&one(None, &[0])), [""; 0]);
+    let by_hand = Some(Stored {
+        offset: 5,
+        metadata: String::new(),
+    });
     assert_eq!(
-        problems(&one(Progress::Unreadable("v9".into()), &[5])),
-        ["unreadable_checkpoint"]
+        problems(&one(by_hand, &[5])),
+        ["checkpoint_unknown_version"]
     );
-    assert_eq!(problems(&one(known(9, 5), &[5])), ["gap"]);
-    assert_eq!(problems(&one(known(111, 5), &[5])), ["gap"]);
-    assert_eq!(problems(&one(known(50, 6), &[5])), ["target_behind"]);
-    assert_eq!(problems(&one(known(50, 5), &[])), ["fewer_partitions"]);
+    assert_eq!(problems(&one(known(9, 5), &[6])), ["offset_out_of_range"]);
+    assert_eq!(problems(&one(known(111, 5), &[5])), ["offset_out_of_range"]);
+    assert_eq!(problems(&one(known(50, 6), &[5])), ["target_truncated"]);
+
+    let mut again = one(known(50, 5), &[5]);
+    again.topics[0].source_id = Uuid::from_u128(7);
+    assert_eq!(problems(&again), ["source_topic_recreated"]);
+
+    let gone = survey(vec![partition(0, 0, 60, known(50, 5))], None);
+    assert_eq!(problems(&gone), ["target_topic_missing"]);
 
     let mut foreign = one(known(50, 5), &[5]);
     foreign.source.cluster_id = "X".to_owned();
-    assert_eq!(problems(&foreign), ["foreign_checkpoint"]);
+    assert_eq!(problems(&foreign), ["foreign_cluster"]);
 
     let mut same = one(known(50, 5), &[5]);
     same.source.cluster_id = "W".to_owned();
     assert!(problems(&same).contains(&"same_cluster"));
 
-    let mut wide = survey(vec![partition(0, 0, 1, Progress::None)], None);
+    let mut wide = survey(vec![partition(0, 0, 1, None)], None);
     wide.replication_factor = 3;
     assert_eq!(problems(&wide), ["replication_factor"]);
 
@@ -141,25 +160,47 @@ fn what_keeps_a_partition_from_running_is_named() {
 fn a_stop_is_shown_with_its_reason() {
     let mut stopped = checkpoint(50, 5);
     stopped.stopped = Some(Stopped {
-        reason: "poison".to_owned(),
+        reason: "record_refused".to_owned(),
         source_offset: 50,
         since_ms: 7,
     });
-    let stopped = Progress::Known(Box::new(stopped));
-    let survey = survey(vec![partition(0, 0, 60, stopped)], Some(&[5]));
-    assert_eq!(problems(&survey), ["stopped"]);
-    let flow = status::FlowStatus::new(&survey);
+    let stored = Some(codec::encode(&stopped));
+    let stopped = survey(vec![partition(0, 0, 60, stored)], Some(&[5]));
+    let report = check::FlowReport::new(&stopped);
+    assert_eq!(
+        (report.problems.len(), report.warnings[0].code),
+        (0, "stopped")
+    );
+    let flow = status::FlowStatus::new(&stopped);
     assert_eq!(flow.stopped, 1);
     let shown = flow.topics[0].partitions[0].stopped.as_ref().unwrap();
     assert_eq!(
-        (shown.reason.as_str(), shown.source_offset, shown.since_ms),
-        ("poison", 50, 7)
+        (shown.reason.as_str(), shown.source_offset),
+        ("record_refused", 50)
     );
+    assert_eq!(shown.since_ms, 7);
+}
+
+#[test]
+fn another_partition_count_is_a_warning() {
+    let warnings = |ends: &[i64]| {
+        let partitions = [0, 1].map(|index| partition(index, 0, 0, None)).to_vec();
+        let report = check::FlowReport::new(&survey(partitions, Some(ends)));
+        assert_eq!(report.problems, []);
+        report
+            .warnings
+            .iter()
+            .map(|warning| warning.code)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(&[0]), ["fewer_partitions"]);
+    assert_eq!(warnings(&[0, 0]), [""; 0]);
+    assert_eq!(warnings(&[0, 0, 0]), ["more_partitions"]);
 }
 
 #[test]
 fn two_flows_into_one_topic_are_refused() {
-    let flow = survey(vec![partition(0, 0, 0, Progress::None)], None);
+    let flow = survey(vec![partition(0, 0, 0, None)], None);
     let mut other = flow.clone();
     other.flow = "g".to_owned();
     other.source = side("north", "N");
