@@ -1,6 +1,6 @@
 //! One cluster, as used.
 
-use std::{collections::BTreeMap, fmt, ops::Deref, time::Duration};
+use std::{collections::BTreeMap, fmt, ops::Deref};
 
 /// How to reach one cluster.
 #[derive(Clone, Debug)]
@@ -11,9 +11,6 @@ pub struct ClusterConfig {
     pub bootstrap: Vec<(String, u16)>,
     /// librdkafka's properties, `bootstrap.servers` among them, secrets resolved.
     pub properties: Properties,
-    /// What the cluster's `producer.id.expiration.ms` is, where the operator knows it better than
-    /// the cluster tells.
-    pub producer_id_expiration: Option<Duration>,
 }
 
 impl ClusterConfig {

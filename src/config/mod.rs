@@ -16,11 +16,7 @@ mod file;
 mod flow;
 mod sources;
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 pub use cluster::{ClusterConfig, Properties};
 pub use error::ConfigError;
@@ -38,8 +34,6 @@ pub struct Config {
     pub http: HttpConfig,
     /// Bounds of the process.
     pub limits: Limits,
-    /// Folder for files of this process.
-    pub state_dir: Option<PathBuf>,
 }
 
 impl Config {

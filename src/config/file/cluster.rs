@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{
     java::{self, Written},
-    keys::{as_written, later, parsed, refused},
+    keys::{as_written, later, refused},
     properties,
     tree::{Node, Table},
-    units,
 };
 use crate::config::{
     ClusterConfig, Properties,
@@ -43,21 +42,16 @@ pub(super) fn cluster(alias: &str, table: Table) -> Result<ClusterConfig, Config
     }
     only_plaintext(&written)?;
     let bootstrap = bootstrap(&mut written, &place)?;
-    let producer_id_expiration = match own {
-        None => None,
-        Some(table) => {
-            let StraitFile {
-                address_map,
-                proxy,
-                producer_id_expiration,
-            } = StraitFile::read(table)?;
-            later(address_map)?;
-            later(proxy)?;
-            parsed(producer_id_expiration, None, |text| {
-                units::duration(text).map(Some)
-            })?
+    if let Some(table) = own {
+        let StraitFile {
+            address_map,
+            proxy,
+            producer_id_expiration,
+        } = StraitFile::read(table)?;
+        for node in [address_map, proxy, producer_id_expiration] {
+            later(node)?;
         }
-    };
+    }
     let properties: BTreeMap<_, _> = written
         .into_iter()
         .map(|(name, text)| (name, text.value))
@@ -66,7 +60,6 @@ pub(super) fn cluster(alias: &str, table: Table) -> Result<ClusterConfig, Config
         alias: alias.to_owned(),
         bootstrap,
         properties: Properties::new(properties),
-        producer_id_expiration,
     })
 }
 

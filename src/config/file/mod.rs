@@ -13,7 +13,7 @@ mod units;
 
 use std::collections::BTreeMap;
 
-use keys::{as_written, parsed};
+use keys::{as_written, later, parsed};
 use tree::{Node, Table};
 
 use super::{
@@ -43,13 +43,11 @@ pub(super) fn parse(text: &str, sources: &Sources<'_>) -> Result<Config, ConfigE
         limits,
     } = ConfigFile::read(tree::parse(text, sources)?)?;
     let clusters = self::clusters(clusters)?;
-    let (limits, state_dir) = self::limits(limits)?;
     Ok(Config {
         flows: self::flows(flows, &clusters)?,
         clusters,
         http: self::http(http)?,
-        limits,
-        state_dir,
+        limits: self::limits(limits)?,
     })
 }
 
@@ -116,22 +114,18 @@ fn parse_listen(text: &str) -> Result<Option<String>, String> {
     }
 }
 
-fn limits(node: Option<Node>) -> Result<(Limits, Option<std::path::PathBuf>), ConfigError> {
+fn limits(node: Option<Node>) -> Result<Limits, ConfigError> {
     let LimitsFile {
         memory,
         drain_timeout,
         state_dir,
     } = LimitsFile::read(section(node)?)?;
+    later(state_dir)?;
     let default = Limits::default();
-    let limits = Limits {
+    Ok(Limits {
         memory: parsed(memory, default.memory, parse_memory)?,
         drain_timeout: parsed(drain_timeout, default.drain_timeout, units::duration)?,
-    };
-    let state_dir = parsed(state_dir, None, |text| match text {
-        "" => Err("a folder is wanted".to_owned()),
-        folder => Ok(Some(folder.into())),
-    })?;
-    Ok((limits, state_dir))
+    })
 }
 
 /// The budget counts in 32 bits; below a mebibyte not even one fetch of the default size fits.
