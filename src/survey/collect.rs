@@ -125,22 +125,27 @@ impl Facts {
             .iter()
             .filter_map(|topic| existing.get(&topic.target));
         let on_target: &Vec<_> = &on_target.flat_map(target_partitions).collect();
-        // The first before the end, so that records that arrive meanwhile never make it negative.
         let (first, end) = (OffsetSpec::Earliest, OffsetSpec::Latest);
         let (isolation, all) = (flow.isolation, Isolation::ReadUncommitted);
+        // Against the flow of the records, so that what a running flow moves on meanwhile never looks
+        // like a loss: the target ends behind the checkpoint, the source behind the target.
+        let stored = target.stored(&flow.group()).await?;
+        let target_first = target.offsets(on_target, first, all).await?;
+        let target_ends = target.offsets(on_target, end, all).await?;
+        let at_time = match flow.start {
+            Start::Time(ms) => {
+                let spec = OffsetSpec::Timestamp(ms);
+                source.offsets(on_source, spec, isolation).await?
+            }
+            Start::Earliest | Start::Latest => Listed::new(),
+        };
         Ok(Self {
             first: source.offsets(on_source, first, isolation).await?,
             ends: source.offsets(on_source, end, isolation).await?,
-            at_time: match flow.start {
-                Start::Time(ms) => {
-                    let spec = OffsetSpec::Timestamp(ms);
-                    source.offsets(on_source, spec, isolation).await?
-                }
-                Start::Earliest | Start::Latest => Listed::new(),
-            },
-            target_first: target.offsets(on_target, first, all).await?,
-            target_ends: target.offsets(on_target, end, all).await?,
-            stored: target.stored(&flow.group()).await?,
+            at_time,
+            target_first,
+            target_ends,
+            stored,
         })
     }
 

@@ -14,7 +14,7 @@ use crate::{
     checkpoint::control_topic::{ControlRecords, ControlTopic, TopicKey},
     cluster::Cluster,
     config::{Config, FlowConfig},
-    survey::{Progress, Survey, collect::Pair},
+    survey::{Survey, collect::Pair},
 };
 
 /// One partition's comparison.
@@ -109,9 +109,10 @@ pub(super) async fn jobs(
             let began = recorded.get(&partition.index).copied().unwrap_or(0);
             let end = ends.get(&source).copied().unwrap_or(offsets.end);
             let target_end = topic
-                .target_ends
+                .existing
                 .as_ref()
-                .and_then(|all| *all.get(&partition.index)?);
+                .and_then(|found| found.partitions.get(&partition.index)?.as_ref().ok())
+                .map(|extent| extent.end);
             let target_start = starts.get(&target).copied().unwrap_or(0);
             let items =
                 |cluster: &Cluster, partition, next_offset, end, isolation| PartitionItems {
@@ -136,9 +137,9 @@ pub(super) async fn jobs(
                     target_end.unwrap_or(target_start),
                     committed,
                 ),
-                checkpoint: match &partition.checkpoint {
-                    Progress::Known(checkpoint) => checkpoint.source_offset,
-                    Progress::None | Progress::Unreadable(_) => offsets.end,
+                checkpoint: match partition.checkpoint() {
+                    Some(Ok(checkpoint)) => checkpoint.source_offset,
+                    Some(Err(_)) | None => offsets.end,
                 },
                 source_expires: offsets.first > began,
                 target_expires: target_start > 0,
@@ -189,7 +190,7 @@ async fn append_times(target: &Cluster, survey: &Survey) -> Result<Vec<String>, 
     let there = survey
         .topics
         .iter()
-        .filter(|topic| topic.target_ends.is_some());
+        .filter(|topic| topic.existing.is_some());
     let names: Vec<_> = there.map(|topic| topic.target.clone()).collect();
     let described = target.client().describe_topic_configs(&names).await;
     let described = described.map_err(|error| failed(target, error))?;

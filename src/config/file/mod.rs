@@ -42,12 +42,13 @@ pub(super) fn parse(text: &str, sources: &Sources<'_>) -> Result<Config, ConfigE
         http,
         limits,
     } = ConfigFile::read(tree::parse(text, sources)?)?;
+    let (http, limits) = (self::http(http)?, self::limits(limits)?);
     let clusters = self::clusters(clusters)?;
     Ok(Config {
         flows: self::flows(flows, &clusters)?,
         clusters,
-        http: self::http(http)?,
-        limits: self::limits(limits)?,
+        http,
+        limits,
     })
 }
 
