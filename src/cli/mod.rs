@@ -33,6 +33,7 @@ Start here:
   strait check strait.toml     what would be replicated, and what is missing
   strait run strait.toml       replicate until SIGTERM or SIGINT
   strait status strait.toml    how far it is
+  strait verify strait.toml    compare both sides, record by record
 
 A first strait.toml:
   [clusters.east]
