@@ -6,6 +6,7 @@ pub mod base;
 pub mod checkpoint;
 pub mod cluster;
 pub mod config;
+pub mod demo;
 pub mod flow;
 pub mod http;
 pub mod sink;

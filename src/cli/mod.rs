@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, each prints and decides nothing.
 
 mod check;
+mod demo;
 mod run;
 mod status;
 mod table;
@@ -72,6 +73,7 @@ enum Command {
     Check(check::Arguments),
     Status(status::Arguments),
     Verify(verify::Arguments),
+    Demo(demo::Arguments),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -126,6 +128,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Check(arguments) => check::run(&host, arguments).await,
         Command::Status(arguments) => status::run(&host, arguments).await,
         Command::Verify(arguments) => verify::run(&host, arguments).await,
+        Command::Demo(arguments) => demo::run(&host, arguments).await,
     }
 }
 

@@ -78,13 +78,29 @@ pub enum FetchError {
 /// # Errors
 /// If it is not reached in time, or something else answers.
 pub async fn status(host: &Host, address: &Address) -> Result<Value, FetchError> {
+    let text = get(host, address, "/v1/status").await?;
+    serde_json::from_str(&text).map_err(|error| FetchError::Foreign {
+        address: address.clone(),
+        reason: error.to_string(),
+    })
+}
+
+/// `/metrics` of the process at `address`, as Prometheus reads it.
+///
+/// # Errors
+/// If it is not reached in time, or something else answers.
+pub async fn metrics(host: &Host, address: &Address) -> Result<String, FetchError> {
+    get(host, address, "/metrics").await
+}
+
+async fn get(host: &Host, address: &Address, path: &str) -> Result<String, FetchError> {
     let unreachable = |error| FetchError::Unreachable {
         address: address.clone(),
         error,
     };
     let answer = tokio::select! {
         biased;
-        answer = exchange(host, address) => answer.map_err(unreachable)?,
+        answer = exchange(host, address, path) => answer.map_err(unreachable)?,
         () = host.clock.sleep(TIMEOUT) => {
             return Err(unreachable(std::io::ErrorKind::TimedOut.into()));
         }
@@ -95,23 +111,22 @@ pub async fn status(host: &Host, address: &Address) -> Result<Value, FetchError>
     })
 }
 
-async fn exchange(host: &Host, address: &Address) -> std::io::Result<String> {
+async fn exchange(host: &Host, address: &Address, path: &str) -> std::io::Result<String> {
     let mut stream: Box<dyn ByteStream> = host.net.connect(&address.host, address.port).await?;
-    let request =
-        format!("GET /v1/status HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.take(MAX_ANSWER).read_to_string(&mut answer).await?;
     Ok(answer)
 }
 
-fn body(answer: &str) -> Result<Value, String> {
+fn body(answer: &str) -> Result<String, String> {
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("no HTTP")?;
     let status = head.lines().next().unwrap_or_default();
     if status.split(' ').nth(1) != Some("200") {
         return Err(status.to_owned());
     }
-    serde_json::from_str(body).map_err(|error| error.to_string())
+    Ok(body.to_owned())
 }
 
 #[cfg(test)]
@@ -147,7 +162,6 @@ mod tests {
                 .unwrap_err()
                 .contains("404")
         );
-        assert!(body("HTTP/1.1 200 OK\r\n\r\n<html>").is_err());
         assert!(body("SSH-2.0").is_err());
     }
 }

@@ -1,20 +1,16 @@
 //! What to compare with what, from where to where.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use host::Host;
-use wire::{
-    Isolation, TopicPartition,
-    client::{OffsetSpec, TopicDescription},
-    error::ClientError,
-};
+use wire::{Isolation, TopicPartition, client::OffsetSpec, error::ClientError};
 
 use super::{VerifyError, stream::PartitionItems};
 use crate::{
     checkpoint::control_topic::{ControlRecords, ControlTopic, TopicKey},
     cluster::Cluster,
     config::{Config, FlowConfig},
-    survey::{Survey, collect::Pair},
+    survey::{Partition, Survey, Topic, collect::Pair},
 };
 
 /// One partition's comparison.
@@ -48,105 +44,116 @@ pub(super) async fn jobs(
     // First the checkpoints and the target's ends, then the source's ends: whatever the target holds,
     // the source shows.
     let survey = pair.survey(source?, target?).await?;
-    let sides = Sides {
-        source: Cluster::new(host, &config.clusters[&flow.source]),
-        target: Cluster::new(host, &config.clusters[&flow.target]),
-    };
-    let control = ControlTopic::new(sides.target.client().clone(), &flow.name);
-    let control = match control.replicas().await? {
-        Some(_) => control.read().await?,
-        None => ControlRecords::default(),
-    };
-    let described = topics(&sides.source).await?;
-    let partitions = survey.topics.iter().flat_map(|topic| {
-        topic.partitions.iter().map(|partition| {
-            let source = TopicPartition::new(&topic.source, partition.index);
-            (source, TopicPartition::new(&topic.target, partition.index))
-        })
+    let facts = Facts::ask(host, config, flow, &survey).await?;
+    let jobs = survey.topics.iter().flat_map(|topic| {
+        topic
+            .partitions
+            .iter()
+            .filter_map(|partition| facts.job(flow, topic, partition))
     });
-    let partitions: Vec<_> = partitions.collect();
-    let on_source: Vec<_> = partitions
-        .iter()
-        .map(|(source, _)| source.clone())
-        .collect();
-    let on_target: Vec<_> = partitions
-        .iter()
-        .map(|(_, target)| target.clone())
-        .collect();
-    let ends = sides
-        .list(
-            &sides.source,
-            &on_source,
-            OffsetSpec::Latest,
-            flow.isolation,
-        )
-        .await?;
-    let starts = sides
-        .list(
-            &sides.target,
-            &on_target,
-            OffsetSpec::Earliest,
-            flow.isolation,
-        )
-        .await?;
-    let append_times = append_times(&sides.target, &survey).await?;
-    let mut jobs = Vec::new();
-    for topic in &survey.topics {
-        let id = described
-            .get(&topic.source)
-            .map(|topic| topic.id)
-            .unwrap_or_default();
-        let recorded = control.topics.get(&TopicKey::new(id, &topic.source));
-        let recorded = recorded
-            .and_then(|record| record.start.clone())
-            .unwrap_or_default();
-        for partition in &topic.partitions {
-            let source = TopicPartition::new(&topic.source, partition.index);
-            let target = TopicPartition::new(&topic.target, partition.index);
-            let Ok(offsets) = &partition.offsets else {
-                continue;
-            };
-            let began = recorded.get(&partition.index).copied().unwrap_or(0);
-            let end = ends.get(&source).copied().unwrap_or(offsets.end);
-            let target_end = topic
-                .existing
-                .as_ref()
-                .and_then(|found| found.partitions.get(&partition.index)?.as_ref().ok())
-                .map(|extent| extent.end);
-            let target_start = starts.get(&target).copied().unwrap_or(0);
-            let items =
-                |cluster: &Cluster, partition, next_offset, end, isolation| PartitionItems {
-                    cluster: cluster.alias().to_owned(),
-                    client: cluster.client().clone(),
-                    partition,
-                    isolation,
-                    timestamps: !append_times.contains(&topic.target),
-                    next_offset,
-                    end,
-                    ready: VecDeque::new(),
-                };
-            let start = offsets.first.max(began);
-            let committed = Isolation::ReadCommitted;
-            jobs.push(Job {
-                flow: flow.name.clone(),
-                source: items(&sides.source, source, start, end, flow.isolation),
-                target: items(
-                    &sides.target,
-                    target,
-                    target_start,
-                    target_end.unwrap_or(target_start),
-                    committed,
-                ),
-                checkpoint: match partition.checkpoint() {
-                    Some(Ok(checkpoint)) => checkpoint.source_offset,
-                    Some(Err(_)) | None => offsets.end,
-                },
-                source_expires: offsets.first > began,
-                target_expires: target_start > 0,
-            });
-        }
+    Ok(jobs.collect())
+}
+
+/// What the survey does not tell.
+struct Facts {
+    sides: Sides,
+    control: ControlRecords,
+    source_ends: BTreeMap<TopicPartition, i64>,
+    /// Target topics that keep the times of their own appends.
+    append_times: BTreeSet<String>,
+}
+
+impl Facts {
+    async fn ask(
+        host: &Host,
+        config: &Config,
+        flow: &FlowConfig,
+        survey: &Survey,
+    ) -> Result<Self, VerifyError> {
+        let sides = Sides {
+            source: Cluster::new(host, &config.clusters[&flow.source]),
+            target: Cluster::new(host, &config.clusters[&flow.target]),
+        };
+        let control = ControlTopic::new(sides.target.client().clone(), &flow.name);
+        let control = match control.replicas().await? {
+            Some(_) => control.read().await?,
+            None => ControlRecords::default(),
+        };
+        let partitions = survey.topics.iter().flat_map(|topic| {
+            let all = topic.partitions.iter();
+            all.map(|partition| TopicPartition::new(&topic.source, partition.index))
+        });
+        let partitions: Vec<_> = partitions.collect();
+        let latest = OffsetSpec::Latest;
+        Ok(Self {
+            source_ends: list(&sides.source, &partitions, latest, flow.isolation).await?,
+            append_times: append_times(&sides.target, survey).await?,
+            control,
+            sides,
+        })
     }
-    Ok(jobs)
+
+    /// One partition's comparison; none if its source cannot be read, which `check` reports.
+    fn job(&self, flow: &FlowConfig, topic: &Topic, partition: &Partition) -> Option<Job> {
+        let source = TopicPartition::new(&topic.source, partition.index);
+        let target = TopicPartition::new(&topic.target, partition.index);
+        let offsets = partition.offsets.as_ref().ok()?;
+        let began = self.began(topic, partition.index);
+        let source_end = self
+            .source_ends
+            .get(&source)
+            .copied()
+            .unwrap_or(offsets.end);
+        // A topic that is not there is an empty one.
+        let existing = topic.existing.as_ref();
+        let extent =
+            existing.and_then(|found| found.partitions.get(&partition.index)?.as_ref().ok());
+        let (target_start, target_end) = extent.map_or((0, 0), |extent| (extent.start, extent.end));
+        let items = |cluster: &Cluster, partition, next_offset, end, isolation| PartitionItems {
+            cluster: cluster.alias().to_owned(),
+            client: cluster.client().clone(),
+            partition,
+            isolation,
+            timestamps: !self.append_times.contains(&topic.target),
+            next_offset,
+            end,
+            ready: VecDeque::new(),
+        };
+        let start = offsets.first.max(began);
+        let Sides {
+            source: from,
+            target: to,
+        } = &self.sides;
+        Some(Job {
+            flow: flow.name.clone(),
+            source: items(from, source, start, source_end, flow.isolation),
+            target: items(
+                to,
+                target,
+                target_start,
+                target_end,
+                Isolation::ReadCommitted,
+            ),
+            checkpoint: match partition.checkpoint() {
+                Some(Ok(checkpoint)) => checkpoint.source_offset,
+                Some(Err(_)) | None => offsets.end,
+            },
+            source_expires: offsets.first > began,
+            target_expires: target_start > 0,
+        })
+    }
+
+    /// The source offset at which the flow began with a partition.
+    fn began(&self, topic: &Topic, partition: i32) -> i64 {
+        let recorded = self
+            .control
+            .topics
+            .get(&TopicKey::new(topic.source_id, &topic.source));
+        let starts = recorded.and_then(|record| record.start.as_ref());
+        starts
+            .and_then(|starts| starts.get(&partition).copied())
+            .unwrap_or(0)
+    }
 }
 
 struct Sides {
@@ -154,39 +161,24 @@ struct Sides {
     target: Cluster,
 }
 
-impl Sides {
-    /// Offsets of the partitions that have an answer.
-    async fn list(
-        &self,
-        cluster: &Cluster,
-        partitions: &[TopicPartition],
-        spec: OffsetSpec,
-        isolation: Isolation,
-    ) -> Result<BTreeMap<TopicPartition, i64>, VerifyError> {
-        let wanted: Vec<_> = partitions.iter().map(|p| (p.clone(), spec)).collect();
-        let listed = cluster.client().list_offsets(&wanted, isolation).await;
-        let listed = listed.map_err(|error| failed(cluster, error))?;
-        Ok(listed
-            .into_iter()
-            .filter_map(|(p, found)| Some((p, found.ok()?.offset)))
-            .collect())
-    }
-}
-
-async fn topics(cluster: &Cluster) -> Result<BTreeMap<String, TopicDescription>, VerifyError> {
-    let topics = cluster
-        .client()
-        .topics(None)
-        .await
-        .map_err(|error| failed(cluster, error))?;
-    Ok(topics
+/// Offsets of the partitions that have an answer.
+async fn list(
+    cluster: &Cluster,
+    partitions: &[TopicPartition],
+    spec: OffsetSpec,
+    isolation: Isolation,
+) -> Result<BTreeMap<TopicPartition, i64>, VerifyError> {
+    let wanted: Vec<_> = partitions.iter().map(|p| (p.clone(), spec)).collect();
+    let listed = cluster.client().list_offsets(&wanted, isolation).await;
+    let listed = listed.map_err(|error| failed(cluster, error))?;
+    Ok(listed
         .into_iter()
-        .map(|topic| (topic.name.clone(), topic))
+        .filter_map(|(p, found)| Some((p, found.ok()?.offset)))
         .collect())
 }
 
 /// Target topics that keep the times of their own appends.
-async fn append_times(target: &Cluster, survey: &Survey) -> Result<Vec<String>, VerifyError> {
+async fn append_times(target: &Cluster, survey: &Survey) -> Result<BTreeSet<String>, VerifyError> {
     let there = survey
         .topics
         .iter()

@@ -11,13 +11,16 @@ use anyhow::Result;
 
 use super::pair::Pair;
 
+/// What a scenario does; not sent between threads.
+type Body<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
+
 /// One scenario.
 #[derive(Debug)]
 pub struct Case {
     /// Says what holds.
     pub name: &'static str,
     /// Fails if it does not.
-    pub body: for<'a> fn(&'a mut Pair) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>,
+    pub body: for<'a> fn(&'a mut Pair) -> Body<'a>,
 }
 
 /// Lists async functions of the modules above as cases of the same name.
