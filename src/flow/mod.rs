@@ -13,7 +13,10 @@ pub mod plan;
 pub mod start;
 pub mod status;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 pub mod topics;
+mod workers;
 
 use std::{sync::Arc, time::Duration};
 

@@ -2,28 +2,25 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wire::TopicPartition;
 
 use super::{
     Flow, FlowError,
     apply::StepError,
     boot::{Booted, Cancelled},
-    launch::Judged,
     membership::{Membership, Solo},
-    plan::{Known, Plan, Rules, Snapshot, Trouble, Unit, is_absence},
-    start::Verdict,
-    status::{Phase, Watched},
+    plan::{Plan, Rules, Snapshot, Trouble},
+    status::Phase,
     topics::{naming::Naming, selection::Selection},
+    workers::Workers,
 };
 use crate::{
-    base::{backoff::Backoff, ids::Route},
-    checkpoint::{Checkpoint, Stored, codec, committer::Committer},
-    sink::{Sink, librdkafka as librdkafka_sink},
-    source::{Source, librdkafka as librdkafka_source},
-    telemetry::{self, Outage, WorkerEvents},
-    worker::{Progress, Settings, Stop, Worker, WorkerState},
+    base::backoff::Backoff,
+    checkpoint::committer::Committer,
+    sink::librdkafka as librdkafka_sink,
+    source::librdkafka as librdkafka_source,
+    telemetry::{self, Outage},
 };
 
 /// Between two looks at both clusters.
@@ -32,10 +29,7 @@ const PERIOD: Duration = Duration::from_secs(2);
 const SHORT: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(10);
 /// For the last commit, beyond the drain.
-const LAST_COMMIT: Duration = Duration::from_secs(10);
-/// Workers keep the drain's deadline themselves; this is for those that do not.
-const GRACE: Duration = Duration::from_secs(1);
-
+const LAST_COMMIT: Duration = Duration::from_secs(5);
 /// A flow whose sides were found to be the right ones.
 struct Supervisor<'a> {
     flow: &'a Flow,
@@ -43,27 +37,8 @@ struct Supervisor<'a> {
     rules: Rules,
     membership: Arc<dyn Membership>,
     committer: Arc<Committer>,
-    source: Arc<dyn Source>,
-    sink: Arc<dyn Sink>,
-    units: BTreeMap<Route, Entry>,
+    workers: Workers<'a>,
     gauges: BTreeMap<(String, String), u64>,
-}
-
-/// A unit that was started, or refused to.
-struct Entry {
-    unit: Unit,
-    worker: Option<Worker>,
-    /// Stopped by the plan, or refused before it had a worker.
-    stopped: bool,
-    vanished: bool,
-}
-
-impl Entry {
-    fn at_work(&self) -> bool {
-        self.worker
-            .as_ref()
-            .is_some_and(|worker| !worker.is_finished())
-    }
 }
 
 impl Flow {
@@ -93,7 +68,7 @@ impl Flow {
         let commits = supervisor.start_commits(stop_commits.clone());
         let outcome = supervisor.rounds(stop).await;
         self.board.enter(Phase::Draining);
-        supervisor.drain().await;
+        supervisor.workers.drain().await;
         stop_commits.cancel();
         if let Err(error) = commits.await {
             tracing::error!(flow = %self.config.name, %error, "the committer failed");
@@ -127,6 +102,15 @@ impl<'a> Supervisor<'a> {
         });
         let membership = Solo::new(Arc::clone(&booted.store));
         let committer = Committer::new(&config.name, membership.checkpoints(), flow.host.clone());
+        let committer = Arc::new(committer);
+        let workers = Workers {
+            flow,
+            store: membership.checkpoints(),
+            committer: Arc::clone(&committer),
+            source: Arc::new(source),
+            sink: Arc::new(sink),
+            units: BTreeMap::new(),
+        };
         Ok(Self {
             flow,
             rules: Rules {
@@ -137,10 +121,8 @@ impl<'a> Supervisor<'a> {
             },
             booted,
             membership: Arc::new(membership),
-            committer: Arc::new(committer),
-            source: Arc::new(source),
-            sink: Arc::new(sink),
-            units: BTreeMap::new(),
+            committer,
+            workers,
             gauges: BTreeMap::new(),
         })
     }
@@ -212,20 +194,16 @@ impl<'a> Supervisor<'a> {
         }
         let assignment = self.membership.assignment().borrow().clone();
         let leader = self.membership.is_leader();
-        let known = self.known();
+        let known = self.workers.known();
         let records = &self.booted.records;
         let mut plan = self
             .rules
             .plan(&snapshot, records, &assignment, &known, leader);
         let leads_on = plan.leads_on();
-        self.stop(std::mem::take(&mut plan.stop)).await;
-        for route in &plan.vanished {
-            self.units
-                .entry(route.clone())
-                .and_modify(|entry| entry.vanished = true);
-        }
+        self.workers.stop(std::mem::take(&mut plan.stop)).await;
+        self.workers.vanished(&plan.vanished);
         for (unit, stop) in &plan.refuse {
-            self.refuse(unit, None, stop.clone());
+            self.workers.refuse(unit, None, stop.clone());
         }
         let troubles = match self.apply(&plan).await {
             Ok(troubles) => troubles,
@@ -262,60 +240,6 @@ impl<'a> Supervisor<'a> {
         Ok(snapshot)
     }
 
-    fn known(&mut self) -> BTreeMap<Route, Known> {
-        let known = self.units.iter_mut().map(|(route, entry)| {
-            let running = entry.at_work() && !entry.stopped;
-            let state = entry.worker.as_ref().map(|worker| worker.state.borrow().clone());
-            let stopped = entry.stopped || matches!(state, Some(WorkerState::Stopped(_)));
-            if !running && !stopped && !std::mem::replace(&mut entry.vanished, true) {
-                tracing::error!(partition = %route.source, "a worker ended by itself; it starts again");
-            }
-            let known = Known {
-                unit: entry.unit.clone(),
-                running,
-                // One that still drains must end before another one of the unit begins.
-                vanished: entry.vanished && !entry.at_work(),
-            };
-            (route.clone(), known)
-        });
-        known.collect()
-    }
-
-    async fn stop(&mut self, stops: Vec<(Route, Option<Stop>)>) {
-        for (route, stop) in stops {
-            let Some(entry) = self.units.get_mut(&route) else {
-                continue;
-            };
-            let Some(worker) = &mut entry.worker else {
-                continue;
-            };
-            worker.stop();
-            let Some(mut stop) = stop else {
-                worker.ended().await;
-                if let Err(error) = self.committer.commit().await {
-                    tracing::warn!(flow = %self.flow.config.name, %error, "gave a partition up");
-                }
-                self.committer.forget(&route.target);
-                self.flow.board.take(&route);
-                self.units.remove(&route);
-                continue;
-            };
-            entry.stopped = true;
-            entry.vanished = is_absence(&stop);
-            stop.source_offset = worker.progress.borrow().source_offset;
-            let events = self.flow.events(&route);
-            events.stopped(stop.reason.code(), stop.source_offset, &stop.text);
-            let (_, state) = watch::channel(WorkerState::Stopped(stop));
-            self.committer.watch_state(&route.target, state.clone());
-            let watched = Watched {
-                progress: worker.progress.clone(),
-                state,
-                source_end: Some(worker.source_end.clone()),
-            };
-            self.flow.board.put(route, watched);
-        }
-    }
-
     /// What is left of the plan, in its order.
     async fn apply(&mut self, plan: &Plan) -> Result<Vec<Trouble>, StepError> {
         let flow = self.flow;
@@ -328,138 +252,15 @@ impl<'a> Supervisor<'a> {
         if !plan.start.is_empty() {
             let (judged, unseen) = flow.judge(&self.booted, &plan.start).await?;
             troubles.extend(unseen);
-            self.launch(judged).await;
+            self.workers.launch(judged).await;
         }
         Ok(troubles)
-    }
-
-    /// Starts what may start, behind its barrier; the rest is stopped from the beginning.
-    async fn launch(&mut self, judged: Vec<Judged>) {
-        let mut barriers: Vec<(TopicPartition, Stored)> = Vec::new();
-        for one in &judged {
-            if let Verdict::Run {
-                start,
-                barrier: true,
-            } = &one.verdict
-            {
-                let checkpoint = one.identity.checkpoint(start);
-                barriers.push((one.unit.route.target.clone(), codec::encode(&checkpoint)));
-            }
-        }
-        let outcomes = self.booted.store.commit(&barriers).await;
-        let failed: BTreeMap<_, _> = outcomes
-            .into_iter()
-            .filter_map(|(p, outcome)| Some((p, outcome.err()?)))
-            .collect();
-        if let Some((partition, error)) = failed.first_key_value() {
-            let (flow, count) = (&self.flow.config.name, failed.len());
-            tracing::warn!(%flow, %partition, count, %error, "workers wait: no first checkpoint");
-        }
-        for one in judged {
-            match &one.verdict {
-                Verdict::Stop(stop) => self.refuse(&one.unit, one.stored.as_ref(), stop.clone()),
-                Verdict::Run { .. } if failed.contains_key(&one.unit.route.target) => {}
-                Verdict::Run { start, barrier } => self.spawn(&one, start.clone(), *barrier),
-            }
-        }
-    }
-
-    fn spawn(&mut self, judged: &Judged, start: Progress, barrier: bool) {
-        let (flow, route) = (self.flow, &judged.unit.route);
-        let checkpoint = judged.identity.checkpoint(&start);
-        let worker = Worker::spawn(Settings {
-            route: route.clone(),
-            start,
-            codec: judged.codec,
-            max_batch_bytes: judged.max_batch_bytes,
-            drain_timeout: flow.drain_timeout,
-            source: Arc::clone(&self.source),
-            sink: Arc::clone(&self.sink),
-            host: flow.host.clone(),
-            events: flow.events(route),
-        });
-        let committed = barrier || judged.stored.as_ref() == Some(&checkpoint);
-        let (progress, state) = (worker.progress.clone(), worker.state.clone());
-        self.committer
-            .watch(route.target.clone(), checkpoint, committed, progress, state);
-        let watched = Watched {
-            progress: worker.progress.clone(),
-            state: worker.state.clone(),
-            source_end: Some(worker.source_end.clone()),
-        };
-        flow.board.put(route.clone(), watched);
-        let entry = Entry {
-            unit: judged.unit.clone(),
-            worker: Some(worker),
-            stopped: false,
-            vanished: false,
-        };
-        self.units.insert(route.clone(), entry);
-    }
-
-    /// `stored` is the unit's checkpoint, if it has one.
-    fn refuse(&mut self, unit: &Unit, stored: Option<&Checkpoint>, stop: Stop) {
-        let (flow, route) = (self.flow, &unit.route);
-        flow.events(route)
-            .stopped(stop.reason.code(), stop.source_offset, &stop.text);
-        let start = stored.map_or(Progress::start(stop.source_offset, 0), Progress::from);
-        let vanished = is_absence(&stop);
-        let (_, progress) = watch::channel(start);
-        let (_, state) = watch::channel(WorkerState::Stopped(stop));
-        // Only what is a checkpoint already gets the reason added; nothing else may become one.
-        if let Some(checkpoint) = stored {
-            let (progress, state) = (progress.clone(), state.clone());
-            self.committer.watch(
-                route.target.clone(),
-                checkpoint.clone(),
-                true,
-                progress,
-                state,
-            );
-        }
-        let watched = Watched {
-            progress,
-            state,
-            source_end: None,
-        };
-        flow.board.put(route.clone(), watched);
-        let entry = Entry {
-            unit: unit.clone(),
-            worker: None,
-            stopped: true,
-            vanished,
-        };
-        self.units.insert(route.clone(), entry);
     }
 
     fn tell(&self, troubles: Vec<Trouble>) {
         let flow = &self.flow.config.name;
         for Trouble { topic, code, text } in self.flow.board.troubles(troubles) {
             tracing::warn!(%flow, %topic, code, "{text}");
-        }
-    }
-
-    /// Stops all workers and waits for their last answers; names those that are late.
-    async fn drain(&mut self) {
-        let workers = self
-            .units
-            .values_mut()
-            .filter_map(|entry| entry.worker.as_mut());
-        let mut workers: Vec<_> = workers.filter(|worker| !worker.is_finished()).collect();
-        workers.iter().for_each(|worker| worker.stop());
-        let clock = &self.flow.host.clock;
-        let deadline = clock.sleep(self.flow.drain_timeout + GRACE);
-        tokio::pin!(deadline);
-        for worker in &mut workers {
-            tokio::select! {
-                biased;
-                () = worker.ended() => {}
-                () = &mut deadline => break,
-            }
-        }
-        for worker in workers.iter().filter(|worker| !worker.is_finished()) {
-            let (flow, source) = (&self.flow.config.name, &worker.route.source);
-            tracing::warn!(%flow, partition = %source, "the worker was late for the stop");
         }
     }
 
@@ -477,11 +278,5 @@ impl<'a> Supervisor<'a> {
                 "stopped without the last checkpoints: what came after them is copied again"
             ),
         }
-    }
-}
-
-impl Flow {
-    fn events(&self, route: &Route) -> WorkerEvents {
-        WorkerEvents::new(&self.config.name, route, self.partition_metrics)
     }
 }

@@ -1,0 +1,249 @@
+//! The workers of one flow: started behind their barrier, refused, stopped, drained.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+use wire::TopicPartition;
+
+use super::{
+    Flow,
+    launch::Judged,
+    plan::{Known, Unit, is_absence},
+    start::Verdict,
+    status::Watched,
+};
+use crate::{
+    base::ids::Route,
+    checkpoint::{Checkpoint, CheckpointStore, Stored, codec, committer::Committer},
+    sink::Sink,
+    source::Source,
+    telemetry::WorkerEvents,
+    worker::{Progress, Settings, Stop, Worker, WorkerState},
+};
+
+/// Workers keep the drain's deadline themselves; this is for those that do not.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Units that run here, or were refused.
+pub(super) struct Workers<'a> {
+    pub(super) flow: &'a Flow,
+    /// For first checkpoints; the rest is the committer's.
+    pub(super) store: Arc<dyn CheckpointStore>,
+    pub(super) committer: Arc<Committer>,
+    pub(super) source: Arc<dyn Source>,
+    pub(super) sink: Arc<dyn Sink>,
+    pub(super) units: BTreeMap<Route, Entry>,
+}
+
+/// A unit that was started, or refused to.
+pub(super) struct Entry {
+    unit: Unit,
+    worker: Option<Worker>,
+    /// Stopped by the plan, or refused before it had a worker.
+    stopped: bool,
+    vanished: bool,
+}
+
+impl Entry {
+    fn at_work(&self) -> bool {
+        self.worker
+            .as_ref()
+            .is_some_and(|worker| !worker.is_finished())
+    }
+}
+
+impl Workers<'_> {
+    /// What the next plan has to know. A worker that ended by itself, which none should, may start again.
+    pub(super) fn known(&mut self) -> BTreeMap<Route, Known> {
+        let known = self.units.iter_mut().map(|(route, entry)| {
+            let running = entry.at_work() && !entry.stopped;
+            let state = entry.worker.as_ref().map(|worker| worker.state.borrow().clone());
+            let stopped = entry.stopped || matches!(state, Some(WorkerState::Stopped(_)));
+            if !running && !stopped && !std::mem::replace(&mut entry.vanished, true) {
+                tracing::error!(partition = %route.source, "a worker ended by itself; it starts again");
+            }
+            let known = Known {
+                unit: entry.unit.clone(),
+                running,
+                // One that still drains must end before another one of the unit begins.
+                vanished: entry.vanished && !entry.at_work(),
+            };
+            (route.clone(), known)
+        });
+        known.collect()
+    }
+
+    /// Their topic is gone: they may start when it is back.
+    pub(super) fn vanished(&mut self, routes: &[Route]) {
+        for route in routes {
+            if let Some(entry) = self.units.get_mut(route) {
+                entry.vanished = true;
+            }
+        }
+    }
+
+    /// Stops workers for a reason, or gives them up to another process.
+    pub(super) async fn stop(&mut self, stops: Vec<(Route, Option<Stop>)>) {
+        for (route, stop) in stops {
+            let Some(entry) = self.units.get_mut(&route) else {
+                continue;
+            };
+            let Some(worker) = &mut entry.worker else {
+                continue;
+            };
+            worker.stop();
+            let Some(mut stop) = stop else {
+                worker.ended().await;
+                if let Err(error) = self.committer.commit().await {
+                    tracing::warn!(flow = %self.flow.config.name, %error, "gave a partition up");
+                }
+                self.committer.forget(&route.target);
+                self.flow.board.take(&route);
+                self.units.remove(&route);
+                continue;
+            };
+            entry.stopped = true;
+            entry.vanished = is_absence(&stop);
+            stop.source_offset = worker.progress.borrow().source_offset;
+            let events = self.flow.events(&route);
+            events.stopped(stop.reason.code(), stop.source_offset, &stop.text);
+            let (_, state) = watch::channel(WorkerState::Stopped(stop));
+            self.committer.watch_state(&route.target, state.clone());
+            let watched = Watched {
+                progress: worker.progress.clone(),
+                state,
+                source_end: Some(worker.source_end.clone()),
+            };
+            self.flow.board.put(route, watched);
+        }
+    }
+
+    /// Starts what may start, behind its barrier; the rest is stopped from the beginning.
+    pub(super) async fn launch(&mut self, judged: Vec<Judged>) {
+        let mut barriers: Vec<(TopicPartition, Stored)> = Vec::new();
+        for one in &judged {
+            if let Verdict::Run {
+                start,
+                barrier: true,
+            } = &one.verdict
+            {
+                let checkpoint = one.identity.checkpoint(start);
+                barriers.push((one.unit.route.target.clone(), codec::encode(&checkpoint)));
+            }
+        }
+        let outcomes = self.store.commit(&barriers).await;
+        let failed: BTreeMap<_, _> = outcomes
+            .into_iter()
+            .filter_map(|(p, outcome)| Some((p, outcome.err()?)))
+            .collect();
+        if let Some((partition, error)) = failed.first_key_value() {
+            let (flow, count) = (&self.flow.config.name, failed.len());
+            tracing::warn!(%flow, %partition, count, %error, "workers wait: no first checkpoint");
+        }
+        for one in judged {
+            match &one.verdict {
+                Verdict::Stop(stop) => self.refuse(&one.unit, one.stored.as_ref(), stop.clone()),
+                Verdict::Run { .. } if failed.contains_key(&one.unit.route.target) => {}
+                Verdict::Run { start, barrier } => self.spawn(&one, start.clone(), *barrier),
+            }
+        }
+    }
+
+    fn spawn(&mut self, judged: &Judged, start: Progress, barrier: bool) {
+        let (flow, route) = (self.flow, &judged.unit.route);
+        let checkpoint = judged.identity.checkpoint(&start);
+        let worker = Worker::spawn(Settings {
+            route: route.clone(),
+            start,
+            codec: judged.codec,
+            max_batch_bytes: judged.max_batch_bytes,
+            drain_timeout: flow.drain_timeout,
+            source: Arc::clone(&self.source),
+            sink: Arc::clone(&self.sink),
+            host: flow.host.clone(),
+            events: flow.events(route),
+        });
+        let committed = barrier || judged.stored.as_ref() == Some(&checkpoint);
+        let (progress, state) = (worker.progress.clone(), worker.state.clone());
+        self.committer
+            .watch(route.target.clone(), checkpoint, committed, progress, state);
+        let watched = Watched {
+            progress: worker.progress.clone(),
+            state: worker.state.clone(),
+            source_end: Some(worker.source_end.clone()),
+        };
+        flow.board.put(route.clone(), watched);
+        let entry = Entry {
+            unit: judged.unit.clone(),
+            worker: Some(worker),
+            stopped: false,
+            vanished: false,
+        };
+        self.units.insert(route.clone(), entry);
+    }
+
+    /// `stored` is the unit's checkpoint, if it has one.
+    pub(super) fn refuse(&mut self, unit: &Unit, stored: Option<&Checkpoint>, stop: Stop) {
+        let (flow, route) = (self.flow, &unit.route);
+        flow.events(route)
+            .stopped(stop.reason.code(), stop.source_offset, &stop.text);
+        let start = stored.map_or(Progress::start(stop.source_offset, 0), Progress::from);
+        let vanished = is_absence(&stop);
+        let (_, progress) = watch::channel(start);
+        let (_, state) = watch::channel(WorkerState::Stopped(stop));
+        // Only what is a checkpoint already gets the reason added; nothing else may become one.
+        if let Some(checkpoint) = stored {
+            let (progress, state) = (progress.clone(), state.clone());
+            self.committer.watch(
+                route.target.clone(),
+                checkpoint.clone(),
+                true,
+                progress,
+                state,
+            );
+        }
+        let watched = Watched {
+            progress,
+            state,
+            source_end: None,
+        };
+        flow.board.put(route.clone(), watched);
+        let entry = Entry {
+            unit: unit.clone(),
+            worker: None,
+            stopped: true,
+            vanished,
+        };
+        self.units.insert(route.clone(), entry);
+    }
+
+    /// Stops all workers and waits for their last answers; names those that are late.
+    pub(super) async fn drain(&mut self) {
+        let workers = self
+            .units
+            .values_mut()
+            .filter_map(|entry| entry.worker.as_mut());
+        let mut workers: Vec<_> = workers.filter(|worker| !worker.is_finished()).collect();
+        workers.iter().for_each(|worker| worker.stop());
+        let clock = &self.flow.host.clock;
+        let deadline = clock.sleep(self.flow.drain_timeout + GRACE);
+        tokio::pin!(deadline);
+        for worker in &mut workers {
+            tokio::select! {
+                biased;
+                () = worker.ended() => {}
+                () = &mut deadline => break,
+            }
+        }
+        for worker in workers.iter().filter(|worker| !worker.is_finished()) {
+            let (flow, source) = (&self.flow.config.name, &worker.route.source);
+            tracing::warn!(%flow, partition = %source, "the worker was late for the stop");
+        }
+    }
+}
+
+impl Flow {
+    fn events(&self, route: &Route) -> WorkerEvents {
+        WorkerEvents::new(&self.config.name, route, self.partition_metrics)
+    }
+}
