@@ -77,7 +77,8 @@ async fn answer(
     state: &Arc<State>,
 ) -> io::Result<Option<BytesMut>> {
     let mut reader = frame;
-    let header = api::header(&mut reader)?;
+    let header = wire::request::header(&mut reader);
+    let header = header.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let context = Context {
         state: Arc::clone(state),
         client_id: header.client_id.as_deref().unwrap_or_default().to_owned(),

@@ -10,6 +10,7 @@ pub mod connection;
 pub mod error;
 pub mod frame;
 pub mod record;
+pub mod request;
 
 use std::fmt;
 

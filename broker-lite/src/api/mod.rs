@@ -43,8 +43,10 @@ pub(crate) use errors::{code, fenced_before, outside_transaction};
 use host::BoxFuture;
 use kafka_protocol::{
     messages::{ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader},
-    protocol::{Decodable, Encodable, HeaderVersion, Request},
+    protocol::{Encodable, HeaderVersion, Request},
 };
+
+use wire::request;
 
 use crate::state::State;
 
@@ -76,7 +78,7 @@ macro_rules! apis {
             max: $max,
             serve: |cx, header, body| Box::pin(async move {
                 let version = header.request_api_version;
-                let request = decode(body, version)?;
+                let request = request::decode(body, version).map_err(invalid)?;
                 let kind = kind(&request);
                 let response = $module::handle(cx, version, request).await;
                 encode(kind, header.correlation_id, version, response)
@@ -119,26 +121,6 @@ apis! {
     list_transactions ListTransactions 0..=1,
 }
 
-/// The header of a request; what is left is its body.
-pub(crate) fn header(frame: &mut Bytes) -> io::Result<RequestHeader> {
-    let key = frame
-        .get(..2)
-        .map_or(-1, |b| i16::from_be_bytes([b[0], b[1]]));
-    let version = frame
-        .get(2..4)
-        .map_or(-1, |b| i16::from_be_bytes([b[0], b[1]]));
-    let api = ApiKey::try_from(key).map_err(|()| invalid(format!("there is no API {key}")))?;
-    let header_version = if api == ApiKey::ApiVersions && version > API_VERSIONS_MAX {
-        // A newer client asks: its header is a flexible one.
-        2
-    } else {
-        api.request_header_version(version)
-    };
-    RequestHeader::decode(frame, header_version).map_err(|error| invalid(error.to_string()))
-}
-
-const API_VERSIONS_MAX: i16 = 4;
-
 /// Serves a request; an error ends the connection, as with Kafka.
 pub(crate) async fn serve(
     cx: &Context,
@@ -158,11 +140,6 @@ pub(crate) async fn serve(
             "API {key} is not served in version {version}"
         ))),
     }
-}
-
-/// Bytes behind a request are left alone, as Kafka does: librdkafka 2.12 sends some with Metadata.
-fn decode<R: Request>(mut body: Bytes, version: i16) -> io::Result<R> {
-    R::decode(&mut body, version).map_err(|error| invalid(error.to_string()))
 }
 
 /// The request's type, to find its response's.
@@ -192,6 +169,6 @@ fn encode<R: Request>(
     Ok(Some(frame))
 }
 
-fn invalid(reason: String) -> io::Error {
+fn invalid(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }

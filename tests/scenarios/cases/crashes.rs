@@ -18,20 +18,21 @@ use super::{
 
 /// Records arrive at the source while strait is killed at random moments.
 pub async fn kill_nine_ten_times_under_load_loses_nothing(pair: &mut Pair) -> Result<()> {
-    const TOPICS: usize = 4;
-    const PARTITIONS: i32 = 4;
-    let count = 1_500 * scale();
+    // At scale 20: 8 topics of 8 partitions, two million records.
+    let (topics, partitions) = if scale() < 20 { (4, 4) } else { (8, 8) };
+    let count = 1_600 * scale();
     let rounds = 10;
     let mut writers = Vec::new();
     let mut expected = Content::new();
-    for index in 0..TOPICS {
+    for index in 0..topics {
         let topic = pair.topic(&format!("load{index}"));
-        let source_codec = ["producer", "gzip", "zstd", "lz4"][index];
+        let source_codec = ["producer", "gzip", "zstd", "lz4"][index % 4];
         pair.source
-            .create_topic(&topic, PARTITIONS, &[("compression.type", source_codec)])
+            .create_topic(&topic, partitions, &[("compression.type", source_codec)])
             .await?;
-        let application = Application::new(&pair.source, ["lz4", "none", "snappy", "zstd"][index])?;
-        for partition in 0..PARTITIONS {
+        let application =
+            Application::new(&pair.source, ["lz4", "none", "snappy", "zstd"][index % 4])?;
+        for partition in 0..partitions {
             let records = model::mixed(index as u64, partition, 0, count);
             expected.insert((topic.clone(), partition), digests(&records));
             let (application, topic) = (application.clone(), topic.clone());
@@ -56,7 +57,7 @@ pub async fn kill_nine_ten_times_under_load_loses_nothing(pair: &mut Pair) -> Re
         writer.await??;
     }
     strait.run()?;
-    let verdict = pair.await_equal(&expected, 120).await?;
+    let verdict = pair.await_equal(&expected, 300).await?;
     let all = expected.values().map(Vec::len).sum::<usize>();
     println!("ten kills: {all} records, {} repeated", verdict.repeated);
     await_lag_zero(&strait).await?;

@@ -1,0 +1,238 @@
+//! Requests from strangers: looked at before they are decoded.
+//!
+//! The `kafka-protocol` crate reserves memory by the array lengths on the wire: a frame of twelve bytes
+//! can ask it for 200 GB and so abort the process. [`decode`] first walks the frame along the request's
+//! [`schema`] and refuses every length that the bytes behind it do not hold; only a frame whose every
+//! element is really there reaches the crate. What that may then reserve is a bounded multiple of the
+//! frame, see [`MAX_BYTES`].
+
+mod schema;
+
+use bytes::Bytes;
+use kafka_protocol::{
+    messages::{ApiKey, RequestHeader},
+    protocol::{Decodable, Request},
+};
+use schema::Fields;
+
+/// Longest request but Produce, in bytes. The smallest element of an array that becomes a structure has
+/// 3 bytes on the wire and about 200 in memory, so one request takes at most about 1 GiB.
+pub const MAX_BYTES: usize = 16 << 20;
+
+/// Why a frame is no request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// There is no such API, or it is not served.
+    #[error("API {0} is not served")]
+    Unknown(i16),
+    /// It ends before it is complete, or announces more than it holds.
+    #[error(
+        "a {api:?} request, version {version}, that is cut off or announces more than it holds"
+    )]
+    Malformed {
+        /// The API.
+        api: ApiKey,
+        /// Its version.
+        version: i16,
+    },
+    /// It is longer than such a request may be.
+    #[error("a {api:?} request of {bytes} bytes")]
+    TooLong {
+        /// The API.
+        api: ApiKey,
+        /// Its length.
+        bytes: usize,
+    },
+    /// The crate refuses it all the same.
+    #[error("a {api:?} request, version {version}: {reason}")]
+    Refused {
+        /// The API.
+        api: ApiKey,
+        /// Its version.
+        version: i16,
+        /// What the crate says.
+        reason: String,
+    },
+}
+
+/// What a field is on the wire. Strings, bytes and arrays may be null.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    I8,
+    I16,
+    I32,
+    I64,
+    Uuid,
+    Text,
+    Bytes,
+    Struct(Fields),
+    Array(&'static Kind),
+}
+
+/// Reads the header off the front of a frame.
+///
+/// # Errors
+/// If it is no header of a request that is known.
+pub fn header(frame: &mut Bytes) -> Result<RequestHeader, RequestError> {
+    let number = |at: usize| {
+        frame
+            .get(at..at + 2)
+            .map_or(-1, |b| i16::from_be_bytes([b[0], b[1]]))
+    };
+    let (key, version) = (number(0), number(2));
+    let api = ApiKey::try_from(key).map_err(|()| RequestError::Unknown(key))?;
+    // A client that is newer than this list asks ApiVersions in a flexible version.
+    let flexible = version > api.valid_versions().max || api.request_header_version(version) >= 2;
+    let header = RequestHeader::decode(frame, if flexible { 2 } else { 1 });
+    header.map_err(|error| RequestError::Refused {
+        api,
+        version,
+        reason: error.to_string(),
+    })
+}
+
+/// Decodes the body of a request. Bytes behind it are left alone, as Kafka does: librdkafka 2.12 sends
+/// some with Metadata.
+///
+/// # Errors
+/// If it is not what its version says.
+pub fn decode<R: Request>(mut body: Bytes, version: i16) -> Result<R, RequestError> {
+    let api = ApiKey::try_from(R::KEY).map_err(|()| RequestError::Unknown(R::KEY))?;
+    check(api, version, &body)?;
+    let request = R::decode(&mut body, version);
+    request.map_err(|error| RequestError::Refused {
+        api,
+        version,
+        reason: error.to_string(),
+    })
+}
+
+/// Whether everything that `body` announces is in it.
+fn check(api: ApiKey, version: i16, body: &[u8]) -> Result<(), RequestError> {
+    if api != ApiKey::Produce && body.len() > MAX_BYTES {
+        return Err(RequestError::TooLong {
+            api,
+            bytes: body.len(),
+        });
+    }
+    let fields = schema::fields(api).ok_or(RequestError::Unknown(api as i16))?;
+    let flexible = api.request_header_version(version) >= 2;
+    let mut walk = Walk {
+        rest: body,
+        version,
+        flexible,
+    };
+    walk.fields(fields)
+        .ok_or(RequestError::Malformed { api, version })
+}
+
+struct Walk<'a> {
+    rest: &'a [u8],
+    version: i16,
+    /// Compact lengths and tagged fields (KIP-482).
+    flexible: bool,
+}
+
+/// None from any of these: the frame does not hold what it announces.
+impl Walk<'_> {
+    fn fields(&mut self, fields: Fields) -> Option<()> {
+        for (versions, kind) in fields {
+            if versions.contains(&self.version) {
+                self.value(*kind)?;
+            }
+        }
+        if self.flexible {
+            self.tagged()
+        } else {
+            Some(())
+        }
+    }
+
+    fn value(&mut self, kind: Kind) -> Option<()> {
+        match kind {
+            Kind::I8 => self.skip(1),
+            Kind::I16 => self.skip(2),
+            Kind::I32 => self.skip(4),
+            Kind::I64 => self.skip(8),
+            Kind::Uuid => self.skip(16),
+            Kind::Text => {
+                let length = if self.flexible {
+                    self.compact()?
+                } else {
+                    self.number::<2>()?
+                };
+                self.skip(length)
+            }
+            Kind::Bytes => {
+                let length = if self.flexible {
+                    self.compact()?
+                } else {
+                    self.number::<4>()?
+                };
+                self.skip(length)
+            }
+            Kind::Struct(fields) => self.fields(fields),
+            Kind::Array(element) => {
+                let count = if self.flexible {
+                    self.compact()?
+                } else {
+                    self.number::<4>()?
+                };
+                // Every element has at least a byte.
+                if count > self.rest.len() {
+                    return None;
+                }
+                (0..count).try_for_each(|_| self.value(*element))
+            }
+        }
+    }
+
+    /// Tagged fields: a count, then tag and size and as many bytes.
+    fn tagged(&mut self) -> Option<()> {
+        let count = self.varint()?;
+        if count > self.rest.len() {
+            return None;
+        }
+        (0..count).try_for_each(|_| {
+            self.varint()?;
+            let size = self.varint()?;
+            self.skip(size)
+        })
+    }
+
+    fn skip(&mut self, bytes: usize) -> Option<()> {
+        self.rest = self.rest.get(bytes..)?;
+        Some(())
+    }
+
+    /// A big-endian length of `N` bytes; negative is null, which holds nothing.
+    fn number<const N: usize>(&mut self) -> Option<usize> {
+        let (bytes, rest) = self.rest.split_first_chunk::<N>()?;
+        self.rest = rest;
+        let value = bytes
+            .iter()
+            .fold(0usize, |value, byte| value << 8 | usize::from(*byte));
+        Some(if bytes[0] & 0x80 == 0 { value } else { 0 })
+    }
+
+    /// A length that stands as itself plus one; 0 is null, which holds nothing.
+    fn compact(&mut self) -> Option<usize> {
+        Some(self.varint()?.saturating_sub(1))
+    }
+
+    /// An unsigned varint of at most 5 bytes.
+    fn varint(&mut self) -> Option<usize> {
+        let mut value = 0;
+        for (index, byte) in self.rest.iter().enumerate().take(5) {
+            value |= usize::from(byte & 0x7f) << (7 * index);
+            if byte & 0x80 == 0 {
+                self.rest = &self.rest[index + 1..];
+                return Some(value);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;
