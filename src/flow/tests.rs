@@ -41,7 +41,7 @@ impl Cluster {
         Self {
             broker,
             client,
-            folder: folder,
+            folder,
         }
     }
 
