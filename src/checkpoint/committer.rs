@@ -27,8 +27,8 @@ use crate::{
 /// After this, a checkpoint is committed again though nothing changed. Brokers keep commits for a week
 /// unless set otherwise (`offsets.retention.minutes`).
 const REFRESH: Duration = Duration::from_secs(24 * 3600);
-/// Longest pause between tries that fail.
-const LAST_PAUSE: Duration = Duration::from_secs(30);
+/// Longest pause between tries that fail: what is acknowledged meanwhile is repeated after a crash.
+const LAST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The committer of one flow.
 #[derive(Debug)]

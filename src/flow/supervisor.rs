@@ -27,7 +27,7 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(2);
 /// After a plan whose outcome the next one builds on.
 const SHORT: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(10);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// For the last commit, beyond the drain.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
 /// A flow whose sides were found to be the right ones.
@@ -165,6 +165,10 @@ impl<'a> Supervisor<'a> {
                     let reason = error.to_string();
                     let named = outages.iter().filter(|(_, alias)| alias == cluster);
                     named.for_each(|(outage, _)| outage.begins(&reason));
+                    if cluster == flow.target.alias() {
+                        // Every round asks the source first.
+                        outages[0].0.ends();
+                    }
                     let cluster = cluster.clone();
                     flow.board.enter(Phase::Waiting { cluster, reason });
                     backoff.delay(&*flow.host.random)
