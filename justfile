@@ -21,6 +21,10 @@ test-kafka *arguments:
     tests/kafka/fetch.sh
     STRAIT_TEST_KAFKA=1 cargo test --test scenarios -- {{arguments}}
 
+# Clients that broker-lite was not written with: Kafka's own tools (Java 17) and a Python client
+test-foreign:
+    tests/foreign/run.sh
+
 # Decoders on hostile bytes
 fuzz seconds="20":
     FUZZ_SECONDS={{seconds}} cargo test -p wire --test fuzz_decoders

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Clients that broker-lite was not written with: Kafka's own command line tools (Java 17, jars of
+# tests/kafka/fetch.sh) and a pure Python client (python3; installs kafka-python into .kafka/venv).
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+tests/kafka/fetch.sh
+[ -d .kafka/venv ] || python3 -m venv .kafka/venv
+.kafka/venv/bin/pip install -q 'kafka-python>=2.2,<4'
+cargo build -q -p broker-lite
+
+work=$(mktemp -d)
+target/debug/broker-lite --listen 127.0.0.1:0 --data "$work/data" >"$work/ready" 2>"$work/log" &
+broker=$!
+trap 'kill "$broker" 2>/dev/null; wait "$broker" 2>/dev/null; rm -rf "$work"' EXIT
+for _ in $(seq 100); do grep -q ready "$work/ready" && break; sleep 0.1; done
+address=$(sed -n 's/.*listen=\([^ ]*\).*/\1/p' "$work/ready")
+
+tool() { java -Xmx256m -Dlog4j2.configurationFile=tests/kafka/log4j2.properties -cp '.kafka/libs/*' "$@"; }
+expect() { # NAME PATTERN: standard input must have it
+    local text
+    text=$(cat)
+    if ! grep -qE "$2" <<<"$text"; then printf 'FAILED %s: no %s in\n%s\n' "$1" "$2" "$text"; exit 1; fi
+    echo "ok $1"
+}
+kafka=org.apache.kafka.tools
+at=(--bootstrap-server "$address")
+
+tool $kafka.TopicCommand "${at[@]}" --create --topic t --partitions 3 --config retention.ms=1000000 | expect "create topic" "Created topic t"
+tool $kafka.TopicCommand "${at[@]}" --describe --topic t | expect "describe topic" "PartitionCount: 3.*retention.ms=1000000"
+tool $kafka.TopicCommand "${at[@]}" --alter --topic t --partitions 4
+tool $kafka.TopicCommand "${at[@]}" --describe --topic t | expect "grow topic" "PartitionCount: 4"
+tool kafka.admin.ConfigCommand "${at[@]}" --alter --entity-type topics --entity-name t --add-config max.message.bytes=2000000 | expect "alter config" "Completed updating config"
+tool kafka.admin.ConfigCommand "${at[@]}" --describe --entity-type topics --entity-name t | expect "describe config" "max.message.bytes=2000000"
+seq 1 100 | tool $kafka.ConsoleProducer "${at[@]}" --topic t --compression-codec zstd
+tool $kafka.consumer.ConsoleConsumer "${at[@]}" --topic t --from-beginning --group g --max-messages 100 --timeout-ms 20000 2>&1 | sort -n | tail -2 | expect "produce and consume" "^100$"
+tool $kafka.consumer.group.ConsumerGroupCommand "${at[@]}" --describe --group g | expect "describe group" "^g +t +[0-3] +"
+tool $kafka.consumer.group.ConsumerGroupCommand "${at[@]}" --group g --topic t --reset-offsets --to-earliest --execute | expect "reset offsets" "t +[0-3] +0"
+tool $kafka.GetOffsetShell "${at[@]}" --topic t | awk -F: '{n += $3} END {print n}' | expect "get offsets" "^100$"
+tool $kafka.ProducerPerformance --topic t --num-records 20000 --record-size 500 --throughput -1 --producer-props "bootstrap.servers=$address" acks=all | expect "producer perf" "^20000 records sent"
+tool $kafka.ConsumerPerformance "${at[@]}" --topic t --messages 20000 --timeout 20000 2>&1 | expect "consumer perf" "20[0-9]{3}|2.0E4"
+tool $kafka.TopicCommand "${at[@]}" --delete --topic t
+tool $kafka.TopicCommand "${at[@]}" --list | sed 's/^t$/still there/; $a end' | expect "delete topic" "^end$"
+.kafka/venv/bin/python tests/foreign/client.py "$address"
+echo "ok python client"
