@@ -1,6 +1,6 @@
 //! One side of a scenario: a cluster, whatever it is made of.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use broker_lite::Broker;
@@ -63,6 +63,14 @@ impl Side {
         match self {
             Self::Lite { address, .. } => address.to_string(),
             Self::Kafka(kafka) => kafka.bootstrap(),
+        }
+    }
+
+    /// Where broker-lite keeps its data.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Lite { folder, .. } => Some(folder.path()),
+            Self::Kafka(_) => None,
         }
     }
 

@@ -1,9 +1,10 @@
 //! What arrives is what was sent.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::super::{
     clients::{Application, Content},
+    kafka,
     model::{self, Record},
     pair::Pair,
 };
@@ -141,6 +142,74 @@ pub async fn verify_names_the_first_difference(pair: &mut Pair) -> Result<()> {
         text.contains(&format!("{topic}-1")),
         "the partition is not named:\n{text}"
     );
+    Ok(())
+}
+
+/// What broker-lite wrote is what `kafka-dump-log` reads: every batch valid, every index entry right.
+pub async fn kafka_dump_log_reads_broker_lites_segments(pair: &mut Pair) -> Result<()> {
+    let Some(side) = [&pair.source, &pair.target]
+        .into_iter()
+        .find(|side| side.folder().is_some())
+    else {
+        println!("no broker-lite in this pair");
+        return Ok(());
+    };
+    if !kafka::libs().is_dir() {
+        println!("SKIPPED: kafka-dump-log needs the jars of tests/kafka/fetch.sh");
+        return Ok(());
+    }
+    let topic = pair.topic("dumped");
+    side.create_topic(&topic, 1, &[("segment.bytes", "1048576")])
+        .await?;
+    let mut count = 0;
+    for (index, codec) in CODECS.into_iter().enumerate() {
+        let records = model::mixed(index as u64, 0, count, 3_000);
+        count += records.len();
+        Application::new(side, codec)?.produce(&topic, 0, &records)?;
+    }
+    let transactional = Application::transactional(side, &pair.topic("dumper"))?;
+    transactional.transaction(&topic, 0, &model::mixed(9, 0, count, 10), true)?;
+    count += 11;
+    let folder = side
+        .folder()
+        .context("a folder")?
+        .join(format!("{topic}-0"));
+    let (mut records, mut segments) = (0, 0);
+    for kind in ["log", "index", "timeindex"] {
+        for file in std::fs::read_dir(&folder)? {
+            let file = file?.path();
+            if file.extension().is_none_or(|extension| extension != kind) {
+                continue;
+            }
+            let dump = kafka::java("kafka.tools.DumpLogSegments")
+                .args(["--deep-iteration", "--files"])
+                .arg(&file)
+                .output()?;
+            let text = String::from_utf8(dump.stdout)?;
+            let errors = String::from_utf8(dump.stderr)?;
+            let wrong = [
+                "isvalid: false",
+                "Mismatches",
+                "not found",
+                "out of order",
+                "Exception",
+            ];
+            for sign in wrong {
+                ensure!(
+                    !text.contains(sign) && !errors.contains(sign),
+                    "{}: {text}{errors}",
+                    file.display()
+                );
+            }
+            records += text
+                .lines()
+                .filter(|line| line.starts_with("| offset:"))
+                .count();
+            segments += usize::from(kind == "log");
+        }
+    }
+    ensure!(records == count, "{records} of {count} records dumped");
+    ensure!(segments > 1, "the log did not roll");
     Ok(())
 }
 

@@ -40,6 +40,7 @@ cases! {
     fidelity::aborted_transactions_do_not_arrive,
     fidelity::target_topics_get_partitions_and_configs,
     fidelity::verify_names_the_first_difference,
+    fidelity::kafka_dump_log_reads_broker_lites_segments,
     crashes::kill_nine_ten_times_under_load_loses_nothing,
     crashes::source_restart_is_survived,
     crashes::target_restart_is_survived,
