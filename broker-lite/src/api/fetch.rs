@@ -4,147 +4,271 @@
 //! begin before the wanted offset. The first partition that has records gives at least one batch whatever
 //! the limits are, as Kafka does. No fetch session is kept: session id 0 in the answer says so (KIP-227), and
 //! a request that continues one is FETCH_SESSION_ID_NOT_FOUND.
-//! Version 4: isolation. Version 12: no divergence is ever told, one broker does not truncate. Version 13:
-//! topics by id.
+//! Version 4: isolation. Version 9: the leader's epoch is checked. Version 12: a reader who is ahead of the
+//! log learns where it ends (KIP-595). Version 13: topics by id.
 
-use std::time::Duration;
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
+use bytes::Bytes;
 use host::BoxFuture;
 use kafka_protocol::{
     error::ResponseError,
     messages::{
         BrokerId, FetchRequest, FetchResponse, ProducerId,
-        fetch_request::FetchPartition,
-        fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData},
+        fetch_request::{FetchPartition, FetchTopic},
+        fetch_response::{
+            AbortedTransaction, EpochEndOffset, FetchableTopicResponse, PartitionData,
+        },
     },
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::sync::watch;
 use wire::Isolation;
 
 use super::Context;
-use crate::state::partition::{Partition, Read};
+use crate::state::partition::{Found, Partition, Read};
 
 /// Largest answer, in bytes (`fetch.max.bytes` of a broker).
-const MAX_BYTES: usize = 55 << 20;
+const MAX_BYTES: u64 = 55 << 20;
 
-/// What of a partition changes: its end, and how many transactions ended.
-type Changes = watch::Receiver<(i64, u64)>;
+/// One partition of the request.
+struct Wanted<'a> {
+    topic: usize,
+    request: &'a FetchPartition,
+    partition: Option<Arc<Partition>>,
+    look: Look,
+}
+
+/// What a look at a partition found.
+enum Look {
+    Found(Found),
+    Failed(ResponseError),
+    /// The reader is ahead of the log, which ends here.
+    Diverged(i64),
+}
 
 pub(super) async fn handle(cx: &Context, version: i16, request: FetchRequest) -> FetchResponse {
-    if request.session_id != 0 && request.session_epoch > 0 {
+    if request.session_epoch > 0 {
         let error = ResponseError::FetchSessionIdNotFound;
         return FetchResponse::default().with_error_code(error.code());
     }
+    let isolation = isolation(request.isolation_level);
+    let max = u64::try_from(request.max_bytes).unwrap_or(0).min(MAX_BYTES);
+    let min = u64::try_from(request.min_bytes).unwrap_or(0).min(max);
     let wait = Duration::from_millis(u64::from(request.max_wait_ms.max(0).unsigned_abs()));
     let deadline = cx.state.host.clock.sleep(wait);
     tokio::pin!(deadline);
-    loop {
-        // Taken before the look, so that nothing that comes after it is missed.
-        let changes = changes(cx, version, &request);
-        let (response, bytes, has_error) = look(cx, version, &request);
-        let enough = bytes >= usize::try_from(request.min_bytes).unwrap_or(0);
-        if enough || has_error || changes.is_empty() {
-            return response;
-        }
+
+    // Subscribed before the look, so that nothing that comes after it is missed.
+    let mut wanted = resolve(cx, version, &request);
+    let mut changes = Changes::of(&wanted);
+    wanted.iter_mut().for_each(|one| one.look_again(isolation));
+    while !changes.is_empty() && !is_enough(&wanted, min) {
         tokio::select! {
             biased;
-            () = any_change(changes) => {}
-            () = &mut deadline => return look(cx, version, &request).0,
+            changed = changes.next() => wanted[changed].look_again(isolation),
+            () = &mut deadline => break,
         }
+    }
+    answer(&request.topics, &wanted, isolation, max)
+}
+
+pub(super) fn isolation(level: i8) -> Isolation {
+    match level {
+        1 => Isolation::ReadCommitted,
+        _ => Isolation::ReadUncommitted,
     }
 }
 
-/// Ends when any of the partitions changes.
-fn any_change(changes: Vec<Changes>) -> BoxFuture<'static, ()> {
-    Box::pin(async move {
-        let mut waiting = JoinSet::new();
-        for mut change in changes {
-            // A topic that was deleted meanwhile changed too.
-            waiting.spawn(async move { change.changed().await.is_ok() });
-        }
-        waiting.join_next().await;
-    })
-}
-
-fn changes(cx: &Context, version: i16, request: &FetchRequest) -> Vec<Changes> {
-    let wanted = request.topics.iter().flat_map(|topic| {
-        let found = if version >= 13 {
-            cx.state.topics.get_by_id(topic.topic_id)
-        } else {
-            cx.state.topics.get(&topic.topic)
-        };
-        let numbers = topic.partitions.iter().map(|partition| partition.partition);
-        numbers.filter_map(move |number| Some(found.as_ref()?.partition(number)?.subscribe()))
-    });
-    wanted.collect()
-}
-
-/// Reads once: the answer, its bytes of records, whether a partition has an error.
-fn look(cx: &Context, version: i16, request: &FetchRequest) -> (FetchResponse, usize, bool) {
-    let limit = usize::try_from(request.max_bytes)
-        .unwrap_or(0)
-        .min(MAX_BYTES);
-    let isolation = if request.isolation_level == 1 {
-        Isolation::ReadCommitted
-    } else {
-        Isolation::ReadUncommitted
-    };
-    let (mut bytes, mut has_error) = (0, false);
-    let topics = request.topics.iter().map(|wanted| {
-        let (topic, unknown) = if version >= 13 {
+fn resolve<'a>(cx: &Context, version: i16, request: &'a FetchRequest) -> Vec<Wanted<'a>> {
+    let mut all = Vec::new();
+    for (at, topic) in request.topics.iter().enumerate() {
+        let topics = &cx.state.topics;
+        let (found, unknown) = if version >= 13 {
             (
-                cx.state.topics.get_by_id(wanted.topic_id),
+                topics.get_by_id(topic.topic_id),
                 ResponseError::UnknownTopicId,
             )
         } else {
-            let topic = cx.state.topics.get(&wanted.topic);
-            (topic, ResponseError::UnknownTopicOrPartition)
+            (
+                topics.get(&topic.topic),
+                ResponseError::UnknownTopicOrPartition,
+            )
         };
-        let partitions = wanted.partitions.iter().map(|one| {
-            let partition = topic.as_ref().map(|topic| topic.partition(one.partition));
-            let data = match partition {
-                None => failed(one, unknown),
-                Some(None) => failed(one, ResponseError::UnknownTopicOrPartition),
-                Some(Some(partition)) => read(&partition, one, isolation, limit, bytes),
-            };
-            bytes += data.records.as_ref().map_or(0, bytes::Bytes::len);
-            has_error |= data.error_code != 0;
-            data
-        });
-        FetchableTopicResponse::default()
-            .with_topic(wanted.topic.clone())
-            .with_topic_id(wanted.topic_id)
-            .with_partitions(partitions.collect())
-    });
-    let topics = topics.collect();
-    (
-        FetchResponse::default().with_responses(topics),
-        bytes,
-        has_error,
-    )
+        let unknown = match &found {
+            Some(_) => ResponseError::UnknownTopicOrPartition,
+            None => unknown,
+        };
+        all.extend(topic.partitions.iter().map(|request| {
+            Wanted {
+                topic: at,
+                request,
+                partition: found
+                    .as_ref()
+                    .and_then(|topic| topic.partition(request.partition)),
+                look: Look::Failed(unknown),
+            }
+        }));
+    }
+    all
 }
 
-fn read(
+impl Wanted<'_> {
+    fn look_again(&mut self, isolation: Isolation) {
+        if let Some(partition) = &self.partition {
+            let found = look(partition, self.request, isolation);
+            self.look = found.unwrap_or_else(Look::Failed);
+        }
+    }
+
+    /// Bytes that the look found, as far as the reader takes them.
+    fn bytes(&self) -> u64 {
+        match &self.look {
+            Look::Found(found) => found
+                .len()
+                .min(u64::try_from(self.request.partition_max_bytes).unwrap_or(0)),
+            _ => 0,
+        }
+    }
+
+    /// Whether there is something to say that does not wait. Partitions that do not exist wait for the
+    /// others, as in Kafka, so that their readers do not ask in a circle.
+    fn is_urgent(&self) -> bool {
+        self.partition.is_some() && !matches!(self.look, Look::Found(_))
+    }
+}
+
+fn is_enough(wanted: &[Wanted<'_>], min: u64) -> bool {
+    let bytes = wanted
+        .iter()
+        .map(Wanted::bytes)
+        .fold(0, u64::saturating_add);
+    bytes >= min || wanted.iter().any(Wanted::is_urgent)
+}
+
+fn look(
     partition: &Partition,
     wanted: &FetchPartition,
     isolation: Isolation,
-    limit: usize,
-    so_far: usize,
-) -> PartitionData {
-    if let Some(error) = epoch_error(wanted.current_leader_epoch) {
-        return failed(wanted, error);
-    }
-    let own = usize::try_from(wanted.partition_max_bytes).unwrap_or(0);
-    let max = own.min(limit.saturating_sub(so_far));
-    match partition.read(wanted.fetch_offset, max, so_far == 0, isolation) {
-        Ok(read) => data(wanted, read, isolation),
-        Err(error) => {
-            let ends = partition.ends();
-            failed(wanted, error)
-                .with_high_watermark(ends.log_end)
-                .with_last_stable_offset(ends.last_stable)
-                .with_log_start_offset(ends.log_start)
+) -> Result<Look, ResponseError> {
+    epoch_error(wanted.current_leader_epoch).map_or(Ok(()), Err)?;
+    let ends = partition.ends();
+    // All records are of epoch 0 (`Partition.readRecords`).
+    if wanted.last_fetched_epoch >= 0 && wanted.fetch_offset >= ends.log_start {
+        if wanted.last_fetched_epoch > 0 {
+            return Err(ResponseError::OffsetOutOfRange);
         }
+        if wanted.fetch_offset > ends.high_watermark {
+            return Ok(Look::Diverged(ends.high_watermark));
+        }
+    }
+    partition
+        .find(wanted.fetch_offset, isolation)
+        .map(Look::Found)
+}
+
+/// Every partition is in leader epoch 0; -1 is a client that does not say.
+pub(super) fn epoch_error(epoch: i32) -> Option<ResponseError> {
+    match epoch {
+        ..=0 => None,
+        1.. => Some(ResponseError::UnknownLeaderEpoch),
+    }
+}
+
+/// Tells which partition changed, as long as the request waits.
+struct Changes(Vec<BoxFuture<'static, (usize, watch::Receiver<i64>)>>);
+
+impl Changes {
+    fn of(wanted: &[Wanted<'_>]) -> Self {
+        let known = wanted.iter().enumerate();
+        let known = known.filter_map(|(at, one)| Some((at, one.partition.as_ref()?.subscribe())));
+        Self(
+            known
+                .map(|(at, changes)| Self::change(at, changes))
+                .collect(),
+        )
+    }
+
+    fn change(
+        at: usize,
+        mut changes: watch::Receiver<i64>,
+    ) -> BoxFuture<'static, (usize, watch::Receiver<i64>)> {
+        Box::pin(async move {
+            // The sender belongs to the partition, which the request holds.
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            (at, changes)
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The next partition that changed. Cancel-safe: a change that is not returned is not forgotten.
+    async fn next(&mut self) -> usize {
+        poll_fn(|cx| {
+            for change in &mut self.0 {
+                if let Poll::Ready((at, changes)) = Pin::new(&mut *change).poll(cx) {
+                    *change = Self::change(at, changes);
+                    return Poll::Ready(at);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Reads what was found, within the limits.
+fn answer(
+    topics: &[FetchTopic],
+    wanted: &[Wanted<'_>],
+    isolation: Isolation,
+    max: u64,
+) -> FetchResponse {
+    let responses = topics.iter().map(|topic| {
+        FetchableTopicResponse::default()
+            .with_topic(topic.topic.clone())
+            .with_topic_id(topic.topic_id)
+    });
+    let mut responses: Vec<_> = responses.collect();
+    let mut so_far = 0;
+    for one in wanted {
+        let data = read(one, isolation, max, so_far);
+        so_far += data
+            .records
+            .as_ref()
+            .map_or(0, |records| records.len() as u64);
+        responses[one.topic].partitions.push(data);
+    }
+    FetchResponse::default().with_responses(responses)
+}
+
+fn read(wanted: &Wanted<'_>, isolation: Isolation, max: u64, so_far: u64) -> PartitionData {
+    let found = match (&wanted.look, &wanted.partition) {
+        (Look::Found(found), Some(partition)) => (found, partition),
+        (Look::Diverged(end), Some(partition)) => {
+            let end = EpochEndOffset::default()
+                .with_epoch(0)
+                .with_end_offset(*end);
+            let (records, aborted) = (Bytes::new(), Vec::new());
+            let nothing = Read {
+                records,
+                ends: partition.ends(),
+                aborted,
+            };
+            return data(wanted.request, nothing, isolation).with_diverging_epoch(end);
+        }
+        (Look::Failed(error), _) => return failed(wanted.request, *error),
+        (_, None) => return failed(wanted.request, ResponseError::UnknownTopicOrPartition),
+    };
+    let (found, partition) = found;
+    let own = u64::try_from(wanted.request.partition_max_bytes).unwrap_or(0);
+    let limit = usize::try_from(own.min(max.saturating_sub(so_far))).unwrap_or(usize::MAX);
+    match partition.read(found, limit, so_far == 0) {
+        Ok(read) => data(wanted.request, read, isolation),
+        Err(error) => failed(wanted.request, error),
     }
 }
 
@@ -157,7 +281,7 @@ fn data(wanted: &FetchPartition, read: Read, isolation: Isolation) -> PartitionD
     let aborted = (isolation == Isolation::ReadCommitted).then(|| aborted.collect());
     PartitionData::default()
         .with_partition_index(wanted.partition)
-        .with_high_watermark(read.ends.log_end)
+        .with_high_watermark(read.ends.high_watermark)
         .with_last_stable_offset(read.ends.last_stable)
         .with_log_start_offset(read.ends.log_start)
         .with_aborted_transactions(aborted)
@@ -173,13 +297,5 @@ fn failed(wanted: &FetchPartition, error: ResponseError) -> PartitionData {
         .with_last_stable_offset(-1)
         .with_log_start_offset(-1)
         .with_preferred_read_replica(BrokerId(-1))
-        .with_records(Some(bytes::Bytes::new()))
-}
-
-/// Every partition is in leader epoch 0; -1 is a client that does not say.
-pub(super) fn epoch_error(epoch: i32) -> Option<ResponseError> {
-    match epoch {
-        ..=0 => None,
-        1.. => Some(ResponseError::UnknownLeaderEpoch),
-    }
+        .with_records(Some(Bytes::new()))
 }

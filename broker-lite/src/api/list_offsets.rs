@@ -14,7 +14,10 @@ use kafka_protocol::{
 };
 use wire::Isolation;
 
-use super::{Context, fetch::epoch_error};
+use super::{
+    Context,
+    fetch::{epoch_error, isolation},
+};
 use crate::state::partition::Partition;
 
 pub(super) async fn handle(
@@ -22,11 +25,7 @@ pub(super) async fn handle(
     _version: i16,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
-    let isolation = if request.isolation_level == 1 {
-        Isolation::ReadCommitted
-    } else {
-        Isolation::ReadUncommitted
-    };
+    let isolation = isolation(request.isolation_level);
     let topics = request.topics.into_iter().map(|wanted| {
         let topic = cx.state.topics.get(&wanted.name);
         let partitions = wanted.partitions.iter().map(|one| {
@@ -69,18 +68,16 @@ fn find(
         return Err(error);
     }
     let ends = partition.ends();
-    let storage = |error: std::io::Error| {
-        tracing::error!(%error, "storage failed");
-        ResponseError::KafkaStorageError
-    };
     match wanted.timestamp {
         -1 => Ok(Some((-1, ends.of(isolation)))),
         -2 | -4 => Ok(Some((-1, ends.log_start))),
-        -3 => partition.max_timestamp().map_err(storage),
         -5 => Ok(None),
         ..-5 => Err(ResponseError::UnsupportedVersion),
         timestamp => {
-            let found = partition.offset_at(timestamp).map_err(storage)?;
+            let found = match timestamp {
+                -3 => partition.max_timestamp()?,
+                timestamp => partition.offset_at(timestamp)?,
+            };
             Ok(found.filter(|(_, offset)| *offset < ends.of(isolation)))
         }
     }

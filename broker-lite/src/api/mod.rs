@@ -32,6 +32,7 @@ mod metadata;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
+mod offset_for_leader_epoch;
 mod produce;
 mod sync_group;
 mod txn_offset_commit;
@@ -106,6 +107,7 @@ apis! {
     delete_topics DeleteTopics 1..=6,
     delete_records DeleteRecords 0..=2,
     init_producer_id InitProducerId 0..=5,
+    offset_for_leader_epoch OffsetForLeaderEpoch 2..=4,
     add_partitions_to_txn AddPartitionsToTxn 0..=5,
     add_offsets_to_txn AddOffsetsToTxn 0..=4,
     end_txn EndTxn 0..=5,

@@ -2,10 +2,14 @@
 //!
 //! Appends one batch to each partition. With acks 0 there is no answer; other acks than -1, 0, 1 are
 //! INVALID_REQUIRED_ACKS. A partition that is named twice is appended to once: the last one wins, as in
-//! Kafka's map. Transactional batches want a transactional id, whose open transaction holds the partition.
-//! Version 8: which records are to blame. Version 13: topics by id.
+//! Kafka's map. A transactional batch without transactional id fails the whole request; otherwise its
+//! partition must be in the id's open transaction. The broker is alone: acks 1 and -1 are the same.
+//! Version 7: zstd. Version 8: which records are to blame. Version 12: writing takes the partition into
+//! the transaction (KIP-890). Version 13: topics by id.
+//!
+//! Left out: after an error with acks 0 Kafka closes the connection; here it stays.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, io, sync::Arc};
 
 use kafka_protocol::{
     error::ResponseError,
@@ -18,99 +22,182 @@ use kafka_protocol::{
     },
     protocol::StrBytes,
 };
-use wire::batch::BatchHeader;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+use wire::batch::{BatchHeader, BatchView};
 
 use super::{Context, outside_transaction};
 use crate::state::{
-    partition::Appended,
+    partition::{Appended, Partition},
     topics::Topic,
     transactions::{Claim, Part, machine::Producer},
-    validate::Refusal,
+    validate::{Refusal, one_batch},
 };
 
 /// From this version on a transaction takes in its partitions by writing to them (KIP-890).
 const ADDS: i16 = 12;
+
+/// Topics that only the broker itself writes to (`org.apache.kafka.common.internals.Topic`), and the
+/// client that may all the same (`AdminUtils.ADMIN_CLIENT_ID`).
+const INTERNAL: [&str; 3] = [
+    "__consumer_offsets",
+    "__transaction_state",
+    "__share_group_state",
+];
+const ADMIN_CLIENT: &str = "__admin_client";
+
+/// What became of one partition's batch, and the sync that its answer waits for.
+struct Outcome {
+    appended: Result<Appended, Refusal>,
+    sync: Option<JoinHandle<io::Result<()>>>,
+}
 
 pub(super) async fn handle(
     cx: &Context,
     version: i16,
     request: ProduceRequest,
 ) -> Option<ProduceResponse> {
-    let acks = request.acks;
-    let id = request.transactional_id.as_deref().map(|id| &**id);
-    let topics = request.topic_data.iter().map(|data| {
-        let topic = if version >= 13 {
-            cx.state
-                .topics
-                .get_by_id(data.topic_id)
-                .ok_or(ResponseError::UnknownTopicId)
-        } else {
-            let topic = cx.state.topics.get(&data.name);
-            topic.ok_or(ResponseError::UnknownTopicOrPartition)
-        };
-        let partitions = last_of_each(data).into_iter().map(|partition| {
-            let appended = match (&topic, acks) {
-                (_, ..-1 | 2..) => Err(Refusal::of(ResponseError::InvalidRequiredAcks)),
-                (Err(error), _) => Err(Refusal::of(*error)),
-                (Ok(topic), _) => append(cx, version, topic, partition, id),
+    let last = last_of_each(&request.topic_data);
+    let is_refused = request.transactional_id.is_none() && has_transactional(&request.topic_data);
+    let mut topics = Vec::new();
+    for (at, data) in request.topic_data.iter().enumerate() {
+        let topic = topic(cx, version, data);
+        let named = data.partition_data.iter().enumerate();
+        let wanted = named.filter(|(i, one)| last[&key(data, one)] == (at, *i));
+        let outcomes = wanted.map(|(_, one)| {
+            let refused = ResponseError::TransactionalIdAuthorizationFailed;
+            let topic = if is_refused {
+                Err(refused)
+            } else {
+                topic.clone()
             };
-            response(partition.index, appended)
+            (one.index, append(cx, version, &request, topic, one))
         });
-        TopicProduceResponse::default()
+        // All are written before the first sync is waited for.
+        topics.push((data, outcomes.collect::<Vec<_>>()));
+    }
+    let mut responses = Vec::new();
+    for (data, outcomes) in topics {
+        let mut partitions = Vec::new();
+        for (index, outcome) in outcomes {
+            partitions.push(response(index, outcome.wait().await));
+        }
+        let topic = TopicProduceResponse::default()
             .with_name(data.name.clone())
             .with_topic_id(data.topic_id)
-            .with_partition_responses(partitions.collect())
-    });
-    let topics = topics.collect();
-    (acks != 0).then(|| ProduceResponse::default().with_responses(topics))
+            .with_partition_responses(partitions);
+        responses.push(topic);
+    }
+    (request.acks != 0).then(|| ProduceResponse::default().with_responses(responses))
 }
 
-/// The partitions in their order, each with what was said of it last.
-fn last_of_each(data: &TopicProduceData) -> Vec<&PartitionProduceData> {
-    let last: HashMap<_, _> = data
-        .partition_data
-        .iter()
-        .enumerate()
-        .map(|(at, partition)| (partition.index, at))
-        .collect();
-    let all = data.partition_data.iter().enumerate();
-    all.filter(|(at, partition)| last[&partition.index] == *at)
-        .map(|(_, p)| p)
-        .collect()
+impl Outcome {
+    async fn wait(self) -> Result<Appended, Refusal> {
+        match self.sync {
+            None => self.appended,
+            Some(sync) => match sync.await {
+                Ok(Ok(())) => self.appended,
+                _ => Err(Refusal::of(ResponseError::KafkaStorageError)),
+            },
+        }
+    }
+}
+
+/// Which of the entries of a partition is the one that counts.
+fn last_of_each(topics: &[TopicProduceData]) -> HashMap<(&str, Uuid, i32), (usize, usize)> {
+    let entries = topics.iter().enumerate().flat_map(|(at, topic)| {
+        let partitions = topic.partition_data.iter().enumerate();
+        partitions.map(move |(i, one)| (key(topic, one), (at, i)))
+    });
+    entries.collect()
+}
+
+fn key<'a>(topic: &'a TopicProduceData, one: &PartitionProduceData) -> (&'a str, Uuid, i32) {
+    (&topic.name, topic.topic_id, one.index)
+}
+
+fn has_transactional(topics: &[TopicProduceData]) -> bool {
+    let all = topics.iter().flat_map(|topic| &topic.partition_data);
+    let headers = all.filter_map(|one| BatchHeader::read(one.records.as_ref()?).ok());
+    headers.into_iter().any(|header| header.is_transactional())
+}
+
+fn topic(cx: &Context, version: i16, data: &TopicProduceData) -> Result<Arc<Topic>, ResponseError> {
+    let topics = &cx.state.topics;
+    if version >= 13 {
+        let topic = topics.get_by_id(data.topic_id);
+        return topic.ok_or(ResponseError::UnknownTopicId);
+    }
+    topics
+        .get(&data.name)
+        .ok_or(ResponseError::UnknownTopicOrPartition)
 }
 
 fn append(
     cx: &Context,
     version: i16,
-    topic: &Topic,
+    request: &ProduceRequest,
+    topic: Result<Arc<Topic>, ResponseError>,
     data: &PartitionProduceData,
-    transactional_id: Option<&str>,
-) -> Result<Appended, Refusal> {
-    let partition = topic.partition(data.index);
-    let partition = partition.ok_or_else(|| Refusal::of(ResponseError::UnknownTopicOrPartition))?;
-    let records = data.records.clone().unwrap_or_default();
-    let header = BatchHeader::read(&records).ok();
-    match header.filter(BatchHeader::is_transactional) {
-        None => partition.append(&records),
-        Some(header) => {
-            let transactional_id = transactional_id
-                .ok_or_else(|| Refusal::of(ResponseError::TransactionalIdAuthorizationFailed))?;
-            let claim = Claim {
-                transactional_id,
-                producer: Producer {
-                    id: header.producer_id,
-                    epoch: header.producer_epoch,
-                },
-            };
-            let part = Part::Partition(topic.name.clone(), data.index);
-            let append = || partition.append(&records);
-            let within = cx
-                .state
-                .transactions
-                .within(claim, &part, version >= ADDS, append);
-            within.map_err(|error| Refusal::of(outside(version, error)))?
+) -> Outcome {
+    let found = topic.and_then(|topic| {
+        let partition = topic.partition(data.index);
+        Ok((
+            partition.ok_or(ResponseError::UnknownTopicOrPartition)?,
+            topic,
+        ))
+    });
+    let checked = found.map_err(Refusal::of).and_then(|(partition, topic)| {
+        let batch = one_batch(&data.records.clone().unwrap_or_default(), version)?;
+        if !matches!(request.acks, -1..=1) {
+            return Err(Refusal::of(ResponseError::InvalidRequiredAcks));
         }
-    }
+        if INTERNAL.contains(&&*topic.name) && cx.client_id != ADMIN_CLIENT {
+            return Err(Refusal::of(ResponseError::InvalidTopicException));
+        }
+        Ok((partition, topic, batch))
+    });
+    let (partition, topic, batch) = match checked {
+        Ok(checked) => checked,
+        Err(refusal) => {
+            return Outcome {
+                appended: Err(refusal),
+                sync: None,
+            };
+        }
+    };
+    let appended = match &request.transactional_id {
+        Some(id) if batch.header.is_transactional() => {
+            let part = Part::Partition(topic.name.clone(), data.index);
+            append_inside(cx, version, id, &part, &partition, batch)
+        }
+        _ => partition.append(batch),
+    };
+    // Also after a repeat: what it repeats may not be durable yet.
+    let sync = appended.as_ref().ok().and_then(|_| partition.settle());
+    Outcome { appended, sync }
+}
+
+/// Appends within the transaction of `id`, which cannot end meanwhile.
+fn append_inside(
+    cx: &Context,
+    version: i16,
+    id: &str,
+    part: &Part,
+    partition: &Partition,
+    batch: BatchView,
+) -> Result<Appended, Refusal> {
+    let claim = Claim {
+        transactional_id: id,
+        producer: Producer {
+            id: batch.header.producer_id,
+            epoch: batch.header.producer_epoch,
+        },
+    };
+    let append = || partition.append(batch);
+    let transactions = &cx.state.transactions;
+    let appended = transactions.within(claim, part, version >= ADDS, append);
+    appended.unwrap_or_else(|error| Err(Refusal::of(outside(version, error))))
 }
 
 /// Before version 12 producers do not retry CONCURRENT_TRANSACTIONS rightly; NOT_ENOUGH_REPLICAS they do.
@@ -140,7 +227,7 @@ fn response(index: i32, appended: Result<Appended, Refusal>) -> PartitionProduce
                 .with_record_errors(records.collect())
                 .with_base_offset(-1)
                 .with_log_append_time_ms(-1)
-                .with_log_start_offset(-1)
+                .with_log_start_offset(refusal.log_start_offset)
         }
     }
 }

@@ -1,29 +1,36 @@
 //! The log of one partition: segments of batches in Kafka's own format.
 //!
-//! A folder holds, for each segment, three files named by its first offset (20 digits):
-//! * `.log`: batches as on the wire, with base offset and leader epoch set;
-//! * `.index`: every 4 KB an entry of 8 bytes: offset (relative, of the batch's last record), position;
-//! * `.timeindex`: as often an entry of 12 bytes: largest timestamp so far, offset (relative).
+//! A folder holds, for each segment, files named by its first offset (20 digits):
+//! * `.log`: batches as on the wire, with base offset and leader epoch (0) set;
+//! * `.index`, `.timeindex`, `.txnindex`: see `index.rs`.
 //!
-//! So `kafka-dump-log` reads them. The indexes are also in memory; at open they are made from the
-//! batches' headers, so a damaged index costs nothing. Of the last segment every batch's CRC is
-//! checked and a torn tail cut off: an acknowledged batch was written whole before its answer.
+//! So `kafka-dump-log` reads them. `log-start-offset` holds, as text, the first offset that counts.
+//!
+//! What is appended survives the process. It survives the machine once [`Unsynced::sync`] is done.
+//! At open the caller says up to which offset the log is known to be whole and durable (`trusted`):
+//! below, indexes and headers are believed; from there on every batch's CRC is checked, the log ends
+//! before the first one that is not whole, and the caller hears of each batch.
 //!
 //! Invariants: offsets ascend; a batch never spans two segments; only the last segment grows.
 
+mod index;
+mod reader;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    io,
+    io, mem,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use bytes::Bytes;
-use host::{File, Host};
-pub(crate) use segment::Scanned;
-use segment::Segment;
-use wire::batch::{BatchHeader, BatchView};
+use host::{File, Files};
+pub(crate) use index::AbortedTransaction;
+pub(crate) use reader::{MAX_DECOMPRESSED, Place, Reader};
+use segment::{Active, Sealed};
+pub(crate) use segment::{Replay, Scanned};
+use wire::batch::BatchView;
 
 /// Where a file of a log begins.
 const LOG_START: &str = "log-start-offset";
@@ -31,49 +38,90 @@ const LOG_START: &str = "log-start-offset";
 /// A partition's batches on disk.
 #[derive(Debug)]
 pub(crate) struct Log {
-    host: Host,
+    files: Arc<dyn Files>,
     folder: PathBuf,
-    segments: Vec<Segment>,
+    sealed: Vec<Sealed>,
+    active: Active,
     start: i64,
+    /// Files of sealed segments that no sync has reached yet.
+    unsynced: Vec<Arc<dyn File>>,
+    /// Files were made since the last sync.
+    has_new_names: bool,
 }
 
-/// A piece of a segment that a reader may take without holding the log.
+/// What a sync has to reach so that a log is durable up to `end`.
 #[derive(Debug)]
-pub(crate) struct Place {
-    file: Arc<dyn File>,
-    position: u64,
-    end: u64,
+pub(crate) struct Unsynced {
+    pub(crate) end: i64,
+    files: Vec<Arc<dyn File>>,
+    names: Option<(Arc<dyn Files>, PathBuf)>,
+}
+
+impl Unsynced {
+    /// Makes it durable. Blocks.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.files.iter().try_for_each(|file| file.sync())?;
+        match &self.names {
+            Some((files, folder)) => files.sync_dir(folder),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Log {
-    /// Opens the log in `folder`, made if it is not there; `each` hears of every batch that is in it.
+    /// Opens the log in `folder`, made if it is not there.
     pub(crate) fn open(
-        host: &Host,
+        files: &Arc<dyn Files>,
         folder: &Path,
-        each: &mut dyn FnMut(Scanned),
+        trusted: i64,
+        replay: &mut Replay<'_>,
     ) -> io::Result<Self> {
-        let files = &host.files;
         files.create_dir_all(folder)?;
+        let start = read_start(&**files, folder)?;
         let names = files.list(folder)?;
-        let bases = names
+        let bases: Vec<i64> = names
             .iter()
-            .filter_map(|name| name.strip_suffix(".log")?.parse::<i64>().ok());
-        let bases: Vec<i64> = bases.collect();
+            .filter_map(|name| segment::base_of(name))
+            .collect();
+        let (mut sealed, mut unsynced, mut active) = (Vec::new(), Vec::new(), None);
+        for (at, base) in bases.iter().copied().enumerate() {
+            let next = bases.get(at + 1).copied();
+            if let Some(next) = next.filter(|next| *next <= trusted) {
+                sealed.push(Sealed::open(files, folder, base, next)?);
+                continue;
+            }
+            let mut segment = Active::open(files, folder, base)?;
+            let is_whole = segment.recover(trusted, next.unwrap_or(i64::MAX), replay)?;
+            // Batches may be missing before a boundary without any being torn.
+            if let Some(next) = next.filter(|next| is_whole && segment.reader().next == *next) {
+                segment.complete()?;
+                unsynced.extend(segment.open_files());
+                sealed.push(segment.sealed(next));
+                continue;
+            }
+            for behind in &bases[at + 1..] {
+                tracing::warn!(folder = %folder.display(), base_offset = behind,
+                    "remove a segment behind a damaged one");
+                segment::remove(&**files, folder, *behind)?;
+            }
+            active = Some(segment);
+            break;
+        }
+        let active = active.map_or_else(|| Active::create(files, folder, start), Ok)?;
         let mut log = Self {
-            host: host.clone(),
+            files: Arc::clone(files),
             folder: folder.to_owned(),
-            segments: Vec::new(),
-            start: 0,
+            sealed,
+            active,
+            start,
+            unsynced,
+            has_new_names: true,
         };
-        for (index, base) in bases.iter().enumerate() {
-            let last = index + 1 == bases.len();
-            log.segments
-                .push(Segment::open(host, folder, *base, last, each)?);
+        if log.end() < start {
+            log.restart_at(start)?;
         }
-        if log.segments.is_empty() {
-            log.segments.push(Segment::create(host, folder, 0)?);
-        }
-        log.start = log.read_start()?.max(log.segments[0].base());
+        log.remove_old()?;
+        log.start = start.max(log.first_base());
         Ok(log)
     }
 
@@ -84,152 +132,179 @@ impl Log {
 
     /// Offset of the next record.
     pub(crate) fn end(&self) -> i64 {
-        self.last().next_offset()
+        self.active.reader().next()
     }
 
-    /// Appends a batch whose offsets are set.
+    /// Appends a batch whose offsets are set, to a new segment where it is due: then true.
     pub(crate) fn append(
         &mut self,
         batch: &BatchView,
         segment_bytes: u64,
         segment_ms: i64,
-    ) -> io::Result<()> {
-        let now = self.host.clock.wall_ms();
-        if self
-            .last()
-            .is_full(batch.bytes.len() as u64, segment_bytes, segment_ms, now)
-        {
-            let base = self.end();
-            self.last_mut().close()?;
-            let segment = Segment::create(&self.host, &self.folder, base)?;
-            self.segments.push(segment);
+    ) -> io::Result<bool> {
+        let is_due = self
+            .active
+            .is_full(&batch.header, segment_bytes, segment_ms);
+        if is_due {
+            self.roll()?;
         }
-        self.last_mut().append(batch, now)
+        self.active.append(batch)?;
+        Ok(is_due)
     }
 
-    /// The bytes from the batch that holds `offset` on, to the end of its segment or to the batch at
-    /// or behind `limit`. None at or behind the end.
-    pub(crate) fn place(&self, offset: i64, limit: i64) -> io::Result<Option<Place>> {
-        let after = self
-            .segments
-            .partition_point(|segment| segment.base() <= offset);
-        for segment in &self.segments[after.saturating_sub(1)..] {
-            if let Some(position) = segment.position(offset)? {
-                // Whole segments below the limit need no search.
-                let end = if limit >= segment.next_offset() {
-                    segment.len()
-                } else {
-                    segment.position(limit)?.unwrap_or(segment.len())
-                };
-                let file = segment.file();
-                return Ok((position < end).then_some(Place {
-                    file,
-                    position,
-                    end,
-                }));
-            }
-        }
-        Ok(None)
+    /// Notes that the marker that was appended last aborted a transaction.
+    pub(crate) fn push_aborted(&mut self, one: &AbortedTransaction) -> io::Result<()> {
+        self.active.push_aborted(one)
     }
 
-    /// The headers of all batches from `offset` on, as long as `more` wants them.
-    pub(crate) fn headers(
-        &self,
-        offset: i64,
-        mut more: impl FnMut(&BatchHeader, &Place) -> bool,
-    ) -> io::Result<()> {
-        let mut next = offset;
-        while let Some(place) = self.place(next, i64::MAX)? {
-            let mut position = place.position;
-            while let Some(header) = segment::header_at(&*place.file, position, place.end)? {
-                let end = position + header.size() as u64;
-                let batch = Place {
-                    file: Arc::clone(&place.file),
-                    position,
-                    end,
-                };
-                if !more(&header, &batch) {
-                    return Ok(());
-                }
-                (position, next) = (end, header.next_offset());
-            }
+    /// The segment where `offset` is or, in a gap, the one behind it; none at the end.
+    pub(crate) fn reader(&self, offset: i64) -> io::Result<Option<Reader>> {
+        let at = self
+            .sealed
+            .partition_point(|segment| segment.next <= offset);
+        match self.sealed.get(at) {
+            Some(segment) => segment.reader(&*self.files, &self.folder).map(Some),
+            None if offset < self.end() => Ok(Some(self.active.reader().clone())),
+            None => Ok(None),
         }
-        Ok(())
     }
 
-    /// The largest timestamps of the segments with their bases, for time look-ups.
-    pub(crate) fn first_segment_at_time(&self, timestamp: i64) -> i64 {
-        let found = self
-            .segments
+    /// Where records as young as `timestamp` may begin: a segment's first offset, or the end.
+    pub(crate) fn first_segment_at(&self, timestamp: i64) -> i64 {
+        let sealed = self
+            .sealed
             .iter()
-            .find(|segment| segment.max_timestamp() >= timestamp);
-        found.map_or(self.end(), Segment::base).max(self.start)
+            .find(|one| one.max_timestamp >= timestamp);
+        match sealed {
+            Some(segment) => segment.base,
+            None if self.active.max_timestamp() >= timestamp => self.active.reader().base,
+            None => self.end(),
+        }
     }
 
-    /// Drops records before `offset`; whole segments before it are removed.
+    /// The largest timestamp of all.
+    pub(crate) fn max_timestamp(&self) -> i64 {
+        let sealed = self.sealed.iter().map(|segment| segment.max_timestamp);
+        sealed.fold(self.active.max_timestamp(), i64::max)
+    }
+
+    /// Aborted transactions that overlap `from..to`.
+    pub(crate) fn aborted(&self, from: i64, to: i64) -> io::Result<Vec<AbortedTransaction>> {
+        let mut found = Vec::new();
+        let at = self.sealed.partition_point(|segment| segment.next <= from);
+        for segment in &self.sealed[at..] {
+            let index = segment::aborted(&*self.files, &self.folder, segment.base)?;
+            if let Some(index) = index
+                && index.collect(from, to, &mut found)?
+            {
+                return Ok(found);
+            }
+        }
+        if let Some(index) = self.active.aborted() {
+            index.collect(from, to, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// Drops records before `offset`, durably; whole segments before it are removed.
     pub(crate) fn delete_before(&mut self, offset: i64) -> io::Result<()> {
-        self.start = self.start.max(offset.min(self.end()));
+        let start = offset.min(self.end());
+        if start <= self.start {
+            return Ok(());
+        }
         let path = self.folder.join(LOG_START);
-        host::files::replace(&*self.host.files, &path, self.start.to_string().as_bytes())?;
-        while self.segments.len() > 1 && self.segments[1].base() <= self.start {
-            self.segments.remove(0).remove()?;
+        host::files::replace(&*self.files, &path, start.to_string().as_bytes())?;
+        self.start = start;
+        self.remove_old()
+    }
+
+    /// What was appended and is not durable. Indexes of the growing segment are left out: they can be made
+    /// again.
+    pub(crate) fn take_unsynced(&mut self) -> Unsynced {
+        let log = Arc::clone(&self.active.reader().log);
+        self.take_with([log])
+    }
+
+    /// All that is not durable: after its sync the log is to be trusted up to its end.
+    pub(crate) fn take_all(&mut self) -> io::Result<Unsynced> {
+        self.active.complete()?;
+        // The index of aborted transactions is made when it is needed.
+        self.has_new_names = true;
+        let files = self.active.open_files();
+        Ok(self.take_with(files))
+    }
+
+    fn take_with(&mut self, active: impl IntoIterator<Item = Arc<dyn File>>) -> Unsynced {
+        let mut files = mem::take(&mut self.unsynced);
+        files.extend(active);
+        let names = mem::take(&mut self.has_new_names)
+            .then(|| (Arc::clone(&self.files), self.folder.clone()));
+        let end = self.end();
+        Unsynced { end, files, names }
+    }
+
+    /// Removes the segments that lie before the start.
+    fn remove_old(&mut self) -> io::Result<()> {
+        while let Some(first) = self.sealed.first().filter(|first| first.next <= self.start) {
+            segment::remove(&*self.files, &self.folder, first.base)?;
+            self.sealed.remove(0);
         }
         Ok(())
     }
 
-    /// Makes everything durable.
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        self.last().sync()?;
-        self.host.files.sync_dir(&self.folder)
+    /// Begins a new segment at the end.
+    fn roll(&mut self) -> io::Result<()> {
+        let base = self.end();
+        self.active.complete()?;
+        let next = Active::create(&self.files, &self.folder, base)?;
+        let full = mem::replace(&mut self.active, next);
+        self.unsynced.extend(full.open_files());
+        self.sealed.push(full.sealed(base));
+        self.has_new_names = true;
+        Ok(())
     }
 
-    fn read_start(&self) -> io::Result<i64> {
-        let path = self.folder.join(LOG_START);
-        if !self.host.files.exists(&path) {
-            return Ok(0);
+    /// Everything lies before the start: nothing of it counts.
+    fn restart_at(&mut self, start: i64) -> io::Result<()> {
+        let bases: Vec<i64> = self.bases().collect();
+        for base in bases {
+            segment::remove(&*self.files, &self.folder, base)?;
         }
-        let file = self.host.files.open(&path)?;
-        let length = usize::try_from(file.len()?.min(20)).unwrap_or(0);
-        let text = String::from_utf8_lossy(&file.read_exact_at(length, 0)?).into_owned();
-        text.trim().parse().map_err(|_| {
-            let text = format!("{}: {text:?} is not an offset", path.display());
-            io::Error::new(io::ErrorKind::InvalidData, text)
-        })
+        self.sealed.clear();
+        self.active = Active::create(&self.files, &self.folder, start)?;
+        Ok(())
     }
 
-    fn last(&self) -> &Segment {
-        self.segments.last().expect("a log has a segment")
+    fn first_base(&self) -> i64 {
+        self.sealed
+            .first()
+            .map_or(self.active.reader().base, |segment| segment.base)
     }
 
-    fn last_mut(&mut self) -> &mut Segment {
-        self.segments.last_mut().expect("a log has a segment")
+    /// First offsets of the segments.
+    fn bases(&self) -> impl Iterator<Item = i64> {
+        let active = self.active.reader().base;
+        self.sealed
+            .iter()
+            .map(|segment| segment.base)
+            .chain([active])
     }
 }
 
-impl Place {
-    /// At most `max` bytes of whole batches; if there is none that small, the first one if `min_one`.
-    pub(crate) fn read(&self, max: usize, min_one: bool) -> io::Result<Bytes> {
-        let wanted = usize::try_from(self.end - self.position)
-            .unwrap_or(usize::MAX)
-            .min(max);
-        let bytes = self.file.read_exact_at(wanted, self.position)?;
-        let mut whole = 0;
-        while let Ok(header) = BatchHeader::read(&bytes[whole..])
-            && whole + header.size() <= bytes.len()
-        {
-            whole += header.size();
-        }
-        if whole > 0 || !min_one {
-            let mut bytes = Bytes::from(bytes);
-            bytes.truncate(whole);
-            return Ok(bytes);
-        }
-        let Some(header) = segment::header_at(&*self.file, self.position, self.end)? else {
-            return Ok(Bytes::new());
-        };
-        Ok(self
-            .file
-            .read_exact_at(header.size(), self.position)?
-            .into())
+fn read_start(files: &dyn Files, folder: &Path) -> io::Result<i64> {
+    let path = folder.join(LOG_START);
+    if !files.exists(&path) {
+        return Ok(0);
     }
+    let file = files.open(&path)?;
+    let length = usize::try_from(file.len()?.min(20)).unwrap_or(0);
+    let text = String::from_utf8_lossy(&file.read_exact_at(length, 0)?).into_owned();
+    text.trim()
+        .parse()
+        .ok()
+        .filter(|start| *start >= 0)
+        .ok_or_else(|| {
+            let text = format!("{}: {text:?} is not an offset", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, text)
+        })
 }

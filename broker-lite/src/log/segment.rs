@@ -1,4 +1,4 @@
-//! One segment: a `.log` file and its two indexes.
+//! One segment: a `.log` file and its indexes, growing ([`Active`]) or not ([`Sealed`]).
 
 use std::{
     io,
@@ -7,11 +7,121 @@ use std::{
 };
 
 use bytes::Bytes;
-use host::{File, Host};
-use wire::batch::{BatchHeader, BatchView, HEADER_LEN};
+use host::{File, Files};
+use wire::batch::{BatchHeader, BatchView};
+
+use super::{
+    index::{AbortedIndex, AbortedTransaction, OffsetIndex, TimeIndex},
+    reader::{Reader, header_at},
+};
 
 /// Bytes of log between two entries of an index (`index.interval.bytes`).
 const INDEX_INTERVAL: u64 = 4096;
+
+/// The files of a segment.
+const KINDS: [&str; 4] = ["log", "index", "timeindex", "txnindex"];
+
+/// Where the file of a segment is.
+fn path(folder: &Path, base: i64, kind: &str) -> PathBuf {
+    folder.join(format!("{base:020}.{kind}"))
+}
+
+/// First offset of the segment that a file `NAME.log` holds.
+pub(super) fn base_of(name: &str) -> Option<i64> {
+    let base = name.strip_suffix(".log")?;
+    let is_base = base.len() == 20 && base.bytes().all(|byte| byte.is_ascii_digit());
+    base.parse().ok().filter(|_| is_base)
+}
+
+pub(super) fn remove(files: &dyn Files, folder: &Path, base: i64) -> io::Result<()> {
+    KINDS
+        .iter()
+        .try_for_each(|kind| files.remove(&path(folder, base, kind)))
+}
+
+/// A segment that is complete. Holds no file open: there may be many.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sealed {
+    pub(super) base: i64,
+    /// First offset of the segment that follows.
+    pub(super) next: i64,
+    pub(super) max_timestamp: i64,
+}
+
+impl Sealed {
+    /// Trusts the indexes of a segment that is known to be whole if they look sound, else makes them
+    /// again.
+    pub(super) fn open(
+        files: &Arc<dyn Files>,
+        folder: &Path,
+        base: i64,
+        next: i64,
+    ) -> io::Result<Self> {
+        let sealed = Self {
+            base,
+            next,
+            max_timestamp: -1,
+        };
+        let reader = sealed.reader(&**files, folder)?;
+        if let (Some((last_offset, position)), Some((max_timestamp, of))) =
+            (reader.offsets.last()?, reader.times.last()?)
+            && reader
+                .header(position)
+                .is_ok_and(|header| header.last_offset() == last_offset)
+            && (base..next).contains(&of)
+        {
+            return Ok(Self {
+                max_timestamp,
+                ..sealed
+            });
+        }
+        let mut segment = Active::open(files, folder, base)?;
+        segment.recover(next, next, &mut |_| None)?;
+        segment.complete()?;
+        Ok(segment.sealed(next))
+    }
+
+    pub(super) fn reader(&self, files: &dyn Files, folder: &Path) -> io::Result<Reader> {
+        let open = |kind| files.open(&path(folder, self.base, kind));
+        let log = open("log")?;
+        Ok(Reader {
+            base: self.base,
+            next: self.next,
+            len: log.len()?,
+            log,
+            offsets: OffsetIndex::open(open("index")?, self.base)?,
+            times: TimeIndex::open(open("timeindex")?, self.base)?,
+        })
+    }
+}
+
+/// The aborted transactions of a segment; most have none, and no file.
+pub(super) fn aborted(
+    files: &dyn Files,
+    folder: &Path,
+    base: i64,
+) -> io::Result<Option<AbortedIndex>> {
+    let path = path(folder, base, "txnindex");
+    if !files.exists(&path) {
+        return Ok(None);
+    }
+    AbortedIndex::open(files.open(&path)?).map(Some)
+}
+
+/// The segment that grows.
+#[derive(Debug)]
+pub(super) struct Active {
+    files: Arc<dyn Files>,
+    folder: PathBuf,
+    reader: Reader,
+    since_index: u64,
+    max_timestamp: i64,
+    /// Last offset of the batch that holds the largest timestamp.
+    max_timestamp_offset: i64,
+    /// Largest timestamp of the first batch: rolling by time counts from it.
+    first_timestamp: Option<i64>,
+    aborted: Option<AbortedIndex>,
+}
 
 /// A batch that was found at open.
 #[derive(Debug)]
@@ -22,234 +132,235 @@ pub(crate) struct Scanned {
     pub(crate) control: Option<BatchView>,
 }
 
-#[derive(Debug)]
-pub(super) struct Segment {
-    base: i64,
-    next: i64,
-    len: u64,
-    max_timestamp: i64,
-    /// Last offset of the batch that holds the largest timestamp.
-    max_timestamp_offset: i64,
-    /// When the first batch was appended or, after a restart, its time.
-    created_ms: Option<i64>,
-    /// Last offset and position of indexed batches.
-    index: Vec<(i64, u64)>,
-    since_index: u64,
-    /// Largest timestamp that is in the time index.
-    indexed_timestamp: i64,
-    log: Arc<dyn File>,
-    offset_index: Arc<dyn File>,
-    time_index: Arc<dyn File>,
-    paths: [PathBuf; 3],
-    host: Host,
-}
+/// Hears of the batches that are found at open, and tells which of them aborts what.
+pub(crate) type Replay<'a> = dyn FnMut(Scanned) -> Option<AbortedTransaction> + 'a;
 
-impl Segment {
-    pub(super) fn create(host: &Host, folder: &Path, base: i64) -> io::Result<Self> {
-        let path = |kind| folder.join(format!("{base:020}.{kind}"));
-        let paths = ["log", "index", "timeindex"].map(path);
-        let [log, offset_index, time_index] = &paths;
-        let files = &host.files;
+impl Active {
+    /// Opens the segment that begins at `base`, made if it is not there; nothing of it counts yet.
+    pub(super) fn open(files: &Arc<dyn Files>, folder: &Path, base: i64) -> io::Result<Self> {
+        let open = |kind| files.open(&path(folder, base, kind));
         Ok(Self {
-            base,
-            next: base,
-            len: 0,
+            reader: Reader {
+                base,
+                next: base,
+                len: 0,
+                log: open("log")?,
+                offsets: OffsetIndex::open(open("index")?, base)?,
+                times: TimeIndex::open(open("timeindex")?, base)?,
+            },
+            since_index: 0,
             max_timestamp: -1,
             max_timestamp_offset: base,
-            created_ms: None,
-            index: Vec::new(),
-            since_index: 0,
-            indexed_timestamp: -1,
-            log: files.open(log)?,
-            offset_index: files.open(offset_index)?,
-            time_index: files.open(time_index)?,
-            paths,
-            host: host.clone(),
+            first_timestamp: None,
+            aborted: aborted(&**files, folder, base)?,
+            files: Arc::clone(files),
+            folder: folder.to_owned(),
         })
     }
 
-    /// Opens a segment that is there. Of the last one the batches are checked, and what is not whole is
-    /// cut off; its indexes are written anew.
-    pub(super) fn open(
-        host: &Host,
-        folder: &Path,
-        base: i64,
-        is_last: bool,
-        each: &mut dyn FnMut(Scanned),
-    ) -> io::Result<Self> {
-        let mut segment = Self::create(host, folder, base)?;
-        let end = segment.log.len()?;
-        if is_last {
-            segment.offset_index.set_len(0)?;
-            segment.time_index.set_len(0)?;
+    /// Makes the segment that begins at `base`, with nothing in it.
+    pub(super) fn create(files: &Arc<dyn Files>, folder: &Path, base: i64) -> io::Result<Self> {
+        remove(&**files, folder, base)?;
+        Self::open(files, folder, base)
+    }
+
+    /// Counts what the file holds: below `trusted` by the indexes and headers, from there on batch by
+    /// batch with CRC, each told to `replay`. What is not a whole batch before `limit` is cut off.
+    /// False if something was.
+    pub(super) fn recover(
+        &mut self,
+        trusted: i64,
+        limit: i64,
+        replay: &mut Replay<'_>,
+    ) -> io::Result<bool> {
+        let end = self.reader.log.len()?;
+        self.cut_indexes(trusted)?;
+        if !self.skip_trusted(end)? {
+            self.reader.offsets.clear()?;
+            self.reader.times.clear()?;
         }
-        while let Some(header) = header_at(&*segment.log, segment.len, end)? {
-            if header.base_offset < segment.next {
-                break;
-            }
-            let whole = is_last || header.is_control();
-            let batch = if whole {
-                segment.batch_at(segment.len, &header)?
+        while let Some(header) = self.next_header(end, limit)? {
+            let batch = if header.next_offset() > trusted {
+                let bytes = self
+                    .reader
+                    .log
+                    .read_exact_at(header.size(), self.reader.len)?;
+                Some(BatchView {
+                    header,
+                    bytes: Bytes::from(bytes),
+                })
             } else {
                 None
             };
-            if is_last
-                && batch
-                    .as_ref()
-                    .is_none_or(|batch| batch.check_crc().is_err())
+            if batch
+                .as_ref()
+                .is_some_and(|batch| batch.check_crc().is_err())
             {
                 break;
             }
-            let control = batch.filter(|_| header.is_control());
-            segment.note(&header, is_last)?;
-            segment.created_ms.get_or_insert(header.max_timestamp);
-            each(Scanned { header, control });
-        }
-        if segment.len < end {
-            let path = segment.paths[0].display();
-            if !is_last {
-                let text = format!("{path}: damaged at byte {}, before its end", segment.len);
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            self.note(&header)?;
+            if let Some(batch) = batch {
+                let control = header.is_control().then_some(batch);
+                if let Some(aborted) = replay(Scanned { header, control }) {
+                    self.push_aborted(&aborted)?;
+                }
             }
-            tracing::warn!(file = %path, position = segment.len, bytes = end - segment.len,
-                next_offset = segment.next, "cut off a torn tail");
-            segment.log.set_len(segment.len)?;
         }
-        Ok(segment)
+        let is_whole = self.reader.len == end;
+        if !is_whole {
+            tracing::warn!(file = %path(&self.folder, self.reader.base, "log").display(),
+                position = self.reader.len, bytes = end - self.reader.len,
+                next_offset = self.reader.next, "cut off what is no whole batch");
+            self.reader.log.set_len(self.reader.len)?;
+        }
+        Ok(is_whole)
     }
 
-    pub(super) fn base(&self) -> i64 {
-        self.base
+    fn cut_indexes(&mut self, offset: i64) -> io::Result<()> {
+        self.reader.offsets.cut(offset)?;
+        self.reader.times.cut(offset)?;
+        self.aborted
+            .as_mut()
+            .map_or(Ok(()), |aborted| aborted.cut(offset))
     }
 
-    pub(super) fn next_offset(&self) -> i64 {
-        self.next
+    /// Goes to the last indexed batch, if the indexes are sound.
+    fn skip_trusted(&mut self, end: u64) -> io::Result<bool> {
+        let reader = &mut self.reader;
+        if let Some(first) = header_at(&*reader.log, 0, end)? {
+            self.first_timestamp = Some(first.max_timestamp).filter(|time| *time >= 0);
+        }
+        let (Some((last_offset, position)), Some((max_timestamp, of))) =
+            (reader.offsets.last()?, reader.times.last()?)
+        else {
+            return Ok(false);
+        };
+        let header = header_at(&*reader.log, position, end)?;
+        let Some(header) = header.filter(|header| header.last_offset() == last_offset) else {
+            return Ok(false);
+        };
+        // The index has an entry for this very batch, so none is due before the interval is over.
+        (reader.len, reader.next) = (position, header.base_offset);
+        (self.max_timestamp, self.max_timestamp_offset) = (max_timestamp, of);
+        Ok(true)
     }
 
-    pub(super) fn len(&self) -> u64 {
-        self.len
+    /// The header at the end of what counts, if its batch may stand there.
+    fn next_header(&self, end: u64, limit: i64) -> io::Result<Option<BatchHeader>> {
+        let reader = &self.reader;
+        let header = header_at(&*reader.log, reader.len, end)?;
+        Ok(header.filter(|header| {
+            header.base_offset >= reader.next
+                && header.next_offset() <= limit
+                && self.is_near(header.last_offset())
+        }))
+    }
+
+    /// Whether index entries can hold `offset`.
+    fn is_near(&self, offset: i64) -> bool {
+        offset
+            .checked_sub(self.reader.base)
+            .is_some_and(|relative| relative <= i32::MAX.into())
+    }
+
+    pub(super) fn reader(&self) -> &Reader {
+        &self.reader
     }
 
     pub(super) fn max_timestamp(&self) -> i64 {
         self.max_timestamp
     }
 
-    pub(super) fn file(&self) -> Arc<dyn File> {
-        Arc::clone(&self.log)
+    pub(super) fn aborted(&self) -> Option<&AbortedIndex> {
+        self.aborted.as_ref()
     }
 
-    /// Whether a batch of `bytes` belongs into a new segment.
-    pub(super) fn is_full(&self, bytes: u64, max_bytes: u64, max_ms: i64, now: i64) -> bool {
-        let old = self
-            .created_ms
-            .is_some_and(|created| now.saturating_sub(created) > max_ms);
-        // Index entries hold 31 bits of offset.
-        let far = self.next - self.base > i64::from(i32::MAX) - 1_000_000;
-        self.len > 0 && (self.len + bytes > max_bytes || old || far)
+    /// Whether `header`'s batch belongs into a new segment (`LogSegment.shouldRoll`): time is that of
+    /// the records.
+    pub(super) fn is_full(&self, header: &BatchHeader, max_bytes: u64, max_ms: i64) -> bool {
+        let age = self
+            .first_timestamp
+            .map_or(0, |first| header.max_timestamp.saturating_sub(first));
+        let len = self.reader.len;
+        len > 0
+            && (len + header.size() as u64 > max_bytes
+                || age > max_ms
+                || !self.is_near(header.last_offset()))
     }
 
-    pub(super) fn append(&mut self, batch: &BatchView, now: i64) -> io::Result<()> {
-        if let Err(error) = self.log.write_all_at(&batch.bytes, self.len) {
-            // Half a batch must not stand before the next one.
-            self.log.set_len(self.len)?;
-            return Err(error);
-        }
-        self.created_ms.get_or_insert(now);
-        self.note(&batch.header, true)
+    /// Writes a batch behind the others. After an error nothing of it counts.
+    pub(super) fn append(&mut self, batch: &BatchView) -> io::Result<()> {
+        let len = self.reader.len;
+        let written = self.reader.log.write_all_at(&batch.bytes, len);
+        written
+            .and_then(|()| self.note(&batch.header))
+            .or_else(|error| {
+                // Half a batch must not stand before the next one.
+                self.reader.log.set_len(len)?;
+                Err(error)
+            })
     }
 
     /// Counts a batch that stands at the end.
-    fn note(&mut self, header: &BatchHeader, write_index: bool) -> io::Result<()> {
+    fn note(&mut self, header: &BatchHeader) -> io::Result<()> {
+        if self.reader.len == 0 {
+            self.first_timestamp = Some(header.max_timestamp).filter(|time| *time >= 0);
+        }
         if header.max_timestamp > self.max_timestamp {
             self.max_timestamp = header.max_timestamp;
             self.max_timestamp_offset = header.last_offset();
         }
         if self.since_index > INDEX_INTERVAL {
-            self.index.push((header.last_offset(), self.len));
+            self.reader
+                .offsets
+                .push(header.last_offset(), self.reader.len)?;
+            self.reader
+                .times
+                .push(self.max_timestamp, self.max_timestamp_offset)?;
             self.since_index = 0;
-            if write_index {
-                self.write_index(header.last_offset())?;
-                self.write_time_index()?;
-            }
         }
         self.since_index += header.size() as u64;
-        self.len += header.size() as u64;
-        self.next = header.next_offset();
+        self.reader.len += header.size() as u64;
+        self.reader.next = header.next_offset();
         Ok(())
     }
 
-    fn write_index(&self, last_offset: i64) -> io::Result<()> {
-        let mut entry = relative(last_offset, self.base).to_be_bytes().to_vec();
-        entry.extend_from_slice(&u32::try_from(self.len).unwrap_or(u32::MAX).to_be_bytes());
-        self.offset_index
-            .write_all_at(&entry, self.offset_index.len()?)
-    }
-
-    fn write_time_index(&mut self) -> io::Result<()> {
-        if self.max_timestamp <= self.indexed_timestamp {
-            return Ok(());
+    /// Notes that a marker in this segment aborted a transaction.
+    pub(super) fn push_aborted(&mut self, one: &AbortedTransaction) -> io::Result<()> {
+        if self.aborted.is_none() {
+            let path = path(&self.folder, self.reader.base, "txnindex");
+            self.aborted = Some(AbortedIndex::open(self.files.open(&path)?)?);
         }
-        self.indexed_timestamp = self.max_timestamp;
-        let mut entry = self.max_timestamp.to_be_bytes().to_vec();
-        entry.extend_from_slice(&relative(self.max_timestamp_offset, self.base).to_be_bytes());
-        self.time_index.write_all_at(&entry, self.time_index.len()?)
+        self.aborted
+            .as_mut()
+            .map_or(Ok(()), |aborted| aborted.push(one))
     }
 
-    /// No more batches come: the time index ends with the largest timestamp.
-    pub(super) fn close(&mut self) -> io::Result<()> {
-        self.write_time_index()?;
-        self.sync()
+    /// The time index of a segment that is trusted ends with its largest timestamp.
+    pub(super) fn complete(&mut self) -> io::Result<()> {
+        self.reader
+            .times
+            .push(self.max_timestamp, self.max_timestamp_offset)
     }
 
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.log.sync()?;
-        self.offset_index.sync()?;
-        self.time_index.sync()
-    }
-
-    pub(super) fn remove(self) -> io::Result<()> {
-        self.paths
-            .iter()
-            .try_for_each(|path| self.host.files.remove(path))
-    }
-
-    /// Where the batch begins whose last offset is at or behind `offset`; none behind the end.
-    pub(super) fn position(&self, offset: i64) -> io::Result<Option<u64>> {
-        let after = self.index.partition_point(|(last, _)| *last < offset);
-        let mut position = after
-            .checked_sub(1)
-            .map_or(0, |before| self.index[before].1);
-        while let Some(header) = header_at(&*self.log, position, self.len)? {
-            if header.last_offset() >= offset {
-                return Ok(Some(position));
-            }
-            position += header.size() as u64;
+    /// What this segment is once `next` begins the one behind it.
+    pub(super) fn sealed(&self, next: i64) -> Sealed {
+        Sealed {
+            base: self.reader.base,
+            next,
+            max_timestamp: self.max_timestamp,
         }
-        Ok(None)
     }
 
-    fn batch_at(&self, position: u64, header: &BatchHeader) -> io::Result<Option<BatchView>> {
-        let bytes = Bytes::from(self.log.read_exact_at(header.size(), position)?);
-        Ok(BatchView::read(&bytes).ok().flatten())
+    /// All open files of it, the log first.
+    pub(super) fn open_files(&self) -> Vec<Arc<dyn File>> {
+        let reader = &self.reader;
+        let always = [
+            Arc::clone(&reader.log),
+            reader.offsets.file(),
+            reader.times.file(),
+        ];
+        let aborted = self.aborted.as_ref().map(AbortedIndex::file);
+        always.into_iter().chain(aborted).collect()
     }
-}
-
-/// The header at `position`, if a whole batch lies before `end`.
-pub(super) fn header_at(
-    file: &dyn File,
-    position: u64,
-    end: u64,
-) -> io::Result<Option<BatchHeader>> {
-    if position + HEADER_LEN as u64 > end {
-        return Ok(None);
-    }
-    let header = BatchHeader::read(&file.read_exact_at(HEADER_LEN, position)?);
-    Ok(header
-        .ok()
-        .filter(|header| position + header.size() as u64 <= end))
-}
-
-/// An offset as index entries have it; [`Segment::is_full`] keeps it in range.
-fn relative(offset: i64, base: i64) -> i32 {
-    i32::try_from(offset - base).unwrap_or(i32::MAX)
 }

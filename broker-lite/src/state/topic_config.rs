@@ -148,6 +148,7 @@ pub(crate) fn log_config(overrides: &Overrides, flush: bool, expiration_ms: i64)
         log_append_time: value(overrides, "message.timestamp.type") == "LogAppendTime",
         before_max_ms: number("message.timestamp.before.max.ms"),
         after_max_ms: number("message.timestamp.after.max.ms"),
+        deletes: policy.split(',').any(|part| part.trim() == "delete"),
         compacted: policy.split(',').any(|part| part.trim() == "compact"),
         compression: value(overrides, "compression.type").parse::<Codec>().ok(),
         flush: flush || number("flush.messages") == 1,

@@ -1,14 +1,21 @@
 //! What a leader demands of a batch that a client sends, in Kafka's order (`ProduceRequest.validateRecords`,
-//! `UnifiedLog.analyzeAndValidateRecords`, `LogValidator`).
+//! `UnifiedLog.analyzeAndValidateRecords`, `LogValidator`), and what it changes of it.
 
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use wire::{
-    batch::{BatchView, LOG_APPEND_TIME},
+    batch::{BatchHeader, BatchView, LENGTH_END, LOG_APPEND_TIME},
     record::{BatchBuilder, Codec, Record, decode},
 };
 
-use super::partition::{LogConfig, MAX_DECOMPRESSED};
+use super::partition::LogConfig;
+use crate::log::MAX_DECOMPRESSED;
+
+/// Smallest length field of any record format (`LegacyRecord.RECORD_OVERHEAD_V0`).
+const MIN_LENGTH: i32 = 14;
+
+/// First version of Produce whose clients may send zstd (KIP-110).
+const ZSTD: i16 = 7;
 
 /// Why a batch is not appended.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,6 +24,8 @@ pub(crate) struct Refusal {
     pub(crate) message: Option<String>,
     /// Records that are to blame: index in the batch, why.
     pub(crate) records: Vec<(i32, String)>,
+    /// -1 where Kafka does not tell it.
+    pub(crate) log_start_offset: i64,
 }
 
 impl Refusal {
@@ -25,157 +34,233 @@ impl Refusal {
             error,
             message: None,
             records: Vec::new(),
+            log_start_offset: -1,
         }
     }
 
     fn new(error: ResponseError, message: impl Into<String>) -> Self {
         Self {
-            error,
             message: Some(message.into()),
-            records: Vec::new(),
+            ..Self::of(error)
         }
     }
 
     fn invalid(message: impl Into<String>) -> Self {
         Self::new(ResponseError::InvalidRecord, message)
     }
+
+    /// With the partition's start, which Kafka tells with errors that it did not foresee.
+    pub(crate) fn at(self, log_start_offset: i64) -> Self {
+        Self {
+            log_start_offset,
+            ..self
+        }
+    }
 }
 
-/// The batch as it will be stored, base offset aside.
+/// Exactly one batch of format 2, as Produce `version` may carry it. What follows it and is not whole is
+/// left out.
+pub(crate) fn one_batch(records: &Bytes, version: i16) -> Result<BatchView, Refusal> {
+    let size = next_size(records)?;
+    let size = size.ok_or_else(|| Refusal::invalid("there is no whole record batch"))?;
+    let magic = records[16];
+    if magic != 2 {
+        let message = format!("record format {magic} is no longer written, only 2");
+        return Err(Refusal::invalid(message));
+    }
+    let header = BatchHeader::read(&records[..size]);
+    let header = header.map_err(|error| corrupt(error.to_string()))?;
+    if version < ZSTD && header.codec() == Ok(Codec::Zstd) {
+        return Err(Refusal::of(ResponseError::UnsupportedCompressionType));
+    }
+    if next_size(&records[size..])?.is_some() {
+        return Err(Refusal::invalid("there is more than one record batch"));
+    }
+    Ok(BatchView {
+        header,
+        bytes: records.slice(..size),
+    })
+}
+
+/// Bytes of the batch at the start; none if it is cut off (`ByteBufferLogInputStream`).
+fn next_size(bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+    let Some(length) = bytes
+        .get(8..LENGTH_END)
+        .and_then(|length| length.first_chunk())
+    else {
+        return Ok(None);
+    };
+    let length = i32::from_be_bytes(*length);
+    if length < MIN_LENGTH {
+        return Err(corrupt(format!("a batch length of {length} is too small")));
+    }
+    match bytes.get(16) {
+        None => return Ok(None),
+        Some(0..=2) => {}
+        Some(magic) => return Err(corrupt(format!("there is no record format {magic}"))),
+    }
+    let size = LENGTH_END + length.unsigned_abs() as usize;
+    Ok(Some(size).filter(|size| *size <= bytes.len()))
+}
+
+fn corrupt(message: String) -> Refusal {
+    Refusal::new(ResponseError::CorruptMessage, message)
+}
+
+/// The batch as it will be stored, and the header it will have but for what depends on where it is.
+/// `partition` is for messages.
 pub(crate) fn validate(
-    records: &Bytes,
+    batch: BatchView,
+    partition: &str,
     config: &LogConfig,
     now: i64,
-) -> Result<BatchView, Refusal> {
-    let batch = one_batch(records)?;
+) -> Result<(BatchView, BatchHeader), Refusal> {
     let header = &batch.header;
     if header.base_offset != 0 {
-        return Err(Refusal::invalid(format!(
-            "Base offset {} is not 0",
-            header.base_offset
-        )));
+        let base = header.base_offset;
+        return Err(Refusal::invalid(format!("base offset {base} is not 0")));
     }
-    too_large(batch.bytes.len(), config)?;
-    if batch.bytes.len() as u64 > config.segment_bytes {
-        return Err(Refusal::of(ResponseError::RecordListTooLarge));
-    }
+    check_size(&batch, config)?;
     batch
         .check_crc()
-        .map_err(|error| Refusal::new(ResponseError::CorruptMessage, error.to_string()))?;
-    check_header(&batch)?;
-    let opened =
-        decode(&batch, MAX_DECOMPRESSED).map_err(|error| Refusal::invalid(error.to_string()))?;
-    check_records(&opened, header.is_log_append_time(), config, now)?;
+        .map_err(|error| corrupt(error.to_string()))?;
+    check_header(header)?;
     let codec = header
         .codec()
-        .map_err(|error| Refusal::invalid(error.to_string()))?;
+        .map_err(|error| Refusal::new(ResponseError::UnknownServerError, error.to_string()))?;
+    let records = decode(&batch, MAX_DECOMPRESSED);
+    let records = records.map_err(|error| Refusal::invalid(error.to_string()))?;
+    check_records(header, &records, partition, config, now)?;
     let wanted = config.compression.unwrap_or(codec);
     // Deltas of uncompressed records are not looked at, as in Kafka.
-    let consecutive = opened
+    let is_consecutive = records
         .iter()
-        .enumerate()
-        .all(|(index, r)| r.offset == index as i64);
-    let rebuilt = if wanted != codec || (codec != Codec::None && !consecutive) {
-        let rebuilt = rebuild(&batch, &opened, wanted)?;
-        too_large(rebuilt.bytes.len(), config)?;
+        .zip(0..)
+        .all(|(record, at)| record.offset == at);
+    let stored = if wanted != codec || (codec != Codec::None && !is_consecutive) {
+        let rebuilt = rebuild(header, &records, wanted)?;
+        check_size(&rebuilt, config)?;
         rebuilt
     } else {
         batch
     };
-    Ok(with_times(&rebuilt, &opened, config, now))
-}
-
-/// Exactly one batch of format 2.
-fn one_batch(records: &Bytes) -> Result<BatchView, Refusal> {
-    match BatchView::read(records) {
-        Ok(Some(batch)) if batch.bytes.len() == records.len() => Ok(batch),
-        Ok(Some(_)) => Err(Refusal::invalid(
-            "Produce requests take exactly one record batch",
-        )),
-        Ok(None) => Err(Refusal::new(
-            ResponseError::CorruptMessage,
-            "The batch is cut off",
-        )),
-        Err(error) => Err(Refusal::invalid(error.to_string())),
+    if stored.bytes.len() as u64 > config.segment_bytes {
+        return Err(Refusal::of(ResponseError::RecordListTooLarge));
     }
+    let header = with_times(stored.header, &records, config, now);
+    Ok((stored, header))
 }
 
-fn check_header(batch: &BatchView) -> Result<(), Refusal> {
-    let header = &batch.header;
+fn check_size(batch: &BatchView, config: &LogConfig) -> Result<(), Refusal> {
+    let (size, limit) = (batch.bytes.len(), config.max_message_bytes);
+    if size <= limit {
+        return Ok(());
+    }
+    let message = format!("the batch has {size} bytes, max.message.bytes is {limit}");
+    Err(Refusal::new(ResponseError::MessageTooLarge, message))
+}
+
+fn check_header(header: &BatchHeader) -> Result<(), Refusal> {
     let (count, delta) = (header.record_count, header.last_offset_delta);
     if count <= 0 || delta < 0 || delta.checked_add(1) != Some(count) {
         return Err(Refusal::invalid(format!(
-            "Record count {count} does not fit the last offset delta {delta}"
+            "a count of {count} records does not fit the last offset delta {delta}"
         )));
     }
     if header.is_control() {
-        return Err(Refusal::invalid(
-            "Clients are not allowed to write control records",
-        ));
+        return Err(Refusal::invalid("clients may not write control records"));
     }
     if header.producer_id >= 0 && header.base_sequence < 0 {
+        let (id, sequence) = (header.producer_id, header.base_sequence);
         return Err(Refusal::invalid(format!(
-            "Invalid sequence number {}",
-            header.base_sequence
+            "producer id {id} with the sequence number {sequence}"
         )));
     }
     Ok(())
 }
 
+/// Looks at each record; if one is wrong, none is written, and all that are wrong are named.
 fn check_records(
+    header: &BatchHeader,
     records: &[Record],
-    is_log_append_time: bool,
+    partition: &str,
     config: &LogConfig,
     now: i64,
 ) -> Result<(), Refusal> {
-    if config.compacted {
-        let without_key = records
-            .iter()
-            .enumerate()
-            .filter(|(_, record)| record.key.is_none());
-        let why = "Compacted topic cannot accept message without key in topic partition.";
-        let blamed: Vec<_> = without_key
-            .map(|(i, _)| (i as i32, why.to_owned()))
-            .collect();
-        if !blamed.is_empty() {
-            let refusal = Refusal::invalid("One or more records have been rejected");
-            return Err(Refusal {
-                records: blamed,
-                ..refusal
-            });
+    let mut blamed = Vec::new();
+    let mut error = ResponseError::InvalidRecord;
+    for (index, record) in (0..).zip(records) {
+        if config.compacted && record.key.is_none() {
+            let why = "Compacted topic cannot accept message without key in topic partition";
+            blamed.push((index, format!("{why} {partition}")));
+        } else if let Some(why) = wrong_time(header, record, config, now) {
+            error = ResponseError::InvalidTimestamp;
+            blamed.push((index, why));
         }
     }
-    if config.log_append_time {
-        return Ok(());
-    }
-    if is_log_append_time {
-        let why = "LogAppendTime is not for producers to set";
-        return Err(Refusal::new(ResponseError::InvalidTimestamp, why));
-    }
-    let oldest = now.saturating_sub(config.before_max_ms);
-    let youngest = now.saturating_add(config.after_max_ms);
-    let outside = records.iter().enumerate().filter(|(_, record)| {
-        record.timestamp != -1 && !(oldest..=youngest).contains(&record.timestamp)
-    });
-    let why = |time| format!("Timestamp {time} is out of range: [{oldest}, {youngest}]");
-    let blamed: Vec<_> = outside
-        .map(|(i, record)| (i as i32, why(record.timestamp)))
-        .collect();
     if blamed.is_empty() {
         return Ok(());
     }
-    let message = "One or more records have been rejected due to invalid timestamp";
+    let message = match error {
+        ResponseError::InvalidTimestamp => {
+            "One or more records have been rejected due to invalid timestamp".to_owned()
+        }
+        _ => {
+            let (count, all) = (blamed.len(), messages(&blamed));
+            format!("One or more records have been rejected due to {count} record errors {all}")
+        }
+    };
     Err(Refusal {
         records: blamed,
-        ..Refusal::new(ResponseError::InvalidTimestamp, message)
+        ..Refusal::new(error, message)
+    })
+}
+
+/// The first few of the errors, as Kafka lists them in the message of the whole batch.
+fn messages(blamed: &[(i32, String)]) -> String {
+    let one =
+        |(index, why): &(i32, String)| format!("RecordError(batchIndex={index}, message='{why}')");
+    let first: Vec<String> = blamed.iter().take(3).map(one).collect();
+    format!(
+        "in total, and only showing the first three errors at most: [{}]",
+        first.join(", ")
+    )
+}
+
+/// Why the time of a record is refused: out of the topic's range, or set where only the broker sets it.
+fn wrong_time(
+    header: &BatchHeader,
+    record: &Record,
+    config: &LogConfig,
+    now: i64,
+) -> Option<String> {
+    let time = record.timestamp;
+    if !config.log_append_time && time != -1 {
+        let age = now.saturating_sub(time);
+        let is_near = age <= config.before_max_ms && age >= config.after_max_ms.saturating_neg();
+        let (oldest, youngest) = (
+            now.wrapping_sub(config.before_max_ms),
+            now.wrapping_add(config.after_max_ms),
+        );
+        return (!is_near).then(|| {
+            let offset = record.offset;
+            format!(
+                "Timestamp {time} of message with offset {offset} is out of range. The timestamp \
+                 should be within [{oldest}, {youngest}]"
+            )
+        });
+    }
+    header.is_log_append_time().then(|| {
+        "Invalid timestamp type in message. Producer should not set timestamp type to \
+         LogAppendTime."
+            .to_owned()
     })
 }
 
 /// The same records with consecutive offsets, in another codec.
-fn rebuild(batch: &BatchView, records: &[Record], codec: Codec) -> Result<BatchView, Refusal> {
-    let header = &batch.header;
+fn rebuild(header: &BatchHeader, records: &[Record], codec: Codec) -> Result<BatchView, Refusal> {
     let mut builder = BatchBuilder::new(codec)
-        .attributes(header.attributes)
+        .transactional(header.is_transactional())
         .producer(
             header.producer_id,
             header.producer_epoch,
@@ -185,39 +270,27 @@ fn rebuild(batch: &BatchView, records: &[Record], codec: Codec) -> Result<BatchV
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         builder.push(record.timestamp, key, value, &record.headers);
     }
-    let bytes = builder
+    let rebuilt = builder
         .build(0)
         .map_err(|error| Refusal::invalid(error.to_string()))?;
-    let rebuilt = BatchView::read(&bytes).ok().flatten();
-    rebuilt.ok_or_else(|| Refusal::invalid("The batch cannot be rebuilt"))
+    let rebuilt = BatchView::read(&rebuilt).ok().flatten();
+    rebuilt.ok_or_else(|| Refusal::invalid("the batch cannot be compressed anew"))
 }
 
-/// Max timestamp as the records have it, or the append time.
-fn with_times(batch: &BatchView, records: &[Record], config: &LogConfig, now: i64) -> BatchView {
-    let mut header = batch.header;
+/// The largest timestamp as the records have it, or the time of the append.
+fn with_times(
+    mut header: BatchHeader,
+    records: &[Record],
+    config: &LogConfig,
+    now: i64,
+) -> BatchHeader {
     if config.log_append_time {
         header.attributes |= LOG_APPEND_TIME;
         header.max_timestamp = now;
     } else {
         header.attributes &= !LOG_APPEND_TIME;
-        header.max_timestamp = records
-            .iter()
-            .map(|record| record.timestamp)
-            .max()
-            .unwrap_or(-1);
+        let times = records.iter().map(|record| record.timestamp);
+        header.max_timestamp = times.fold(-1, i64::max);
     }
-    if header == batch.header {
-        batch.clone()
-    } else {
-        batch.with_header(header)
-    }
-}
-
-fn too_large(bytes: usize, config: &LogConfig) -> Result<(), Refusal> {
-    if bytes <= config.max_message_bytes {
-        return Ok(());
-    }
-    let limit = config.max_message_bytes;
-    let message = format!("The record batch size of {bytes} exceeds the limit of {limit}");
-    Err(Refusal::new(ResponseError::MessageTooLarge, message))
+    header
 }

@@ -3,48 +3,49 @@
 //! The rules are those of `ProducerStateManager` and `ProducerAppendInfo`: the last five batches of each
 //! producer; an exact repeat of one of them is a duplicate; a gap or an overlap is out of order; a
 //! producer that is not known may begin with any sequence. A producer is forgotten when its last
-//! batch's *record* time is older than the expiration.
+//! batch's *record* time is older than the expiration, at the next sweep.
+//!
+//! What is remembered is kept beside the log, see `snapshot.rs`.
+
+pub(crate) mod snapshot;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use kafka_protocol::error::ResponseError;
 use wire::batch::{BatchHeader, add_sequence};
 
+use crate::log::AbortedTransaction;
+
 /// Batches remembered per producer (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
 const BATCHES: usize = 5;
 
+/// Milliseconds between two sweeps (`producer.id.expiration.check.interval.ms`).
+const SWEEP_MS: i64 = 600_000;
+
 /// All producers of a partition.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Producers {
     entries: BTreeMap<i64, Entry>,
-    /// Ended transactions that were aborted, by their last offset.
-    aborted: Vec<AbortedTransaction>,
+    /// When expired producers were last looked for, ms since 1970.
+    swept_ms: i64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Entry {
     epoch: i16,
-    batches: VecDeque<Appended>,
+    batches: VecDeque<Batch>,
     last_timestamp: i64,
     coordinator_epoch: i32,
     /// First offset of the open transaction.
     transaction: Option<i64>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Appended {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Batch {
     first_sequence: i32,
     last_sequence: i32,
     base_offset: i64,
-}
-
-/// A transaction whose records do not count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AbortedTransaction {
-    pub(crate) producer_id: i64,
-    pub(crate) first_offset: i64,
-    /// Offset of its marker.
-    pub(crate) last_offset: i64,
+    max_timestamp: i64,
 }
 
 /// A producer as DescribeProducers shows it.
@@ -63,47 +64,46 @@ pub(crate) struct ProducerDescription {
 pub(crate) enum Verdict {
     /// It is the next one.
     Append,
-    /// It is there already, at this offset.
-    Duplicate { base_offset: i64 },
+    /// It is there already, at this offset, with this largest timestamp.
+    Duplicate {
+        base_offset: i64,
+        max_timestamp: i64,
+    },
 }
 
 impl Producers {
     /// Whether a batch may be appended. Batches without producer id always may.
     pub(crate) fn check(&self, header: &BatchHeader) -> Result<Verdict, ResponseError> {
-        let Some(entry) = self
-            .entries
-            .get(&header.producer_id)
-            .filter(|_| header.producer_id >= 0)
-        else {
+        if header.producer_id < 0 {
+            return Ok(Verdict::Append);
+        }
+        let Some(entry) = self.entries.get(&header.producer_id) else {
             return Ok(Verdict::Append);
         };
-        let (first, last) = (header.base_sequence, header.last_sequence());
-        if entry.epoch == header.producer_epoch {
-            let same = |b: &&Appended| (b.first_sequence, b.last_sequence) == (first, last);
-            if let Some(batch) = entry.batches.iter().find(same) {
-                return Ok(Verdict::Duplicate {
-                    base_offset: batch.base_offset,
-                });
-            }
+        if let Some(batch) = entry.repeated(header) {
+            return Ok(Verdict::Duplicate {
+                base_offset: batch.base_offset,
+                max_timestamp: batch.max_timestamp,
+            });
         }
         if header.producer_epoch < entry.epoch {
             return Err(ResponseError::InvalidProducerEpoch);
         }
         let expected = match entry.batches.back() {
-            // A new epoch begins at 0.
-            _ if header.producer_epoch > entry.epoch => Some(0),
-            Some(batch) => Some(add_sequence(batch.last_sequence, 1)),
-            // Only markers so far.
-            None => None,
-        };
-        match expected {
-            Some(expected) if expected != first => Err(ResponseError::OutOfOrderSequenceNumber),
-            // Readers would take it for a part of the transaction.
-            _ if entry.transaction.is_some() && !header.is_transactional() => {
-                Err(ResponseError::InvalidTxnState)
+            Some(last) if header.producer_epoch == entry.epoch => {
+                add_sequence(last.last_sequence, 1)
             }
-            _ => Ok(Verdict::Append),
+            // A new epoch begins at 0, also one that only a marker was seen of.
+            _ => 0,
+        };
+        if header.base_sequence != expected {
+            return Err(ResponseError::OutOfOrderSequenceNumber);
         }
+        if entry.transaction.is_some() && !header.is_transactional() {
+            // Readers would take it for a part of the transaction.
+            return Err(ResponseError::InvalidTxnState);
+        }
+        Ok(Verdict::Append)
     }
 
     /// Remembers a batch that was appended; its offsets are set.
@@ -111,18 +111,15 @@ impl Producers {
         if header.producer_id < 0 {
             return;
         }
-        let entry = self
-            .entries
-            .entry(header.producer_id)
-            .or_insert_with(|| Entry::new(header));
-        entry.enter_epoch(header.producer_epoch);
+        let entry = self.entry(header);
         if entry.batches.len() == BATCHES {
             entry.batches.pop_front();
         }
-        entry.batches.push_back(Appended {
+        entry.batches.push_back(Batch {
             first_sequence: header.base_sequence,
             last_sequence: header.last_sequence(),
             base_offset: header.base_offset,
+            max_timestamp: header.max_timestamp,
         });
         entry.last_timestamp = header.max_timestamp;
         if header.is_transactional() {
@@ -137,49 +134,46 @@ impl Producers {
             .is_some_and(|entry| epoch < entry.epoch)
     }
 
-    /// Remembers a marker that was appended.
-    pub(crate) fn ended(&mut self, header: &BatchHeader, commit: bool, coordinator_epoch: i32) {
-        let entry = self
-            .entries
-            .entry(header.producer_id)
-            .or_insert_with(|| Entry::new(header));
-        entry.enter_epoch(header.producer_epoch);
+    /// Remembers a marker that was appended; tells what it aborted.
+    pub(crate) fn ended(
+        &mut self,
+        header: &BatchHeader,
+        commit: bool,
+        coordinator_epoch: i32,
+    ) -> Option<AbortedTransaction> {
+        let entry = self.entry(header);
         entry.last_timestamp = header.max_timestamp;
         entry.coordinator_epoch = coordinator_epoch;
-        if let Some(first_offset) = entry.transaction.take()
-            && !commit
-        {
-            self.aborted.push(AbortedTransaction {
-                producer_id: header.producer_id,
-                first_offset,
-                last_offset: header.base_offset,
-            });
-        }
+        let first_offset = entry.transaction.take().filter(|_| !commit)?;
+        Some(AbortedTransaction {
+            producer_id: header.producer_id,
+            first_offset,
+            last_offset: header.base_offset,
+            last_stable: self.first_open().unwrap_or(header.next_offset()),
+        })
     }
 
     /// First offset of the oldest open transaction.
     pub(crate) fn first_open(&self) -> Option<i64> {
-        self.entries
-            .values()
-            .filter_map(|entry| entry.transaction)
-            .min()
+        let open = self.entries.values().filter_map(|entry| entry.transaction);
+        open.min()
     }
 
-    /// Aborted transactions that overlap `from..to`.
-    pub(crate) fn aborted(&self, from: i64, to: i64) -> Vec<AbortedTransaction> {
-        let overlaps = |one: &&AbortedTransaction| one.last_offset >= from && one.first_offset < to;
-        self.aborted.iter().filter(overlaps).copied().collect()
+    /// [`Producers::expire`], at most every ten minutes, as Kafka does: until then producers of old
+    /// records are remembered too.
+    pub(crate) fn sweep(&mut self, now_ms: i64, expiration_ms: i64) {
+        if now_ms.saturating_sub(self.swept_ms) >= SWEEP_MS {
+            self.expire(now_ms, expiration_ms);
+        }
     }
 
-    /// Forgets producers whose last record is older than `oldest`, open transactions aside.
-    pub(crate) fn expire(&mut self, oldest: i64) {
-        self.entries
-            .retain(|_, entry| entry.transaction.is_some() || entry.last_timestamp >= oldest);
-    }
-
-    /// Forgets aborted transactions that lie before `start`.
-    pub(crate) fn forget_before(&mut self, start: i64) {
-        self.aborted.retain(|one| one.last_offset >= start);
+    /// Forgets producers whose last record is older than `expiration_ms`, open transactions aside.
+    pub(crate) fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
+        self.swept_ms = now_ms;
+        self.entries.retain(|_, entry| {
+            let age = now_ms.saturating_sub(entry.last_timestamp);
+            entry.transaction.is_some() || age < expiration_ms
+        });
     }
 
     /// All producers.
@@ -194,24 +188,34 @@ impl Producers {
         };
         self.entries.iter().map(describe).collect()
     }
-}
 
-impl Entry {
-    fn new(header: &BatchHeader) -> Self {
-        Self {
-            epoch: header.producer_epoch,
+    /// The producer of a batch, in the batch's epoch.
+    fn entry(&mut self, header: &BatchHeader) -> &mut Entry {
+        let epoch = header.producer_epoch;
+        let entry = self.entries.entry(header.producer_id).or_insert(Entry {
+            epoch,
             batches: VecDeque::new(),
             last_timestamp: -1,
             coordinator_epoch: -1,
             transaction: None,
+        });
+        if entry.epoch != epoch {
+            entry.epoch = epoch;
+            entry.batches.clear();
         }
+        entry
     }
+}
 
-    fn enter_epoch(&mut self, epoch: i16) {
-        if epoch != self.epoch {
-            self.epoch = epoch;
-            self.batches.clear();
-        }
+impl Entry {
+    /// The remembered batch that this one repeats. Only the sequences are compared, as in Kafka.
+    fn repeated(&self, header: &BatchHeader) -> Option<&Batch> {
+        let range = (header.base_sequence, header.last_sequence());
+        let same = |batch: &&Batch| (batch.first_sequence, batch.last_sequence) == range;
+        let mut batches = self.batches.iter();
+        batches
+            .find(same)
+            .filter(|_| header.producer_epoch == self.epoch)
     }
 }
 
@@ -245,8 +249,14 @@ mod tests {
             producers.appended(&header);
         }
         let check = |epoch, sequence, count| producers.check(&batch(7, epoch, sequence, count, 0));
-        assert_eq!(check(0, 103, 3), Ok(Verdict::Duplicate { base_offset: 3 }));
-        assert_eq!(check(0, 115, 3), Ok(Verdict::Duplicate { base_offset: 15 }));
+        let repeated = |base_offset| {
+            Ok(Verdict::Duplicate {
+                base_offset,
+                max_timestamp: 5,
+            })
+        };
+        assert_eq!(check(0, 103, 3), repeated(3));
+        assert_eq!(check(0, 115, 3), repeated(15));
         assert_eq!(
             check(0, 100, 3),
             Err(OutOfOrderSequenceNumber),
@@ -289,25 +299,53 @@ mod tests {
             attributes: wire::batch::TRANSACTIONAL,
             ..open
         });
-        producers.expire(6);
+        producers.expire(1_004, 1_000);
+        assert_eq!(producers.describe().len(), 2, "999 ms old");
+        producers.sweep(SWEEP_MS, 1_000);
+        assert_eq!(producers.describe().len(), 2, "not yet looked at again");
+        producers.sweep(SWEEP_MS + 1_004, 1_000);
         assert_eq!(producers.describe().len(), 1);
         assert_eq!(producers.first_open(), Some(1));
         assert_eq!(producers.check(&batch(7, 0, 50, 1, 2)), Ok(Verdict::Append));
     }
 
     #[test]
-    fn aborted_transactions_are_listed_where_they_overlap() {
-        let mut producers = Producers::default();
-        let data = batch(8, 0, 0, 2, 10);
-        producers.appended(&BatchHeader {
+    fn a_marker_tells_what_it_aborted_and_what_is_stable_then() {
+        let open = |id, offset| BatchHeader {
             attributes: wire::batch::TRANSACTIONAL,
-            ..data
-        });
-        producers.ended(&batch(8, 0, -1, 1, 20), false, 0);
+            ..batch(id, 0, 0, 2, offset)
+        };
+        let mut producers = Producers::default();
+        producers.appended(&open(8, 10));
+        producers.appended(&open(9, 12));
+        let aborted = producers.ended(&batch(8, 0, -1, 1, 20), false, 3);
+        let expected = AbortedTransaction {
+            producer_id: 8,
+            first_offset: 10,
+            last_offset: 20,
+            last_stable: 12,
+        };
+        assert_eq!(aborted, Some(expected));
+        assert_eq!(producers.ended(&batch(9, 0, -1, 1, 21), true, 3), None);
         assert_eq!(producers.first_open(), None);
-        assert_eq!(producers.aborted(0, 10), []);
-        assert_eq!(producers.aborted(0, 11).len(), 1);
-        assert_eq!(producers.aborted(20, 30).len(), 1);
-        assert_eq!(producers.aborted(21, 30), []);
+        assert_eq!(
+            producers.ended(&batch(9, 0, -1, 1, 22), false, 3),
+            None,
+            "nothing was open"
+        );
+        let described = producers.describe();
+        assert_eq!(
+            (described[0].coordinator_epoch, described[0].last_sequence),
+            (3, 1)
+        );
+    }
+
+    #[test]
+    fn a_new_epoch_that_only_a_marker_was_seen_of_begins_at_0() {
+        let mut producers = Producers::default();
+        producers.ended(&batch(8, 4, -1, 1, 20), false, 0);
+        let check = |sequence| producers.check(&batch(8, 4, sequence, 1, 0));
+        assert_eq!(check(0), Ok(Verdict::Append));
+        assert_eq!(check(5), Err(ResponseError::OutOfOrderSequenceNumber));
     }
 }

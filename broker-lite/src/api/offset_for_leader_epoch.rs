@@ -1,0 +1,55 @@
+//! OffsetForLeaderEpoch (key 23), versions 2-4.
+//!
+//! Where the records of a leader's epoch end (KIP-320). There is one epoch, 0, and it ends at the log's end;
+//! of others nothing is known: -1.
+
+use kafka_protocol::{
+    error::ResponseError,
+    messages::{
+        OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+        offset_for_leader_epoch_request::OffsetForLeaderPartition,
+        offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult},
+    },
+};
+
+use super::{Context, fetch::epoch_error};
+
+pub(super) async fn handle(
+    cx: &Context,
+    _version: i16,
+    request: OffsetForLeaderEpochRequest,
+) -> OffsetForLeaderEpochResponse {
+    let topics = request.topics.into_iter().map(|wanted| {
+        let topic = cx.state.topics.get(&wanted.topic);
+        let partitions = wanted.partitions.iter().map(|one| {
+            let partition = topic
+                .as_ref()
+                .and_then(|topic| topic.partition(one.partition));
+            let end = match partition {
+                None => Err(ResponseError::UnknownTopicOrPartition),
+                Some(partition) => end(one, partition.ends().high_watermark),
+            };
+            let answer = EpochEndOffset::default()
+                .with_partition(one.partition)
+                .with_leader_epoch(-1)
+                .with_end_offset(-1);
+            match end {
+                Ok(Some((epoch, end))) => answer.with_leader_epoch(epoch).with_end_offset(end),
+                Ok(None) => answer,
+                Err(error) => answer.with_error_code(error.code()),
+            }
+        });
+        let partitions = partitions.collect();
+        OffsetForLeaderTopicResult::default()
+            .with_topic(wanted.topic)
+            .with_partitions(partitions)
+    });
+    OffsetForLeaderEpochResponse::default().with_topics(topics.collect())
+}
+
+fn end(wanted: &OffsetForLeaderPartition, end: i64) -> Result<Option<(i32, i64)>, ResponseError> {
+    match epoch_error(wanted.current_leader_epoch) {
+        Some(error) => Err(error),
+        None => Ok((wanted.leader_epoch == 0).then_some((0, end))),
+    }
+}

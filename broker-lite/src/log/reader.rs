@@ -1,0 +1,171 @@
+//! Reading a segment without holding the log.
+//!
+//! A [`Reader`] has the segment's files and how far they were written when it was taken. What is
+//! written never changes, and a removed file stays readable, so it needs no lock.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use host::File;
+use wire::{
+    batch::{BatchHeader, BatchView, HEADER_LEN, batches},
+    record::decode,
+};
+
+use super::index::{OffsetIndex, TimeIndex};
+
+/// Batches decompress to at most as much.
+pub(crate) const MAX_DECOMPRESSED: usize = 256 << 20;
+
+/// A segment as far as it was written.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    pub(super) base: i64,
+    pub(super) next: i64,
+    pub(super) len: u64,
+    pub(super) log: Arc<dyn File>,
+    pub(super) offsets: OffsetIndex,
+    pub(super) times: TimeIndex,
+}
+
+/// Whole batches that follow each other in a segment.
+#[derive(Debug)]
+pub(crate) struct Place {
+    log: Arc<dyn File>,
+    position: u64,
+    end: u64,
+}
+
+impl Reader {
+    /// Offset after the last batch.
+    pub(crate) fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// The batches from the one that holds `offset` on, up to the one at or behind `limit`. None if all
+    /// of them lie before `offset`.
+    pub(crate) fn place(&self, offset: i64, limit: i64) -> io::Result<Option<Place>> {
+        let Some(position) = self.position(offset)? else {
+            return Ok(None);
+        };
+        let end = if limit >= self.next {
+            self.len
+        } else {
+            self.position(limit)?.unwrap_or(self.len)
+        };
+        Ok(Some(Place {
+            log: Arc::clone(&self.log),
+            position,
+            end: end.max(position),
+        }))
+    }
+
+    /// Time and offset of the first record, from `start` on, that is not older than `timestamp`.
+    pub(crate) fn first_at(&self, timestamp: i64, start: i64) -> io::Result<Option<(i64, i64)>> {
+        let from = self.times.floor(timestamp)?.max(start);
+        let mut at = self.position(from)?;
+        while let Some(position) = at.filter(|position| *position < self.len) {
+            let header = self.header(position)?;
+            if header.max_timestamp >= timestamp && header.last_offset() >= start {
+                let found = first_record_at(&self.batch(position, &header)?, timestamp, start)?;
+                if found.is_some() {
+                    return Ok(found);
+                }
+            }
+            at = Some(position + header.size() as u64);
+        }
+        Ok(None)
+    }
+
+    /// Where the batch begins whose last offset is at or behind `offset`.
+    pub(super) fn position(&self, offset: i64) -> io::Result<Option<u64>> {
+        let mut position = self.indexed(offset)?;
+        while position < self.len {
+            let header = self.header(position)?;
+            if header.last_offset() >= offset {
+                return Ok(Some(position));
+            }
+            position += header.size() as u64;
+        }
+        Ok(None)
+    }
+
+    /// Where to begin to look for `offset`: what the index says, if a batch confirms it.
+    fn indexed(&self, offset: i64) -> io::Result<u64> {
+        let Some((last_offset, position)) = self.offsets.floor(offset)? else {
+            return Ok(0);
+        };
+        match self.header(position) {
+            Ok(header) if header.last_offset() == last_offset => Ok(position),
+            _ => Ok(0),
+        }
+    }
+
+    /// The header of the batch at `position`.
+    pub(super) fn header(&self, position: u64) -> io::Result<BatchHeader> {
+        header_at(&*self.log, position, self.len)?.ok_or_else(|| {
+            let text = format!("segment {:020}: no batch at byte {position}", self.base);
+            io::Error::new(io::ErrorKind::InvalidData, text)
+        })
+    }
+
+    fn batch(&self, position: u64, header: &BatchHeader) -> io::Result<BatchView> {
+        let bytes = self.log.read_exact_at(header.size(), position)?.into();
+        Ok(BatchView {
+            header: *header,
+            bytes,
+        })
+    }
+}
+
+fn first_record_at(
+    batch: &BatchView,
+    timestamp: i64,
+    start: i64,
+) -> io::Result<Option<(i64, i64)>> {
+    let records = decode(batch, MAX_DECOMPRESSED)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    let mut records = records.iter();
+    let found = records.find(|one| one.timestamp >= timestamp && one.offset >= start);
+    Ok(found.map(|one| (one.timestamp, one.offset)))
+}
+
+impl Place {
+    /// Bytes of the batches.
+    pub(crate) fn len(&self) -> u64 {
+        self.end - self.position
+    }
+
+    /// At most `max` bytes of whole batches; if not even the first is that small, it alone if `min_one`.
+    pub(crate) fn read(&self, max: usize, min_one: bool) -> io::Result<Bytes> {
+        let wanted = usize::try_from(self.len()).unwrap_or(usize::MAX).min(max);
+        let mut bytes = Bytes::from(self.log.read_exact_at(wanted, self.position)?);
+        let mut whole = 0;
+        for batch in batches(bytes.clone()) {
+            let batch = batch.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            whole += batch.bytes.len();
+        }
+        if whole > 0 || !min_one {
+            bytes.truncate(whole);
+            return Ok(bytes);
+        }
+        match header_at(&*self.log, self.position, self.end)? {
+            None => Ok(Bytes::new()),
+            Some(header) => Ok(self.log.read_exact_at(header.size(), self.position)?.into()),
+        }
+    }
+}
+
+/// The header at `position`, if a whole batch lies before `end` and its offsets ascend.
+pub(super) fn header_at(
+    log: &dyn File,
+    position: u64,
+    end: u64,
+) -> io::Result<Option<BatchHeader>> {
+    let left = end.saturating_sub(position);
+    if left < HEADER_LEN as u64 {
+        return Ok(None);
+    }
+    let header = BatchHeader::read(&log.read_exact_at(HEADER_LEN, position)?).ok();
+    Ok(header.filter(|header| header.size() as u64 <= left && header.last_offset_delta >= 0))
+}

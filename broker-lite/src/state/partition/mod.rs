@@ -1,0 +1,267 @@
+//! One partition: its log, its producers, and whoever waits for its end to move.
+//!
+//! The broker is alone, so the high watermark is the log's end; where appends are synced, it is what is
+//! durable: nobody reads what a loss of power could take back. The last stable offset is the first
+//! open transaction's or the high watermark.
+//!
+//! `append.rs` writes, `read.rs` reads, `durability.rs` syncs. Writes go to the page cache under the
+//! partition's lock; reads and syncs of the disk go on outside of it.
+
+mod append;
+mod durability;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use host::Host;
+use kafka_protocol::error::ResponseError;
+use tokio::sync::watch;
+use wire::{
+    Isolation,
+    batch::BatchView,
+    record::{ControlType, control_type, decode},
+};
+
+pub(crate) use self::{
+    append::Appended,
+    read::{Found, Read},
+};
+use super::producers::{ProducerDescription, Producers, snapshot};
+use crate::log::{AbortedTransaction, Log, Scanned};
+
+/// What a topic's configs say about its log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogConfig {
+    pub(crate) max_message_bytes: usize,
+    pub(crate) segment_bytes: u64,
+    pub(crate) segment_ms: i64,
+    /// `message.timestamp.type=LogAppendTime`
+    pub(crate) log_append_time: bool,
+    pub(crate) before_max_ms: i64,
+    pub(crate) after_max_ms: i64,
+    /// `cleanup.policy` contains `compact`.
+    pub(crate) compacted: bool,
+    /// `cleanup.policy` contains `delete`.
+    pub(crate) deletes: bool,
+    /// None: `producer`.
+    pub(crate) compression: Option<wire::record::Codec>,
+    /// Sync each append before its answer.
+    pub(crate) flush: bool,
+    pub(crate) producer_id_expiration_ms: i64,
+}
+
+/// Where a partition begins and ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ends {
+    pub(crate) log_start: i64,
+    pub(crate) last_stable: i64,
+    pub(crate) high_watermark: i64,
+}
+
+impl Ends {
+    /// Where a reader's records end.
+    pub(crate) fn of(&self, isolation: Isolation) -> i64 {
+        match isolation {
+            Isolation::ReadCommitted => self.last_stable,
+            Isolation::ReadUncommitted => self.high_watermark,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Partition {
+    host: Host,
+    folder: PathBuf,
+    state: Mutex<State>,
+    /// Held while files are synced or removed. Taken before `state`.
+    syncing: Mutex<()>,
+    high_watermark: watch::Sender<i64>,
+}
+
+#[derive(Debug)]
+struct State {
+    log: Log,
+    producers: Producers,
+    config: Arc<LogConfig>,
+    /// Up to here the log is durable.
+    durable: i64,
+    /// Offset of the producers' snapshot on disk.
+    snapshot_offset: i64,
+    /// A snapshot that is written once the log before its offset is durable.
+    due_snapshot: Option<DueSnapshot>,
+    /// The topic was deleted.
+    is_removed: bool,
+    /// A sync failed: what is on disk is not known any more.
+    is_broken: bool,
+}
+
+#[derive(Debug)]
+struct DueSnapshot {
+    offset: i64,
+    bytes: Vec<u8>,
+}
+
+impl Partition {
+    /// Opens the partition in `folder`, made if it is not there.
+    pub(crate) fn open(host: &Host, folder: &Path, config: LogConfig) -> io::Result<Self> {
+        host.files.create_dir_all(folder)?;
+        let (now, expiration) = (host.clock.wall_ms(), config.producer_id_expiration_ms);
+        let (trusted, mut producers) = snapshot::read(&*host.files, folder)?.unwrap_or_default();
+        producers.expire(now, expiration);
+        let open = |trusted, producers: &mut Producers| {
+            Log::open(&host.files, folder, trusted, &mut |batch| {
+                replay(producers, &batch)
+            })
+        };
+        let mut log = open(trusted, &mut producers)?;
+        if log.end() < trusted {
+            tracing::warn!(folder = %folder.display(), end = log.end(), snapshot = trusted,
+                "the log ends before what is remembered of producers: read it whole");
+            producers = Producers::default();
+            log = open(0, &mut producers)?;
+        }
+        let partition = Self {
+            host: host.clone(),
+            folder: folder.to_owned(),
+            high_watermark: watch::Sender::new(log.end()),
+            state: Mutex::new(State {
+                durable: trusted.min(log.end()),
+                snapshot_offset: trusted,
+                due_snapshot: None,
+                is_removed: false,
+                is_broken: false,
+                config: Arc::new(config),
+                log,
+                producers,
+            }),
+            syncing: Mutex::default(),
+        };
+        if partition.state().config.flush {
+            partition.sync()?;
+        }
+        Ok(partition)
+    }
+
+    pub(crate) fn ends(&self) -> Ends {
+        self.state().ends()
+    }
+
+    /// Told whenever there may be more to read.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<i64> {
+        self.high_watermark.subscribe()
+    }
+
+    /// Drops records before `offset`; -1: all. Returns the new start.
+    pub(crate) fn delete_records(&self, offset: i64) -> Result<i64, ResponseError> {
+        let mut state = self.usable()?;
+        if !state.config.deletes {
+            return Err(ResponseError::PolicyViolation);
+        }
+        let end = state.ends().high_watermark;
+        let offset = if offset == -1 { end } else { offset };
+        if !(0..=end).contains(&offset) {
+            return Err(ResponseError::OffsetOutOfRange);
+        }
+        let deleted = state.log.delete_before(offset);
+        deleted.map_err(|error| self.log_error(&error))?;
+        Ok(state.log.start())
+    }
+
+    /// What is remembered of producers.
+    pub(crate) fn producers(&self) -> Vec<ProducerDescription> {
+        let mut state = self.state();
+        state.sweep(self.host.clock.wall_ms());
+        state.producers.describe()
+    }
+
+    pub(crate) fn set_config(&self, config: LogConfig) {
+        let starts_to_flush = config.flush && !self.state().config.flush;
+        // The high watermark must not fall back to what happens to be durable.
+        let synced = if starts_to_flush { self.sync() } else { Ok(()) };
+        if let Err(error) = synced {
+            self.log_error(&error);
+        }
+        self.state().config = Arc::new(config);
+    }
+
+    /// Removes the partition's files.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        let _syncing = self.syncing();
+        self.state().is_removed = true;
+        self.high_watermark.send_modify(|_| ());
+        self.host.files.remove_dir_all(&self.folder)
+    }
+
+    /// The state of a partition that may be read and written.
+    fn usable(&self) -> Result<MutexGuard<'_, State>, ResponseError> {
+        let state = self.state();
+        match (state.is_removed, state.is_broken) {
+            (true, _) => Err(ResponseError::UnknownTopicOrPartition),
+            (_, true) => Err(ResponseError::KafkaStorageError),
+            _ => Ok(state),
+        }
+    }
+
+    fn log_error(&self, error: &io::Error) -> ResponseError {
+        tracing::error!(folder = %self.folder.display(), %error, "storage failed");
+        ResponseError::KafkaStorageError
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn syncing(&self) -> MutexGuard<'_, ()> {
+        self.syncing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn ends(&self) -> Ends {
+        let log_end = self.log.end();
+        let high_watermark = if self.config.flush {
+            self.durable
+        } else {
+            log_end
+        };
+        let first_open = self.producers.first_open().unwrap_or(log_end);
+        Ends {
+            log_start: self.log.start(),
+            last_stable: first_open.min(high_watermark),
+            high_watermark,
+        }
+    }
+
+    fn sweep(&mut self, now_ms: i64) {
+        self.producers
+            .sweep(now_ms, self.config.producer_id_expiration_ms);
+    }
+}
+
+/// Remembers a batch that was found at open.
+fn replay(producers: &mut Producers, scanned: &Scanned) -> Option<AbortedTransaction> {
+    let Some(batch) = &scanned.control else {
+        producers.appended(&scanned.header);
+        return None;
+    };
+    let commit = match control_type(batch) {
+        Ok(ControlType::Commit) => true,
+        Ok(ControlType::Abort) => false,
+        _ => return None,
+    };
+    producers.ended(&scanned.header, commit, coordinator_epoch(batch))
+}
+
+/// The value of a marker: version i16, coordinator epoch i32 (`EndTransactionMarker`).
+fn coordinator_epoch(marker: &BatchView) -> i32 {
+    let records = decode(marker, marker.bytes.len()).unwrap_or_default();
+    let value = records.first().and_then(|record| record.value.as_deref());
+    let epoch = value.and_then(|value| value.get(2..)?.first_chunk());
+    epoch.map_or(-1, |epoch| i32::from_be_bytes(*epoch))
+}

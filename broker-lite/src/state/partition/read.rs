@@ -1,0 +1,143 @@
+//! Reading a partition: the lock is held to find the segment, not while the disk is read.
+
+use std::io;
+
+use bytes::Bytes;
+use kafka_protocol::error::ResponseError;
+use wire::{Isolation, batch::batches};
+
+use super::{Ends, Partition};
+use crate::log::{AbortedTransaction, Place};
+
+/// What there is to read from an offset on.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) ends: Ends,
+    offset: i64,
+    isolation: Isolation,
+    place: Option<Place>,
+}
+
+impl Found {
+    /// Bytes that are there, up to the end of a segment.
+    pub(crate) fn len(&self) -> u64 {
+        self.place.as_ref().map_or(0, Place::len)
+    }
+}
+
+/// What a reader gets.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) records: Bytes,
+    pub(crate) ends: Ends,
+    /// Aborted transactions in the range of `records`; none for those who read all.
+    pub(crate) aborted: Vec<AbortedTransaction>,
+}
+
+impl Partition {
+    /// What there is from the batch that holds `offset` on. OFFSET_OUT_OF_RANGE before the start and
+    /// behind the end.
+    pub(crate) fn find(&self, offset: i64, isolation: Isolation) -> Result<Found, ResponseError> {
+        let ends = self.usable()?.ends();
+        if !(ends.log_start..=ends.high_watermark).contains(&offset) {
+            return Err(ResponseError::OffsetOutOfRange);
+        }
+        let limit = ends.of(isolation);
+        let place = if offset < limit {
+            self.place(offset, limit)
+        } else {
+            Ok(None)
+        };
+        let place = place.map_err(|error| self.log_error(&error))?;
+        Ok(Found {
+            ends,
+            offset,
+            isolation,
+            place,
+        })
+    }
+
+    fn place(&self, offset: i64, limit: i64) -> io::Result<Option<Place>> {
+        let mut next = offset;
+        loop {
+            let Some(reader) = self.state().log.reader(next)? else {
+                return Ok(None);
+            };
+            if let Some(place) = reader.place(offset, limit)? {
+                return Ok(Some(place));
+            }
+            // The segment ends in a gap.
+            next = reader.next();
+        }
+    }
+
+    /// At most `max_bytes` of whole batches of what was found; at least one batch if `min_one`.
+    pub(crate) fn read(
+        &self,
+        found: &Found,
+        max_bytes: usize,
+        min_one: bool,
+    ) -> Result<Read, ResponseError> {
+        let read = |place: &Place| place.read(max_bytes, min_one);
+        let records = found.place.as_ref().map_or(Ok(Bytes::new()), read);
+        let records = records.map_err(|error| self.log_error(&error))?;
+        let mut aborted = Vec::new();
+        if found.isolation == Isolation::ReadCommitted
+            && let Some(Ok(last)) = batches(records.clone()).last()
+        {
+            let listed = self
+                .state()
+                .log
+                .aborted(found.offset, last.header.next_offset());
+            aborted = listed.map_err(|error| self.log_error(&error))?;
+        }
+        Ok(Read {
+            records,
+            ends: found.ends,
+            aborted,
+        })
+    }
+
+    /// The first record that is not older than `timestamp`: its time and offset. Markers count, as in
+    /// Kafka.
+    pub(crate) fn offset_at(&self, timestamp: i64) -> Result<Option<(i64, i64)>, ResponseError> {
+        let (next, start) = {
+            let state = self.usable()?;
+            (state.log.first_segment_at(timestamp), state.log.start())
+        };
+        self.first_at(timestamp, next, start)
+    }
+
+    /// The first record with the largest timestamp: its time and offset. None without records.
+    pub(crate) fn max_timestamp(&self) -> Result<Option<(i64, i64)>, ResponseError> {
+        let (timestamp, next) = {
+            let state = self.usable()?;
+            let timestamp = state.log.max_timestamp();
+            (timestamp, state.log.first_segment_at(timestamp))
+        };
+        if timestamp < 0 {
+            return Ok(None);
+        }
+        self.first_at(timestamp, next, 0)
+    }
+
+    fn first_at(
+        &self,
+        timestamp: i64,
+        mut next: i64,
+        start: i64,
+    ) -> Result<Option<(i64, i64)>, ResponseError> {
+        let failed = |error: io::Error| self.log_error(&error);
+        loop {
+            let reader = self.state().log.reader(next).map_err(failed)?;
+            let Some(reader) = reader else {
+                return Ok(None);
+            };
+            let found = reader.first_at(timestamp, start).map_err(failed)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            next = reader.next();
+        }
+    }
+}
