@@ -17,14 +17,14 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use host::{ByteStream, Clock};
 use kafka_protocol::{
     messages::{ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader},
-    protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes},
+    protocol::{Encodable, HeaderVersion, Request, StrBytes},
 };
 use tokio::{
     io::{AsyncWriteExt, ReadHalf, WriteHalf},
     sync::{mpsc, oneshot},
 };
 
-use crate::{error::ClientError, frame::read_frame};
+use crate::{error::ClientError, frame::read_frame, guard};
 
 /// Requests that wait to be written; more wait in their callers.
 const QUEUE: usize = 64;
@@ -199,8 +199,8 @@ impl Connection {
         let is_refusal = R::KEY == ApiKey::ApiVersions as i16
             && frame.get(4..6) == Some(&UNSUPPORTED_VERSION.to_be_bytes()[..]);
         let version = if is_refusal { 0 } else { version };
-        ResponseHeader::decode(&mut frame, R::Response::header_version(version))
-            .and_then(|_| R::Response::decode(&mut frame, version))
+        guard::decode::<ResponseHeader>(&mut frame, R::Response::header_version(version))
+            .and_then(|_| guard::decode(&mut frame, version))
             .map_err(|error| self.protocol(format!("decode {}: {error}", api_name(R::KEY))))
     }
 

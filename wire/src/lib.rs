@@ -9,6 +9,7 @@ pub mod compression;
 pub mod connection;
 pub mod error;
 pub mod frame;
+pub mod guard;
 pub mod record;
 pub mod request;
 
