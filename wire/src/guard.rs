@@ -1,10 +1,11 @@
-//! Decoding with `kafka-protocol` that the bytes cannot turn against the process.
+//! Answers, decoded with `kafka-protocol` so that the bytes cannot turn against the process. (Requests
+//! are looked at by [`crate::request`].)
 //!
 //! The crate reserves memory for an array by the length that stands on the wire, before it looks
 //! for a first element: a frame of twenty bytes asks for 150 GB, and the process aborts. So each
 //! message is decoded twice. The first time is a rehearsal over a buffer that hands out no length
 //! which the bytes behind it cannot fill; only what passes is decoded in earnest, and then every
-//! element of every array is known to be there (docs/decisions/0002).
+//! element of every array is known to be there (docs/decisions/0005).
 //!
 //! The buffer cannot see what a number is meant for, but it can tell by what the decoder does next:
 //!
