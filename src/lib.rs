@@ -1,5 +1,31 @@
 //! strait copies Kafka topics from one cluster to another, keeps every partition's order, and
 //! resumes where it stopped.
+//!
+//! # The path of a batch
+//!
+//! ```text
+//!  source cluster                                                              target cluster
+//!  ┌───────────┐  fetch   ┌──────────┐  batch  ┌──────────────┐  batch  ┌──────┐  produce  ┌────────┐
+//!  │ partition │ ───────▶ │  source  │ ──────▶ │    worker    │ ──────▶ │ sink │ ────────▶ │ leader │
+//!  └───────────┘  permit  └──────────┘         │    ledger    │ ◀────── └──────┘ ◀── ack   └────────┘
+//!                 first                        └──────┬───────┘  answer
+//!                                       acknowledged  │  prefix
+//!                                                     ▼
+//!                                  committer: checkpoint, in the group strait.<flow> on the target
+//! ```
+//!
+//! 1. [`config`]: what the operator asked for.
+//! 2. [`cluster`]: one Kafka cluster and how it is asked.
+//! 3. [`flow`]: the control plane. Its supervisor looks at both clusters, plans, and applies: creates
+//!    topics, decides where each partition starts, and starts and stops workers.
+//! 4. [`source`]: where batches come from, under the byte budget of [`base::budget`].
+//! 5. [`worker`]: one source partition, one task; its ledger knows what is acknowledged.
+//! 6. [`sink`]: where batches go.
+//! 7. [`checkpoint`]: how far each unit is, durably; never ahead of acknowledged data.
+//!
+//! Around the path: [`app`] wires everything and ends it, [`telemetry`] and [`http`] tell about it,
+//! [`survey`] reads both clusters from outside (`check`, `status`), [`mod@verify`] compares them, [`demo`]
+//! shows it all.
 
 pub mod app;
 pub mod base;

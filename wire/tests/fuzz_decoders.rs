@@ -56,9 +56,9 @@ fn samples() -> Vec<Vec<u8>> {
             let value = vec![index; usize::from(index) * 10];
             builder.push(i64::from(index), Some(&[index]), Some(&value), &headers);
         }
-        samples.push(builder.build(100).unwrap().to_vec());
+        samples.push(builder.build(100).expect("it is small").to_vec());
     }
-    samples.push(control_batch(5, 7, 1, true, 0, 1).unwrap().to_vec());
+    samples.push(control_batch(5, 7, 1, true, 0, 1).expect("it is small").to_vec());
     // Compact and classic lengths, small and absurd.
     samples.push(b"\0\x01\0\0\0\x01\x7f\xff\xff\xff\xff\xff\xff\x0f\x02t\0\0\0\0\x01".to_vec());
     samples
