@@ -58,7 +58,11 @@ fn samples() -> Vec<Vec<u8>> {
         }
         samples.push(builder.build(100).expect("it is small").to_vec());
     }
-    samples.push(control_batch(5, 7, 1, true, 0, 1).expect("it is small").to_vec());
+    samples.push(
+        control_batch(5, 7, 1, true, 0, 1)
+            .expect("it is small")
+            .to_vec(),
+    );
     // Compact and classic lengths, small and absurd.
     samples.push(b"\0\x01\0\0\0\x01\x7f\xff\xff\xff\xff\xff\xff\x0f\x02t\0\0\0\0\x01".to_vec());
     samples
