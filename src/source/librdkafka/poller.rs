@@ -6,6 +6,11 @@
 //! *stalled*: taken from the consumer, which drops what it had read ahead, and assigned again at
 //! `next` when its batch has gone out. So one slow partition never stops the others, and the thread
 //! always comes back to librdkafka's queue.
+//!
+//! The first record after an assignment is trusted only at `next`. One further on may stand behind a
+//! range without records, or come from an earlier assignment that had read ahead; taking the latter would
+//! lose what lies between. So the range is read with the wire client ([`pass_over`]), `next` moves as far
+//! as no record is seen, and the partition is assigned there.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,7 +27,13 @@ use rdkafka::{
 use tokio::{runtime::Handle, sync::mpsc};
 use wire::TopicPartition;
 
-use super::{Settings, building::Building, context::Context, diagnose::diagnose, tail::Positions};
+use super::{
+    Settings,
+    building::Building,
+    context::Context,
+    diagnose::diagnose,
+    tail::{Positions, pass_over},
+};
 use crate::{
     base::budget::{Budget, Permit},
     source::{Batch, SourceError},
@@ -63,6 +74,8 @@ struct Partition {
     next: i64,
     end: i64,
     building: Building,
+    /// Nothing has come since it was assigned: the next record must be the one at `next`.
+    fresh: bool,
     /// What of the budget this partition may hold: the rest stays for the others.
     share: Budget,
     stalled: bool,
@@ -111,17 +124,18 @@ impl Poller {
             };
             // Records come in bursts: commands and stalled partitions are looked at once per burst.
             for _ in 0..BURST {
-                let full = match self.consumer.poll(timeout) {
+                let taken = match self.consumer.poll(timeout) {
                     None => break,
                     Some(Ok(message)) => take(&mut self.partitions, &mut self.dirty, &message),
                     Some(Err(error)) => {
                         self.error(&error);
-                        None
+                        Taken::More
                     }
                 };
-                if let Some(full) = full {
-                    self.consumer.context().0.ends();
-                    self.hand_on(&full);
+                match taken {
+                    Taken::More => {}
+                    Taken::Full(partition) => self.hand_on(&partition),
+                    Taken::Ahead(partition) => self.catch_up(&partition),
                 }
             }
             self.hand_on_all();
@@ -166,6 +180,7 @@ impl Poller {
             next: offset,
             end: -1,
             building: Building::default(),
+            fresh: true,
             share,
             stalled: false,
         };
@@ -230,6 +245,9 @@ impl Poller {
         let Some(permit) = permit else {
             return self.stall(partition);
         };
+        if charge > 0 {
+            self.consumer.context().0.ends();
+        }
         let Some(state) = get(&mut self.partitions, partition) else {
             return;
         };
@@ -352,6 +370,31 @@ impl Poller {
         }
     }
 
+    /// Moves `next` over what holds no record, and assigns the partition there.
+    fn catch_up(&mut self, partition: &TopicPartition) {
+        let Some(state) = get(&mut self.partitions, partition) else {
+            return;
+        };
+        let next = state.next;
+        let Settings {
+            client, isolation, ..
+        } = &self.settings;
+        let proof = pass_over(client, *isolation, partition, next);
+        match self.runtime.block_on(proof) {
+            Ok(to) => state.next = to.max(next),
+            Err(error) => {
+                tracing::debug!(%partition, offset = next, %error, "cannot read a gap");
+                self.diagnose_at.get_or_insert_with(Instant::now);
+            }
+        }
+        let next = state.next;
+        if !state.stalled {
+            self.unassign(partition);
+            self.assign(partition, next);
+        }
+        self.hand_on(partition);
+    }
+
     fn reassign_all(&mut self) {
         let open = self.partitions.iter().flat_map(|(topic, partitions)| {
             let assigned = partitions.iter().filter(|(_, state)| !state.stalled);
@@ -363,7 +406,10 @@ impl Poller {
         }
     }
 
-    fn assign(&self, partition: &TopicPartition, offset: i64) {
+    fn assign(&mut self, partition: &TopicPartition, offset: i64) {
+        if let Some(state) = get(&mut self.partitions, partition) {
+            state.fresh = true;
+        }
         let mut list = TopicPartitionList::new();
         let added = list.add_partition_offset(
             &partition.topic,
@@ -395,25 +441,45 @@ impl Poller {
     }
 }
 
-/// Copies a record into its partition's batch; the partition, if the batch is full.
+/// What became of a record.
+enum Taken {
+    /// There is room for more.
+    More,
+    /// The batch of its partition is full.
+    Full(TopicPartition),
+    /// It is the first since its partition was assigned, and not the one that was expected.
+    Ahead(TopicPartition),
+}
+
+/// Copies a record into its partition's batch.
 fn take(
     partitions: &mut HashMap<String, HashMap<i32, Partition>>,
     dirty: &mut HashSet<TopicPartition>,
     message: &BorrowedMessage<'_>,
-) -> Option<TopicPartition> {
+) -> Taken {
     let (topic, number) = (message.topic(), message.partition());
-    let state = partitions.get_mut(topic)?.get_mut(&number)?;
-    if message.offset() < state.next {
-        return None;
+    let state = partitions
+        .get_mut(topic)
+        .and_then(|topic| topic.get_mut(&number));
+    let Some(state) = state.filter(|state| message.offset() >= state.next) else {
+        return Taken::More;
+    };
+    let partition = || TopicPartition::new(topic, number);
+    if state.fresh && message.offset() > state.next {
+        return Taken::Ahead(partition());
     }
+    state.fresh = false;
     let first = state.building.is_empty();
     state.building.push(message);
     state.next = message.offset() + 1;
-    let partition = || TopicPartition::new(topic, number);
     if first {
         dirty.insert(partition());
     }
-    state.building.is_full().then(partition)
+    if state.building.is_full() {
+        Taken::Full(partition())
+    } else {
+        Taken::More
+    }
 }
 
 fn get<'a>(

@@ -99,7 +99,7 @@ async fn look(
 }
 
 /// The end of the range from `from` on that holds no record, as far as one read shows.
-async fn pass_over(
+pub(super) async fn pass_over(
     client: &Client,
     isolation: Isolation,
     partition: &TopicPartition,
