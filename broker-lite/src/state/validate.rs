@@ -132,17 +132,21 @@ pub(crate) fn validate(
     let records = records.map_err(|error| Refusal::invalid(error.to_string()))?;
     check_records(header, &records, partition, config, now)?;
     let wanted = config.compression.unwrap_or(codec);
-    // Deltas of uncompressed records are not looked at, as in Kafka.
     let is_consecutive = records
         .iter()
         .zip(0..)
         .all(|(record, at)| record.offset == at);
-    let stored = if wanted != codec || (codec != Codec::None && !is_consecutive) {
+    let stored = if wanted != codec {
         let rebuilt = rebuild(header, &records, wanted)?;
         check_size(&rebuilt, config)?;
         rebuilt
-    } else {
+    } else if codec == Codec::None || is_consecutive {
+        // Deltas of uncompressed records are not looked at, as in Kafka.
         batch
+    } else {
+        // Kafka means to rebuild it, but fails with this error: it has skipped keys and values by then.
+        let message = "the offsets inside the compressed batch are not consecutive";
+        return Err(Refusal::new(ResponseError::UnknownServerError, message));
     };
     if stored.bytes.len() as u64 > config.segment_bytes {
         return Err(Refusal::of(ResponseError::RecordListTooLarge));

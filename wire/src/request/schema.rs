@@ -31,6 +31,7 @@ pub(super) fn fields(api: ApiKey) -> Option<Fields> {
         ApiKey::DeleteTopics => DELETE_TOPICS,
         ApiKey::DeleteRecords => DELETE_RECORDS,
         ApiKey::InitProducerId => INIT_PRODUCER_ID,
+        ApiKey::OffsetForLeaderEpoch => OFFSET_FOR_LEADER_EPOCH,
         ApiKey::AddPartitionsToTxn => ADD_PARTITIONS_TO_TXN,
         ApiKey::AddOffsetsToTxn => ADD_OFFSETS_TO_TXN,
         ApiKey::EndTxn => END_TXN,
@@ -109,6 +110,20 @@ const LIST_OFFSETS: Fields = &[
     (2..=10, I8),                                  // isolation_level
     (1..=10, Array(&Struct(LIST_OFFSETS_TOPICS))), // topics
     (10..=10, I32),                                // timeout_ms
+];
+
+const OFFSET_FOR_LEADER_EPOCH_PARTITIONS: Fields = &[
+    (2..=4, I32), // partition
+    (2..=4, I32), // current_leader_epoch
+    (2..=4, I32), // leader_epoch
+];
+const OFFSET_FOR_LEADER_EPOCH_TOPICS: Fields = &[
+    (2..=4, Text),                                               // topic
+    (2..=4, Array(&Struct(OFFSET_FOR_LEADER_EPOCH_PARTITIONS))), // partitions
+];
+const OFFSET_FOR_LEADER_EPOCH: Fields = &[
+    (3..=4, I32),                                            // replica_id
+    (2..=4, Array(&Struct(OFFSET_FOR_LEADER_EPOCH_TOPICS))), // topics
 ];
 
 const METADATA_TOPICS: Fields = &[

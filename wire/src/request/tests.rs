@@ -79,6 +79,13 @@ fn data_requests() {
         &ListOffsetsRequest::default().with_topics(vec![topic]),
         &range(1, 10),
     );
+    let partition = offset_for_leader_epoch_request::OffsetForLeaderPartition::default();
+    let topic = offset_for_leader_epoch_request::OffsetForLeaderTopic::default()
+        .with_partitions(vec![partition]);
+    walks(
+        &OffsetForLeaderEpochRequest::default().with_topics(vec![topic]),
+        &range(2, 4),
+    );
     let partition = delete_records_request::DeleteRecordsPartition::default();
     let topic =
         delete_records_request::DeleteRecordsTopic::default().with_partitions(vec![partition]);
