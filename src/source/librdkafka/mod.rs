@@ -9,8 +9,10 @@
 //! partition ([`diagnose`]), and it does not say what lies between the last record and the end ([`tail`]).
 
 mod building;
+mod command;
 mod context;
 mod diagnose;
+mod partition;
 mod poller;
 mod tail;
 
@@ -21,9 +23,9 @@ use rdkafka::{ClientConfig, consumer::BaseConsumer};
 use tokio::{runtime::Handle, sync::mpsc};
 use wire::{Isolation, TopicPartition, client::Client};
 
+use command::{Command, Positions};
 use context::Context;
-use poller::{Command, Poller};
-use tail::Positions;
+use poller::Poller;
 
 use super::{PartitionReader, Source, SourceError};
 use crate::{base::budget::Budget, telemetry::Outage};

@@ -21,7 +21,6 @@ use std::{
 use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
-    message::{BorrowedMessage, Message},
     topic_partition_list::{Offset, TopicPartitionList},
 };
 use tokio::{runtime::Handle, sync::mpsc};
@@ -30,9 +29,11 @@ use wire::TopicPartition;
 use super::{
     Settings,
     building::Building,
+    command::{Command, Positions},
     context::Context,
     diagnose::diagnose,
-    tail::{Positions, pass_over},
+    partition::{Partition, Partitions, Taken, get, take},
+    tail::pass_over,
 };
 use crate::{
     base::budget::{Budget, Permit},
@@ -48,39 +49,6 @@ const BURST: usize = 4096;
 /// Between two diagnoses of errors that name no partition.
 const DIAGNOSE_EVERY: Duration = Duration::from_secs(1);
 
-/// What the thread is asked to do.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// Fetch a partition.
-    Open {
-        partition: TopicPartition,
-        offset: i64,
-        sender: mpsc::Sender<Result<Batch, SourceError>>,
-    },
-    /// `from..to` of a partition holds no record.
-    Passed {
-        partition: TopicPartition,
-        from: i64,
-        to: i64,
-    },
-    /// Where partitions end.
-    Ends(HashMap<TopicPartition, i64>),
-}
-
-#[derive(Debug)]
-struct Partition {
-    sender: mpsc::Sender<Result<Batch, SourceError>>,
-    first: i64,
-    next: i64,
-    end: i64,
-    building: Building,
-    /// Nothing has come since it was assigned: the next record must be the one at `next`.
-    fresh: bool,
-    /// What of the budget this partition may hold: the rest stays for the others.
-    share: Budget,
-    stalled: bool,
-}
-
 /// See the module.
 pub(super) struct Poller {
     consumer: BaseConsumer<Context>,
@@ -88,7 +56,7 @@ pub(super) struct Poller {
     commands: mpsc::Receiver<Command>,
     runtime: Handle,
     positions: Positions,
-    partitions: HashMap<String, HashMap<i32, Partition>>,
+    partitions: Partitions,
     /// Partitions with records in the making.
     dirty: HashSet<TopicPartition>,
     diagnose_at: Option<Instant>,
@@ -108,7 +76,7 @@ impl Poller {
             commands,
             runtime,
             positions,
-            partitions: HashMap::new(),
+            partitions: Partitions::new(),
             dirty: HashSet::new(),
             diagnose_at: None,
         }
@@ -439,54 +407,4 @@ impl Poller {
             None => drop(positions.insert(partition.clone(), next)),
         }
     }
-}
-
-/// What became of a record.
-enum Taken {
-    /// There is room for more.
-    More,
-    /// The batch of its partition is full.
-    Full(TopicPartition),
-    /// It is the first since its partition was assigned, and not the one that was expected.
-    Ahead(TopicPartition),
-}
-
-/// Copies a record into its partition's batch.
-fn take(
-    partitions: &mut HashMap<String, HashMap<i32, Partition>>,
-    dirty: &mut HashSet<TopicPartition>,
-    message: &BorrowedMessage<'_>,
-) -> Taken {
-    let (topic, number) = (message.topic(), message.partition());
-    let state = partitions
-        .get_mut(topic)
-        .and_then(|topic| topic.get_mut(&number));
-    let Some(state) = state.filter(|state| message.offset() >= state.next) else {
-        return Taken::More;
-    };
-    let partition = || TopicPartition::new(topic, number);
-    if state.fresh && message.offset() > state.next {
-        return Taken::Ahead(partition());
-    }
-    state.fresh = false;
-    let first = state.building.is_empty();
-    state.building.push(message);
-    state.next = message.offset() + 1;
-    if first {
-        dirty.insert(partition());
-    }
-    if state.building.is_full() {
-        Taken::Full(partition())
-    } else {
-        Taken::More
-    }
-}
-
-fn get<'a>(
-    partitions: &'a mut HashMap<String, HashMap<i32, Partition>>,
-    partition: &TopicPartition,
-) -> Option<&'a mut Partition> {
-    partitions
-        .get_mut(&partition.topic)?
-        .get_mut(&partition.partition)
 }

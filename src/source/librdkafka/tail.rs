@@ -6,11 +6,7 @@
 //! the range is read, and if it holds no record the position passes over it. The proof names the
 //! position it began at, so one that comes late, or for an earlier opening, does nothing.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::PoisonError, time::Duration};
 
 use tokio::sync::mpsc;
 use wire::{
@@ -19,15 +15,12 @@ use wire::{
     error::ClientError,
 };
 
-use super::poller::Command;
+use super::command::{Command, Positions};
 
 /// Between two looks.
 const PERIOD: Duration = Duration::from_millis(500);
 /// Read at once in search of a record.
 const READ_BYTES: i32 = 1 << 20;
-
-/// The next offset of each open partition, written by the thread that polls.
-pub(super) type Positions = Arc<Mutex<HashMap<TopicPartition, i64>>>;
 
 /// Runs until the thread that `commands` leads to is gone.
 pub(super) async fn watch(
