@@ -362,3 +362,6 @@ fn source_end(error: SourceError) -> End {
         SourceError::Lost { .. } => End::Lost(text),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,279 @@
+//! Workers between a scripted source and a scripted sink.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use host::{BoxFuture, Host};
+use tokio::sync::mpsc;
+use wire::TopicPartition;
+
+use super::*;
+use crate::{base::budget::Permit, sink::Appended, source::Record};
+
+/// A source partition: ten records in batches of two, then 5 offsets without records.
+#[derive(Debug, Default)]
+struct Script {
+    /// Offsets at which it was opened.
+    opened: Mutex<Vec<i64>>,
+}
+
+impl Source for Script {
+    fn open<'a>(
+        &'a self,
+        _partition: &'a TopicPartition,
+        offset: i64,
+    ) -> BoxFuture<'a, Result<PartitionReader, SourceError>> {
+        lock(&self.opened).push(offset);
+        let (sender, events) = mpsc::channel(16);
+        for first in (offset..10).step_by(2) {
+            sender
+                .try_send(Ok(batch(first, (first + 2).min(10))))
+                .unwrap();
+        }
+        sender
+            .try_send(Ok(Batch {
+                records: Vec::new(),
+                ..batch(10, 15)
+            }))
+            .unwrap();
+        // More may come: the reader must not see an end.
+        tokio::spawn(async move { sender.closed().await });
+        Box::pin(async move { Ok(PartitionReader { events }) })
+    }
+}
+
+fn batch(first: i64, next: i64) -> Batch {
+    let record = |offset| Record {
+        offset,
+        timestamp: 1,
+        key: None,
+        value: Some(vec![7].into()),
+        headers: Vec::new(),
+    };
+    Batch {
+        first_offset: first,
+        next_offset: next,
+        source_end: 15,
+        records: (first..next).map(record).collect(),
+        permit: Permit::default(),
+    }
+}
+
+/// What happens to the record of a source offset, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Lost,
+    Refused,
+    /// It is acknowledged at target offset 0.
+    WentBack,
+    /// It is never answered.
+    Silent,
+}
+
+/// A target partition that takes what it is given, save for its faults.
+#[derive(Clone, Debug, Default)]
+struct Target {
+    /// Source offsets in the order in which they were appended.
+    log: Arc<Mutex<Vec<i64>>>,
+    faults: Arc<Mutex<Vec<(i64, Fault)>>>,
+}
+
+impl Sink for Target {
+    fn open<'a>(
+        &'a self,
+        _partition: &'a TopicPartition,
+        _codec: Codec,
+        _max_batch_bytes: usize,
+    ) -> BoxFuture<'a, Result<Box<dyn Lane>, SinkError>> {
+        let lane = TargetLane {
+            target: self.clone(),
+            answers: VecDeque::new(),
+            broken: false,
+        };
+        Box::pin(async move { Ok(Box::new(lane) as Box<dyn Lane>) })
+    }
+}
+
+#[derive(Debug)]
+struct TargetLane {
+    target: Target,
+    answers: VecDeque<Answer>,
+    broken: bool,
+}
+
+impl TargetLane {
+    fn outcome(&mut self, records: &[Record]) -> Option<Result<Appended, SinkError>> {
+        let partition = TopicPartition::new("t", 0);
+        let lost = SinkError::Lost {
+            partition: partition.clone(),
+            reason: "scripted".to_owned(),
+        };
+        if self.broken {
+            return Some(Err(lost));
+        }
+        let mut faults = lock(&self.target.faults);
+        let at = faults
+            .iter()
+            .position(|(at, _)| records.iter().any(|r| r.offset == *at));
+        let fault = at.map(|at| faults.remove(at));
+        if let Some((source_offset, fault)) = fault {
+            self.broken = true;
+            return match fault {
+                Fault::Lost => Some(Err(lost)),
+                Fault::Refused => {
+                    let reason = "too large".to_owned();
+                    Some(Err(SinkError::Refused {
+                        partition,
+                        source_offset,
+                        reason,
+                    }))
+                }
+                Fault::WentBack => Some(Ok(Appended {
+                    first_offset: 0,
+                    last_offset: 1,
+                })),
+                Fault::Silent => None,
+            };
+        }
+        let mut log = lock(&self.target.log);
+        let first_offset = log.len() as i64;
+        log.extend(records.iter().map(|record| record.offset));
+        Some(Ok(Appended {
+            first_offset,
+            last_offset: log.len() as i64 - 1,
+        }))
+    }
+}
+
+impl Lane for TargetLane {
+    fn send<'a>(
+        &'a mut self,
+        ticket: u64,
+        records: Vec<Record>,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
+        let outcome = self.outcome(&records);
+        self.answers
+            .extend(outcome.map(|outcome| Answer { ticket, outcome }));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn answer(&mut self) -> BoxFuture<'_, Answer> {
+        let next = self.answers.pop_front();
+        Box::pin(async move {
+            match next {
+                Some(answer) => answer,
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A worker at source offset 0, its source and its target.
+fn start(faults: &[(i64, Fault)]) -> (Worker, Arc<Script>, Target) {
+    let (source, target) = (Arc::new(Script::default()), Target::default());
+    lock(&target.faults).extend_from_slice(faults);
+    let partition = TopicPartition::new("t", 0);
+    let route = Route {
+        source: partition.clone(),
+        target: partition,
+    };
+    let worker = Worker::spawn(Settings {
+        events: WorkerEvents::new("f", &route, false),
+        route,
+        start: Progress::start(0, 0),
+        codec: Codec::None,
+        max_batch_bytes: 1 << 20,
+        drain_timeout: Duration::from_millis(300),
+        source: Arc::clone(&source) as Arc<dyn Source>,
+        sink: Arc::new(target.clone()),
+        host: Host::real(),
+    });
+    (worker, source, target)
+}
+
+async fn reaches(worker: &mut Worker, source_offset: i64) {
+    let there = worker
+        .progress
+        .wait_for(|progress| progress.source_offset == source_offset);
+    tokio::time::timeout(Duration::from_secs(10), there)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+async fn stops(worker: &mut Worker) -> Stop {
+    let stopped = worker
+        .state
+        .wait_for(|state| matches!(state, WorkerState::Stopped(_)));
+    let state = tokio::time::timeout(Duration::from_secs(10), stopped)
+        .await
+        .unwrap()
+        .unwrap();
+    match &*state {
+        WorkerState::Stopped(stop) => stop.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn records_arrive_in_order_and_empty_ranges_advance() {
+    let (mut worker, source, target) = start(&[]);
+    reaches(&mut worker, 15).await;
+    assert_eq!(*lock(&target.log), (0..10).collect::<Vec<_>>());
+    assert_eq!(*lock(&source.opened), [0]);
+    let progress = worker.progress.borrow().clone();
+    assert_eq!(
+        (progress.target_offset, progress.records, progress.sequence),
+        (10, 10, 10)
+    );
+    assert_eq!(progress.last_record.unwrap().source_offset, 9);
+    worker.stop();
+    worker.ended().await;
+    assert_eq!(*worker.state.borrow(), WorkerState::Ended);
+}
+
+#[tokio::test]
+async fn a_lost_batch_is_read_and_sent_again_from_the_acknowledged_prefix() {
+    let (mut worker, source, target) = start(&[(4, Fault::Lost), (8, Fault::Lost)]);
+    reaches(&mut worker, 15).await;
+    assert_eq!(*lock(&source.opened), [0, 4, 8]);
+    assert_eq!(*lock(&target.log), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_refused_record_stops_the_worker_at_its_offset() {
+    let (mut worker, _, target) = start(&[(5, Fault::Refused)]);
+    let stop = stops(&mut worker).await;
+    assert_eq!(
+        (stop.reason, stop.source_offset),
+        (StopReason::RecordRefused, 5)
+    );
+    assert_eq!(worker.progress.borrow().source_offset, 4);
+    assert_eq!(*lock(&target.log), [0, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_target_whose_offsets_go_back_stops_the_worker_before_its_checkpoint_moves() {
+    let (mut worker, ..) = start(&[(6, Fault::WentBack)]);
+    let stop = stops(&mut worker).await;
+    assert_eq!(stop.reason, StopReason::TargetTopicRecreated);
+    assert_eq!(worker.progress.borrow().source_offset, 6);
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_answers_no_longer_than_it_may() {
+    let (mut worker, ..) = start(&[(2, Fault::Silent)]);
+    reaches(&mut worker, 2).await;
+    worker.stop();
+    tokio::time::timeout(Duration::from_secs(5), worker.ended())
+        .await
+        .unwrap();
+    assert_eq!(*worker.state.borrow(), WorkerState::Ended);
+    assert_eq!(worker.progress.borrow().source_offset, 2);
+}
