@@ -1,6 +1,6 @@
 //! What can go wrong between a client and a cluster.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use kafka_protocol::error::ResponseError;
 
@@ -46,7 +46,19 @@ impl ApiError {
 
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} ({})", self.kind(), self.code)?;
+        match self.kind() {
+            ResponseError::Unknown(code) => write!(f, "error {code}")?,
+            kind => {
+                // `NotLeaderOrFollower` is written NOT_LEADER_OR_FOLLOWER in Kafka's documents.
+                for (index, letter) in format!("{kind:?}").chars().enumerate() {
+                    if letter.is_ascii_uppercase() && index > 0 {
+                        f.write_char('_')?;
+                    }
+                    f.write_char(letter.to_ascii_uppercase())?;
+                }
+                write!(f, " ({})", self.code)?;
+            }
+        }
         match &self.message {
             Some(message) => write!(f, ": {message}"),
             None => Ok(()),

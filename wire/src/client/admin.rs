@@ -75,8 +75,6 @@ pub type Outcomes = Vec<(String, Result<(), ApiError>)>;
 
 /// Resource type of topics in config calls.
 const TOPIC: i8 = 2;
-/// How long the controller may take.
-const TIMEOUT_MS: i32 = 30_000;
 const NOT_CONTROLLER: i16 = 41;
 
 impl Client {
@@ -103,10 +101,11 @@ impl Client {
         });
         let request = CreateTopicsRequest::default()
             .with_topics(topics.collect())
-            .with_timeout_ms(TIMEOUT_MS)
+            .with_timeout_ms(self.patience_ms())
             .with_validate_only(validate_only);
+        // From version 4 on -1 stands for the cluster's defaults (KIP-464).
         let answer = self
-            .call(To::Controller, &request, 7, |answer| {
+            .call(To::Controller, &request, 4..=7, |answer| {
                 moved(answer.topics.iter().map(|topic| topic.error_code))
             })
             .await?;
@@ -124,9 +123,9 @@ impl Client {
         // Version 6 would name them by id.
         let request = DeleteTopicsRequest::default()
             .with_topic_names(names.iter().map(|name| TopicName(text(name))).collect())
-            .with_timeout_ms(TIMEOUT_MS);
+            .with_timeout_ms(self.patience_ms());
         let answer = self
-            .call(To::Controller, &request, 5, |answer| {
+            .call(To::Controller, &request, 1..=5, |answer| {
                 moved(answer.responses.iter().map(|topic| topic.error_code))
             })
             .await?;
@@ -153,9 +152,9 @@ impl Client {
         });
         let request = CreatePartitionsRequest::default()
             .with_topics(topics.collect())
-            .with_timeout_ms(TIMEOUT_MS);
+            .with_timeout_ms(self.patience_ms());
         let answer = self
-            .call(To::Controller, &request, 3, |answer| {
+            .call(To::Controller, &request, 0..=3, |answer| {
                 moved(answer.results.iter().map(|topic| topic.error_code))
             })
             .await?;
@@ -180,7 +179,7 @@ impl Client {
                 .with_configuration_keys(None)
         });
         let request = DescribeConfigsRequest::default().with_resources(resources.collect());
-        let answer = self.call(To::Any, &request, 4, |_| None).await?;
+        let answer = self.call(To::Any, &request, 1..=4, |_| None).await?;
         let topics = answer.results.into_iter().map(|topic| {
             let error = ApiError::from_code(topic.error_code, topic.error_message.as_deref());
             let configs = topic.configs.into_iter().map(config_entry).collect();
@@ -208,7 +207,7 @@ impl Client {
         });
         let request = IncrementalAlterConfigsRequest::default().with_resources(resources.collect());
         let answer = self
-            .call(To::Controller, &request, 1, |answer| {
+            .call(To::Controller, &request, 0..=1, |answer| {
                 moved(answer.responses.iter().map(|topic| topic.error_code))
             })
             .await?;

@@ -41,7 +41,7 @@ impl Client {
         group: &str,
     ) -> Result<Vec<(TopicPartition, CommittedOffset)>, ClientError> {
         let id = GroupId(StrBytes::from_string(group.to_owned()));
-        // Versions up to 7 ask for one group, later ones for a list.
+        // From version 8 on for a list of groups; brokers speak it since 3.0.
         let request = OffsetFetchRequest::default()
             .with_groups(vec![
                 OffsetFetchRequestGroup::default()
@@ -50,7 +50,7 @@ impl Client {
             ])
             .with_require_stable(true);
         let answer = self
-            .call(To::Coordinator(group), &request, 9, |answer| {
+            .call(To::Coordinator(group), &request, 8..=9, |answer| {
                 let group = answer.groups.iter().map(|group| group.error_code);
                 let partitions = answer.groups.iter().flat_map(|group| &group.topics);
                 let partitions = partitions
@@ -108,7 +108,7 @@ impl Client {
             .with_generation_id_or_member_epoch(-1)
             .with_topics(topics.collect());
         let answer = self
-            .call(To::Coordinator(group), &request, 8, |answer| {
+            .call(To::Coordinator(group), &request, 2..=8, |answer| {
                 let mut all = answer.topics.iter().flat_map(|topic| &topic.partitions);
                 all.find_map(|p| ApiError::from_code(p.error_code, None::<&str>).filter(is_moved))
             })
@@ -125,6 +125,6 @@ impl Client {
 }
 
 /// COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR
-fn is_moved(error: &ApiError) -> bool {
+pub(super) fn is_moved(error: &ApiError) -> bool {
     matches!(error.code, 14..=16)
 }

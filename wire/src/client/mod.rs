@@ -5,22 +5,28 @@
 //! over. A cluster that cannot be reached at all is an error at once: the caller knows best how long
 //! to wait and what to say meanwhile. Nothing here creates a topic by asking for it.
 //!
-//! `topics` and `admin` describe and change what there is; `offsets`, `groups` and `records` are what their
-//! names say; `routing` finds the broker for a call.
+//! `topics` and `admin` describe and change topics, `group_admin` groups; `groups` holds what groups
+//! committed, `offsets` where partitions begin and end, `leader_state` what leaders remember, `records` what
+//! is written and read. `routing` finds the broker for a call, `leaders` those for many partitions.
 
 mod admin;
+mod group_admin;
 mod groups;
+mod leader_state;
+mod leaders;
 mod offsets;
 mod records;
 mod routing;
 mod topics;
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 pub use admin::{ConfigEntry, ConfigOp, ConfigSource, NewTopic, Outcomes};
+pub use group_admin::{GroupDescription, GroupMember, ListedGroup};
 pub use groups::{CommitOutcomes, CommittedOffset};
 use host::Host;
-use kafka_protocol::protocol::Request;
+use kafka_protocol::{messages::ApiKey, protocol::Request};
+pub use leader_state::{EpochEnd, EpochEnds, ProducerState, Producers};
 pub use offsets::{ListedOffset, ListedOffsets, OffsetSpec};
 pub use records::{Committed, FetchRequest, Fetched, Produced};
 pub(crate) use routing::To;
@@ -87,21 +93,21 @@ impl Client {
         }))
     }
 
-    /// Calls the broker that `to` stands for, in the highest common version up to `cap`. `error` finds
+    /// Calls the broker that `to` stands for, in the highest of `versions` that both speak. `error` finds
     /// the answer's error; one that is retriable is repeated, at another broker if need be.
     pub(crate) async fn call<R: Request>(
         &self,
         to: To<'_>,
         request: &R,
-        cap: i16,
+        versions: RangeInclusive<i16>,
         error: impl Fn(&R::Response) -> Option<ApiError>,
     ) -> Result<R::Response, ClientError> {
         let clock = &self.0.host.clock;
         let deadline = clock.monotonic() + self.0.settings.retry_for;
         let mut pause = FIRST_PAUSE;
-        let mut reconnected = false;
+        let mut reconnected = !may_be_repeated(R::KEY);
         loop {
-            let failure = match self.call_once(to, request, cap).await {
+            let failure = match self.call_once(to, request, versions.clone()).await {
                 Ok(answer) => match error(&answer) {
                     None => return Ok(answer),
                     Some(error) => ClientError::Api {
@@ -109,7 +115,8 @@ impl Client {
                         error,
                     },
                 },
-                // A connection that idled too long breaks at the next use: one more try is free.
+                // A connection that the broker has just closed breaks at the next use: one more try is
+                // free.
                 Err(ClientError::Unreachable { .. }) if !reconnected => {
                     reconnected = true;
                     self.forget(to);
@@ -117,7 +124,8 @@ impl Client {
                 }
                 Err(failure) => failure,
             };
-            let again = failure.api_error().is_some() && failure.class() != Class::Fatal;
+            let again = failure.api_error().is_some()
+                && matches!(failure.class(), Class::Retriable | Class::Throttled);
             if !again || clock.monotonic() + pause > deadline {
                 return Err(failure);
             }
@@ -131,9 +139,36 @@ impl Client {
         &self,
         to: To<'_>,
         request: &R,
-        cap: i16,
+        versions: RangeInclusive<i16>,
     ) -> Result<R::Response, ClientError> {
         let connection = self.connection(to).await?;
-        connection.call(request, cap).await
+        connection.call(request, versions).await
+    }
+
+    /// How long a broker may work on a call, in milliseconds: it shall say that it was too long
+    /// before this side gives the connection up.
+    fn patience_ms(&self) -> i32 {
+        let patience = self.0.settings.request_timeout.mul_f64(0.6);
+        i32::try_from(patience.as_millis()).unwrap_or(i32::MAX)
+    }
+}
+
+/// Whether a request whose answer was lost does no harm a second time. A batch would be written twice;
+/// a topic that was created would be refused as existing.
+fn may_be_repeated(key: i16) -> bool {
+    const ONCE: [ApiKey; 4] = [
+        ApiKey::Produce,
+        ApiKey::CreateTopics,
+        ApiKey::DeleteTopics,
+        ApiKey::CreatePartitions,
+    ];
+    !ONCE.iter().any(|once| *once as i16 == key)
+}
+
+/// What stands for the answer that a broker left out.
+fn unanswered() -> ApiError {
+    ApiError {
+        code: -1,
+        message: Some("the broker did not answer for it".to_owned()),
     }
 }

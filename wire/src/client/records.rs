@@ -8,13 +8,13 @@ use std::{
 
 use bytes::Bytes;
 use kafka_protocol::messages::{
-    BrokerId, FetchRequest as WireFetch, ProduceRequest,
+    BrokerId, FetchRequest as WireFetch, ProduceRequest, ProduceResponse,
     fetch_request::{FetchPartition, FetchTopic},
     fetch_response::PartitionData,
     produce_request::{PartitionProduceData, TopicProduceData},
 };
 
-use super::{Client, To, offsets::name};
+use super::{Client, To, offsets::name, unanswered};
 use crate::{
     Isolation, TopicPartition,
     batch::{BatchView, batches},
@@ -31,7 +31,7 @@ pub struct FetchRequest {
     pub offset: i64,
     /// How much; a larger first batch comes all the same.
     pub max_bytes: i32,
-    /// How long the broker waits for a first byte.
+    /// How long the broker waits for a first byte, within the time for an answer.
     pub max_wait: Duration,
     /// What of transactions is seen.
     pub isolation: Isolation,
@@ -68,6 +68,10 @@ pub struct Committed {
 pub struct Produced {
     /// Offset of its first record.
     pub base_offset: i64,
+    /// When it was appended, in milliseconds since 1970; -1 unless the topic counts by that.
+    pub log_append_time: i64,
+    /// The first offset there is.
+    pub log_start_offset: i64,
 }
 
 /// A batch may decompress to as much.
@@ -91,6 +95,7 @@ impl Client {
             .with_topic(name(&partition.topic))
             .with_partitions(vec![entry]);
         let max_wait = i32::try_from(request.max_wait.as_millis()).unwrap_or(i32::MAX);
+        let max_wait = max_wait.min(self.patience_ms());
         let wire = WireFetch::default()
             .with_replica_id(BrokerId(-1))
             .with_max_wait_ms(max_wait)
@@ -101,7 +106,7 @@ impl Client {
             .with_topics(vec![topic]);
         // From version 13 on topics go by id, which this simple call does not know.
         let mut answer = self
-            .call(To::Leader(partition), &wire, 12, |answer| {
+            .call(To::Leader(partition), &wire, 4..=12, |answer| {
                 let mut all = answer.responses.iter().flat_map(|topic| &topic.partitions);
                 ApiError::from_code(answer.error_code, None::<&str>)
                     .or_else(|| all.find_map(|p| ApiError::from_code(p.error_code, None::<&str>)))
@@ -111,16 +116,18 @@ impl Client {
             .responses
             .pop()
             .and_then(|mut topic| topic.partitions.pop());
-        Ok(Fetched::from_wire(
-            request.partition,
-            data.unwrap_or_default(),
-        ))
+        match data {
+            Some(data) => Ok(Fetched::from_wire(request.partition, data)),
+            None => Err(refusal(&request.partition, unanswered())),
+        }
     }
 
-    /// Writes one batch to a partition and waits for all in-sync replicas.
+    /// Writes one batch to a partition and waits for all in-sync replicas. It is sent again only after an
+    /// answer that says that it was not written.
     ///
     /// # Errors
-    /// If the leader cannot be reached or refuses. After anything but a refusal the batch may be there.
+    /// If the leader cannot be reached or refuses. Where no broker answered, or one answered
+    /// REQUEST_TIMED_OUT or NOT_ENOUGH_REPLICAS_AFTER_APPEND, the batch may be there.
     pub async fn produce(
         &self,
         partition: &TopicPartition,
@@ -134,26 +141,50 @@ impl Client {
             .with_partition_data(vec![data]);
         let request = ProduceRequest::default()
             .with_acks(-1)
-            .with_timeout_ms(30_000)
+            .with_timeout_ms(self.patience_ms())
             .with_topic_data(vec![topic]);
         // From version 13 on topics go by id.
         let answer = self
-            .call(To::Leader(partition), &request, 12, |answer| {
-                let mut all = answer
-                    .responses
-                    .iter()
-                    .flat_map(|topic| &topic.partition_responses);
-                all.find_map(|p| ApiError::from_code(p.error_code, p.error_message.as_deref()))
+            .call(To::Leader(partition), &request, 3..=12, |answer| {
+                produce_error(answer).filter(was_not_written)
             })
             .await?;
+        if let Some(error) = produce_error(&answer) {
+            return Err(refusal(partition, error));
+        }
         let data = answer
             .responses
             .first()
-            .and_then(|topic| topic.partition_responses.first());
+            .and_then(|topic| topic.partition_responses.first())
+            .ok_or_else(|| refusal(partition, unanswered()))?;
         Ok(Produced {
-            base_offset: data.map_or(-1, |partition| partition.base_offset),
+            base_offset: data.base_offset,
+            log_append_time: data.log_append_time_ms,
+            log_start_offset: data.log_start_offset,
         })
     }
+}
+
+fn refusal(partition: &TopicPartition, error: ApiError) -> ClientError {
+    ClientError::Api {
+        what: partition.to_string(),
+        error,
+    }
+}
+
+fn produce_error(answer: &ProduceResponse) -> Option<ApiError> {
+    let mut all = answer
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses);
+    all.find_map(|p| ApiError::from_code(p.error_code, p.error_message.as_deref()))
+}
+
+/// Refusals of the leader, or of a broker that is not it, before anything is appended:
+/// UNKNOWN_TOPIC_OR_PARTITION (on its way to the broker), LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER,
+/// NOT_ENOUGH_REPLICAS, FENCED and UNKNOWN_LEADER_EPOCH (`ReplicaManager.appendToLocalLog`).
+fn was_not_written(error: &ApiError) -> bool {
+    matches!(error.code, 3 | 5 | 6 | 19 | 74 | 75)
 }
 
 impl Fetched {

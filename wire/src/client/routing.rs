@@ -1,9 +1,14 @@
 //! Which broker a call goes to, and the connections to them.
+//!
+//! There is one connection to a broker. Whoever needs it first opens it while others wait; after a failure
+//! all get its reason at once until a pause is over, so that many callers of a broker that is down do not
+//! storm it when it comes back.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use kafka_protocol::{
@@ -11,7 +16,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Client, topics::metadata_request};
+use super::{Client, FIRST_PAUSE, LAST_PAUSE, topics::metadata_request};
 use crate::{
     TopicPartition,
     connection::{Connection, ConnectionSettings},
@@ -23,6 +28,8 @@ use crate::{
 pub(crate) enum To<'a> {
     /// Any broker.
     Any,
+    /// The broker with this id.
+    Broker(i32),
     /// The controller, for changes of topics.
     Controller,
     /// The leader of a partition.
@@ -35,6 +42,7 @@ impl fmt::Display for To<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => f.write_str("a broker"),
+            Self::Broker(id) => write!(f, "broker {id}"),
             Self::Controller => f.write_str("the controller"),
             Self::Leader(partition) => write!(f, "{partition}"),
             Self::Coordinator(group) => write!(f, "group {group}"),
@@ -48,14 +56,34 @@ pub(super) struct Routes(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    brokers: HashMap<i32, Address>,
+    brokers: BTreeMap<i32, Address>,
     controller: Option<i32>,
-    leaders: HashMap<TopicPartition, i32>,
-    coordinators: HashMap<String, Address>,
-    connections: HashMap<Address, Arc<Connection>>,
+    /// Of partitions that were read or written by this client.
+    leaders: BTreeMap<TopicPartition, i32>,
+    coordinators: BTreeMap<String, Address>,
+    connections: BTreeMap<Address, Arc<Connection>>,
+    doors: BTreeMap<Address, Arc<Door>>,
 }
 
 type Address = (String, u16);
+
+/// Held while a connection is opened; inside, the last failure.
+type Door = tokio::sync::Mutex<Option<Failure>>;
+
+#[derive(Debug)]
+struct Failure {
+    error: ClientError,
+    /// When the next try may be, on the monotonic clock.
+    next: Duration,
+    pause: Duration,
+}
+
+impl Known {
+    fn connection(&self, address: &Address) -> Option<Arc<Connection>> {
+        let connection = self.connections.get(address)?;
+        (!connection.is_broken()).then(|| Arc::clone(connection))
+    }
+}
 
 impl Routes {
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -69,6 +97,7 @@ impl Client {
         let mut known = self.0.routes.known();
         match to {
             To::Any => {}
+            To::Broker(id) => drop(known.brokers.remove(&id)),
             To::Controller => known.controller = None,
             To::Leader(partition) => drop(known.leaders.remove(partition)),
             To::Coordinator(group) => drop(known.coordinators.remove(group)),
@@ -79,6 +108,10 @@ impl Client {
     pub(super) async fn connection(&self, to: To<'_>) -> Result<Arc<Connection>, ClientError> {
         match to {
             To::Any => self.any().await,
+            To::Broker(id) => {
+                let address = self.broker(id).await?;
+                self.connect(&address).await
+            }
             To::Controller => match self.controller().await? {
                 Some(address) => self.connect(&address).await,
                 // A cluster without a controller for the moment: any broker says so.
@@ -124,6 +157,18 @@ impl Client {
         }))
     }
 
+    async fn broker(&self, id: i32) -> Result<Address, ClientError> {
+        let find = |known: &Known| known.brokers.get(&id).cloned();
+        if let Some(address) = find(&self.0.routes.known()) {
+            return Ok(address);
+        }
+        self.metadata(&metadata_request(Some(&[]))).await?;
+        find(&self.0.routes.known()).ok_or_else(|| ClientError::Unreachable {
+            broker: format!("broker {id}"),
+            reason: "it is not in the cluster's metadata".to_owned(),
+        })
+    }
+
     async fn controller(&self) -> Result<Option<Address>, ClientError> {
         let find = |known: &Known| known.brokers.get(&known.controller?).cloned();
         if let Some(address) = find(&self.0.routes.known()) {
@@ -143,6 +188,11 @@ impl Client {
                 &partition.topic,
             ))))
             .await?;
+        let leader = leader_of(&metadata, partition.partition);
+        if let Some(leader) = leader {
+            let mut known = self.0.routes.known();
+            known.leaders.insert(partition.clone(), leader);
+        }
         let found = find(&self.0.routes.known());
         found.ok_or_else(|| ClientError::Api {
             what: partition.to_string(),
@@ -158,7 +208,7 @@ impl Client {
         let request = FindCoordinatorRequest::default()
             .with_key(StrBytes::from_string(group.to_owned()))
             .with_key_type(0);
-        let found = Box::pin(self.any()).await?.call(&request, 3).await?;
+        let found = Box::pin(self.any()).await?.call(&request, 0..=3).await?;
         let message = found.error_message.as_deref();
         if let Some(error) = ApiError::from_code(found.error_code, message) {
             return Err(ClientError::Api {
@@ -178,18 +228,20 @@ impl Client {
         Ok(address)
     }
 
-    /// Asks for metadata and remembers what it says about brokers and leaders.
+    /// Asks for metadata and remembers what it says about brokers.
     pub(super) async fn metadata(
         &self,
         request: &MetadataRequest,
     ) -> Result<MetadataResponse, ClientError> {
-        let connection = match self.any().await?.call(request, 12).await {
+        // Below version 4 asking for a topic creates it.
+        let versions = 4..=12;
+        let connection = match self.any().await?.call(request, versions.clone()).await {
             // One more try, elsewhere or on a new connection.
             Err(ClientError::Unreachable { .. }) => self.any().await?,
             answer => return answer.inspect(|metadata| self.learn(metadata)),
         };
         connection
-            .call(request, 12)
+            .call(request, versions)
             .await
             .inspect(|metadata| self.learn(metadata))
     }
@@ -202,29 +254,53 @@ impl Client {
             .map(|b| (b.node_id.0, address(&b.host, b.port)))
             .collect();
         known.controller = Some(metadata.controller_id.0).filter(|id| *id >= 0);
-        for topic in &metadata.topics {
-            let Some(name) = &topic.name else { continue };
-            for partition in topic.partitions.iter().filter(|p| p.leader_id.0 >= 0) {
-                let key = TopicPartition::new(name.to_string(), partition.partition_index);
-                known.leaders.insert(key, partition.leader_id.0);
-            }
-        }
     }
 
     /// The connection to `address`, made if there is none that works.
     async fn connect(&self, address: &Address) -> Result<Arc<Connection>, ClientError> {
-        let existing = self
-            .0
-            .routes
-            .known()
-            .connections
-            .get(address)
-            .map(Arc::clone);
-        if let Some(connection) = existing.filter(|connection| !connection.is_broken()) {
+        let door = {
+            let mut known = self.0.routes.known();
+            if let Some(connection) = known.connection(address) {
+                return Ok(connection);
+            }
+            Arc::clone(known.doors.entry(address.clone()).or_default())
+        };
+        let mut last_failure = door.lock().await;
+        if let Some(connection) = self.0.routes.known().connection(address) {
             return Ok(connection);
         }
+        let host = &self.0.host;
+        if let Some(failure) = last_failure.as_ref()
+            && host.clock.monotonic() < failure.next
+        {
+            return Err(failure.error.clone());
+        }
+        match self.open(address).await {
+            Ok(connection) => {
+                *last_failure = None;
+                let connection = Arc::new(connection);
+                let mut known = self.0.routes.known();
+                known
+                    .connections
+                    .insert(address.clone(), Arc::clone(&connection));
+                Ok(connection)
+            }
+            Err(error) => {
+                let longer = |failure: &Failure| (failure.pause * 2).min(LAST_PAUSE);
+                let pause = last_failure.as_ref().map_or(FIRST_PAUSE, longer);
+                let drawn = pause.mul_f64(0.5 + host.random.fraction() / 2.0);
+                *last_failure = Some(Failure {
+                    error: error.clone(),
+                    next: host.clock.monotonic() + drawn,
+                    pause,
+                });
+                Err(error)
+            }
+        }
+    }
+
+    async fn open(&self, (host, port): &Address) -> Result<Connection, ClientError> {
         let settings = &self.0.settings;
-        let (host, port) = address;
         let broker = format!("{host}:{port}");
         let unreachable = |reason: String| ClientError::Unreachable {
             broker: broker.clone(),
@@ -247,15 +323,15 @@ impl Client {
             max_frame: settings.max_frame,
             clock: Arc::clone(&self.0.host.clock),
         };
-        let connection = Arc::new(Connection::open(stream, settings).await?);
-        let kept = Arc::clone(&connection);
-        self.0
-            .routes
-            .known()
-            .connections
-            .insert(address.clone(), kept);
-        Ok(connection)
+        Connection::open(stream, settings).await
     }
+}
+
+fn leader_of(metadata: &MetadataResponse, partition: i32) -> Option<i32> {
+    let topic = metadata.topics.first()?;
+    let mut partitions = topic.partitions.iter();
+    let found = partitions.find(|p| p.partition_index == partition)?;
+    Some(found.leader_id.0).filter(|id| *id >= 0)
 }
 
 /// Why metadata names no leader of a partition.

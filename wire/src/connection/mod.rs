@@ -1,0 +1,232 @@
+//! One connection to one broker: pipelined requests, answers told apart by correlation id.
+//!
+//! `exchange` owns the stream. An answer that does not come in time breaks the connection, as in Kafka's
+//! own client (`NetworkClient.handleTimedOutRequests`): the broker answers in order, so whatever was
+//! asked later waits behind it, and a peer that went away without a word is noticed by nothing else.
+
+mod exchange;
+
+use std::{
+    collections::BTreeMap,
+    ops::RangeInclusive,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use exchange::Exchange;
+use host::{ByteStream, Clock};
+use kafka_protocol::{
+    messages::{ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader},
+    protocol::{Encodable, HeaderVersion, Request, StrBytes},
+};
+
+use crate::{
+    error::{ApiError, ClientError},
+    guard,
+};
+
+/// What a connection needs to know.
+#[derive(Clone, Debug)]
+pub struct ConnectionSettings {
+    /// `HOST:PORT`, for messages.
+    pub broker: String,
+    /// Sent with each request.
+    pub client_id: String,
+    /// How long a caller waits for an answer.
+    pub request_timeout: Duration,
+    /// Largest answer, in bytes.
+    pub max_frame: usize,
+    /// For timeouts.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A connection whose broker's versions are known. Ends when the last handle is dropped.
+#[derive(Debug)]
+pub struct Connection {
+    settings: ConnectionSettings,
+    next_id: AtomicI32,
+    exchange: Exchange,
+    versions: BTreeMap<i16, (i16, i16)>,
+}
+
+impl Connection {
+    /// Takes over a connected stream and asks the broker for its versions.
+    ///
+    /// # Errors
+    /// If the broker does not answer, or answers nonsense.
+    pub async fn open(
+        stream: Box<dyn ByteStream>,
+        settings: ConnectionSettings,
+    ) -> Result<Self, ClientError> {
+        let mut connection = Self {
+            exchange: Exchange::new(stream, settings.max_frame),
+            settings,
+            next_id: AtomicI32::new(0),
+            versions: BTreeMap::new(),
+        };
+        let request = ApiVersionsRequest::default()
+            .with_client_software_name(StrBytes::from_static_str("strait"))
+            .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
+        let mut answer = connection.exchange(&request, 3).await?;
+        // An older broker answers in version 0, whatever it was asked (KIP-511).
+        if answer.error_code == UNSUPPORTED_VERSION {
+            answer = connection
+                .exchange(&ApiVersionsRequest::default(), 0)
+                .await?;
+        }
+        if let Some(error) = ApiError::from_code(answer.error_code, None::<&str>) {
+            return Err(ClientError::Api {
+                what: format!("{}, its versions", connection.settings.broker),
+                error,
+            });
+        }
+        let ranges = answer
+            .api_keys
+            .iter()
+            .map(|a| (a.api_key, (a.min_version, a.max_version)));
+        connection.versions = ranges.collect();
+        Ok(connection)
+    }
+
+    /// Sends a request in the highest of `versions` that both sides speak, and waits for the answer.
+    /// Cancel-safe: a request is sent whole or not at all, and other callers are not disturbed.
+    ///
+    /// # Errors
+    /// If there is no such version, no answer in time, or the connection breaks.
+    pub async fn call<R: Request>(
+        &self,
+        request: &R,
+        versions: RangeInclusive<i16>,
+    ) -> Result<R::Response, ClientError> {
+        let version = self.version::<R>(versions)?;
+        self.exchange(request, version).await
+    }
+
+    /// Whether the connection broke.
+    pub fn is_broken(&self) -> bool {
+        self.exchange.broken().is_some()
+    }
+
+    fn version<R: Request>(&self, wanted: RangeInclusive<i16>) -> Result<i16, ClientError> {
+        let lowest = R::VERSIONS.min.max(*wanted.start());
+        let highest = R::VERSIONS.max.min(*wanted.end());
+        let name = api_name(R::KEY);
+        let Some((min, max)) = self.versions.get(&R::KEY).copied() else {
+            return Err(self.protocol(format!("it does not speak {name}")));
+        };
+        if lowest.max(min) <= highest.min(max) {
+            Ok(highest.min(max))
+        } else {
+            Err(self.protocol(format!(
+                "it speaks {name} in versions {min} to {max}, strait in {lowest} to {highest}"
+            )))
+        }
+    }
+
+    async fn exchange<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+    ) -> Result<R::Response, ClientError> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let frame = self.encode(request, version, id)?;
+        let timeout = self.settings.request_timeout;
+        let answer = tokio::select! {
+            biased;
+            answer = self.exchange.ask(id, frame) => answer,
+            () = self.settings.clock.sleep(timeout) => {
+                let (api, seconds) = (api_name(R::KEY), timeout.as_secs());
+                self.exchange.close(&format!("no answer to {api} within {seconds} s"));
+                let broker = self.settings.broker.clone();
+                return Err(ClientError::Timeout { broker, api, seconds });
+            }
+        };
+        let answer = answer.ok_or_else(|| ClientError::Unreachable {
+            broker: self.settings.broker.clone(),
+            reason: self
+                .exchange
+                .broken()
+                .unwrap_or_else(|| "closed".to_owned()),
+        })?;
+        self.decode::<R>(answer, version)
+    }
+
+    /// One buffer: length, header, body.
+    fn encode<R: Request>(&self, request: &R, version: i16, id: i32) -> Result<Bytes, ClientError> {
+        let header = RequestHeader::default()
+            .with_request_api_key(R::KEY)
+            .with_request_api_version(version)
+            .with_correlation_id(id)
+            .with_client_id(Some(StrBytes::from_string(self.settings.client_id.clone())));
+        let mut frame = BytesMut::new();
+        frame.put_i32(0);
+        header
+            .encode(&mut frame, R::header_version(version))
+            .and_then(|()| request.encode(&mut frame, version))
+            .map_err(|error| self.protocol(format!("encode {}: {error}", api_name(R::KEY))))?;
+        let length = i32::try_from(frame.len() - 4)
+            .map_err(|_| self.protocol("a request of more than 2 GiB".to_owned()))?;
+        frame[..4].copy_from_slice(&length.to_be_bytes());
+        Ok(frame.freeze())
+    }
+
+    fn decode<R: Request>(
+        &self,
+        mut frame: Bytes,
+        version: i16,
+    ) -> Result<R::Response, ClientError> {
+        // An old broker answers ApiVersions in version 0 with error 35.
+        let is_refusal = R::KEY == ApiKey::ApiVersions as i16
+            && frame.get(4..6) == Some(&UNSUPPORTED_VERSION.to_be_bytes()[..]);
+        let version = if is_refusal { 0 } else { version };
+        guard::decode::<ResponseHeader>(&mut frame, R::Response::header_version(version))
+            .and_then(|_| guard::decode(&mut frame, version))
+            .map_err(|error| {
+                let reason = format!("decode {}: {error}", api_name(R::KEY));
+                self.exchange.close(&reason);
+                self.protocol(reason)
+            })
+    }
+
+    fn protocol(&self, reason: String) -> ClientError {
+        ClientError::Protocol {
+            broker: self.settings.broker.clone(),
+            reason,
+        }
+    }
+}
+
+const UNSUPPORTED_VERSION: i16 = 35;
+
+fn api_name(key: i16) -> &'static str {
+    // The calls that this client makes; others do not get here.
+    ApiKey::try_from(key).map_or("an unknown API", |key| match key {
+        ApiKey::ApiVersions => "ApiVersions",
+        ApiKey::CreatePartitions => "CreatePartitions",
+        ApiKey::CreateTopics => "CreateTopics",
+        ApiKey::DeleteGroups => "DeleteGroups",
+        ApiKey::DeleteRecords => "DeleteRecords",
+        ApiKey::DeleteTopics => "DeleteTopics",
+        ApiKey::DescribeConfigs => "DescribeConfigs",
+        ApiKey::DescribeGroups => "DescribeGroups",
+        ApiKey::DescribeProducers => "DescribeProducers",
+        ApiKey::Fetch => "Fetch",
+        ApiKey::FindCoordinator => "FindCoordinator",
+        ApiKey::IncrementalAlterConfigs => "IncrementalAlterConfigs",
+        ApiKey::ListGroups => "ListGroups",
+        ApiKey::ListOffsets => "ListOffsets",
+        ApiKey::Metadata => "Metadata",
+        ApiKey::OffsetCommit => "OffsetCommit",
+        ApiKey::OffsetFetch => "OffsetFetch",
+        ApiKey::OffsetForLeaderEpoch => "OffsetForLeaderEpoch",
+        ApiKey::Produce => "Produce",
+        _ => "a request",
+    })
+}
+
+#[cfg(test)]
+mod tests;
