@@ -1,0 +1,441 @@
+//! Every call of the client on a real Kafka, one broker or more: `KAFKA_BOOTSTRAP=host:port`.
+//!
+//! `cargo test -p wire --features kafka-tests --test real_kafka`. What is expected comes from what the tests
+//! wrote themselves and from Kafka's documents; topics and groups have random names and are deleted.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod real_kafka_support;
+
+use std::time::Duration;
+
+use real_kafka_support::{Fixture, Transaction, batch, name, values};
+use wire::{
+    Class, Isolation, TopicPartition,
+    client::{CommittedOffset, ConfigOp, ConfigSource, FetchRequest, NewTopic, OffsetSpec},
+    record::Codec,
+};
+
+const TIME: i64 = 1_700_000_000_000;
+
+#[tokio::test]
+async fn the_cluster_describes_itself() {
+    let client = Fixture::client();
+    let cluster = client.describe_cluster().await.unwrap();
+    assert!(!cluster.cluster_id.is_empty() && !cluster.brokers.is_empty());
+    let controller = cluster.controller.unwrap();
+    assert!(cluster.brokers.iter().any(|broker| broker.id == controller));
+}
+
+#[tokio::test]
+async fn topics_are_made_described_changed_and_deleted() {
+    let client = Fixture::client();
+    let topic = name("topic");
+    let wanted = NewTopic {
+        name: topic.clone(),
+        partitions: 2,
+        replication_factor: 1,
+        configs: vec![
+            ("retention.ms".to_owned(), "3600000".to_owned()),
+            ("cleanup.policy".to_owned(), "delete".to_owned()),
+        ],
+    };
+    let bad = NewTopic {
+        name: format!("{topic}-bad"),
+        replication_factor: 100,
+        ..wanted.clone()
+    };
+    let outcomes = client
+        .create_topics(std::slice::from_ref(&wanted), true)
+        .await
+        .unwrap();
+    assert!(outcomes[0].1.is_ok());
+    let names = [topic.clone()];
+    let missing = &client.topics(Some(&names)).await.unwrap()[0];
+    assert_eq!(
+        missing.error.as_ref().unwrap().code,
+        3,
+        "asking creates nothing"
+    );
+
+    let outcomes = client
+        .create_topics(&[wanted.clone(), bad], false)
+        .await
+        .unwrap();
+    let [(_, made), (refused, reason)] = &outcomes[..] else {
+        panic!("{outcomes:?}")
+    };
+    assert!(made.is_ok() && refused.ends_with("-bad"), "{outcomes:?}");
+    let reason = reason.as_ref().unwrap_err().to_string();
+    assert!(
+        reason.starts_with("INVALID_REPLICATION_FACTOR (38): "),
+        "{reason}"
+    );
+    let again = client.create_topics(&[wanted], false).await.unwrap();
+    assert_eq!(again[0].1.as_ref().unwrap_err().code, 36);
+
+    let outcomes = client
+        .create_partitions(&[(topic.clone(), 5)])
+        .await
+        .unwrap();
+    assert!(outcomes[0].1.is_ok(), "{outcomes:?}");
+    Fixture::eventually("five led partitions", async || {
+        let topic = client.topics(Some(&names)).await.unwrap().remove(0);
+        topic.partitions.len() == 5 && topic.partitions.iter().all(|p| p.leader.is_some())
+    })
+    .await;
+    let described = client.topics(Some(&names)).await.unwrap().remove(0);
+    assert!(!described.id.is_nil() && !described.internal);
+    let all = client.topics(None).await.unwrap();
+    assert!(all.iter().any(|other| other.id == described.id));
+
+    configs_are_changed(&client, &topic).await;
+    let outcomes = client.delete_topics(&names).await.unwrap();
+    assert_eq!(outcomes, [(topic.clone(), Ok(()))]);
+    Fixture::eventually("the topic is gone", async || {
+        client.topics(Some(&names)).await.unwrap()[0]
+            .error
+            .is_some()
+    })
+    .await;
+    let again = client.delete_topics(&names).await.unwrap();
+    assert_eq!(again[0].1.as_ref().unwrap_err().code, 3);
+}
+
+async fn configs_are_changed(client: &wire::client::Client, topic: &str) {
+    let set = |name: &str, value: &str| (name.to_owned(), ConfigOp::Set(value.to_owned()));
+    let append = ConfigOp::Append("compact".to_owned());
+    for (changes, name, value, source) in [
+        (
+            vec![set("retention.ms", "7200000")],
+            "retention.ms",
+            "7200000",
+            ConfigSource::Topic,
+        ),
+        (
+            vec![("cleanup.policy".to_owned(), append)],
+            "cleanup.policy",
+            "delete,compact",
+            ConfigSource::Topic,
+        ),
+        (
+            vec![(
+                "cleanup.policy".to_owned(),
+                ConfigOp::Subtract("delete".to_owned()),
+            )],
+            "cleanup.policy",
+            "compact",
+            ConfigSource::Topic,
+        ),
+        (
+            vec![("retention.ms".to_owned(), ConfigOp::Delete)],
+            "retention.ms",
+            "604800000",
+            ConfigSource::Default,
+        ),
+    ] {
+        let outcomes = client
+            .alter_topic_configs(&[(topic.to_owned(), changes)])
+            .await;
+        assert_eq!(outcomes.unwrap(), [(topic.to_owned(), Ok(()))]);
+        Fixture::eventually(&format!("{name} = {value}"), async || {
+            let names = [topic.to_owned()];
+            let described = client
+                .describe_topic_configs(&names)
+                .await
+                .unwrap()
+                .remove(0);
+            let configs = described.1.unwrap();
+            let config = configs.iter().find(|config| config.name == name).unwrap();
+            config.value.as_deref() == Some(value) && config.source == source
+        })
+        .await;
+    }
+    let refused = client
+        .alter_topic_configs(&[(topic.to_owned(), vec![set("no.such.config", "1")])])
+        .await
+        .unwrap();
+    let reason = refused[0].1.as_ref().unwrap_err().to_string();
+    assert!(reason.starts_with("INVALID_CONFIG (40): "), "{reason}");
+}
+
+#[tokio::test]
+async fn committed_records_come_back_without_the_aborted_ones() {
+    let fixture = Fixture::new("records", 1).await;
+    let partition = fixture.partition(0);
+    let client = &fixture.client;
+    let plain = batch(Codec::Zstd, TIME, &["a0", "a1", "a2"]);
+    let produced = client.produce(&partition, plain).await.unwrap();
+    assert_eq!((produced.base_offset, produced.log_append_time), (0, -1));
+    for (commit, values) in [
+        (false, ["b3", "b4"]),
+        (true, ["c6", "c7"]),
+        (false, ["d9", "d10"]),
+    ] {
+        let transaction = Transaction::begin(client, &partition, values).await;
+        transaction.end(commit).await;
+        fixture.decided().await;
+    }
+    let last = batch(Codec::None, TIME, &["e12"]);
+    let produced = client.produce(&partition, last).await.unwrap();
+    assert_eq!(produced.base_offset, 12, "two markers between");
+
+    let committed = ["a0", "a1", "a2", "c6", "c7", "e12"];
+    let everything = ["a0", "a1", "a2", "b3", "b4", "c6", "c7", "d9", "d10", "e12"];
+    for (isolation, expected) in [
+        (Isolation::ReadCommitted, &committed[..]),
+        (Isolation::ReadUncommitted, &everything),
+    ] {
+        for from in 0..=13 {
+            let found = fixture.read(from..13, isolation).await;
+            let wanted: Vec<_> = expected
+                .iter()
+                .copied()
+                .filter(|value| value[1..].parse::<i64>().unwrap() >= from)
+                .collect();
+            assert_eq!(values(&found), wanted, "from {from}, {isolation:?}");
+            assert!(found.iter().all(|record| record.timestamp == TIME));
+        }
+    }
+    // Nothing but a batch of an aborted transaction: none of it is left, and the way goes on.
+    let request = FetchRequest {
+        max_bytes: 1,
+        ..fixture.request(9, Isolation::ReadCommitted)
+    };
+    let found = client.fetch(request).await.unwrap();
+    let found = found.committed(9, Isolation::ReadCommitted).unwrap();
+    assert_eq!((found.records.len(), found.next_offset), (0, 11));
+    fixture.delete().await;
+}
+
+#[tokio::test]
+async fn an_open_transaction_holds_committed_reads_back() {
+    let fixture = Fixture::new("open", 1).await;
+    let partition = fixture.partition(0);
+    let transaction = Transaction::begin(&fixture.client, &partition, ["x0", "x1"]).await;
+    let fetched = fixture.fetch(0, Isolation::ReadCommitted).await;
+    assert_eq!((fetched.high_watermark, fetched.last_stable_offset), (2, 0));
+    let found = fetched.committed(0, Isolation::ReadCommitted).unwrap();
+    assert_eq!((found.records.len(), found.next_offset), (0, 0));
+    let wanted = [(partition.clone(), OffsetSpec::Latest)];
+    for (isolation, end) in [
+        (Isolation::ReadUncommitted, 2),
+        (Isolation::ReadCommitted, 0),
+    ] {
+        let listed = fixture
+            .client
+            .list_offsets(&wanted, isolation)
+            .await
+            .unwrap();
+        assert_eq!(listed[0].1.as_ref().unwrap().offset, end);
+    }
+    let producers = fixture
+        .client
+        .describe_producers(&[partition])
+        .await
+        .unwrap();
+    let producers = producers[0].1.as_ref().unwrap();
+    assert_eq!(producers.len(), 1);
+    let producer = producers[0];
+    assert_eq!(producer.producer_id, transaction.producer_id);
+    assert_eq!(
+        (producer.last_sequence, producer.transaction_start),
+        (1, Some(0))
+    );
+    assert_eq!(producer.last_timestamp, TIME);
+    transaction.end(true).await;
+    fixture.decided().await;
+    let found = fixture.read(0..3, Isolation::ReadCommitted).await;
+    assert_eq!(values(&found), ["x0", "x1"]);
+    fixture.delete().await;
+}
+
+#[tokio::test]
+async fn offsets_are_found_by_every_spec() {
+    let fixture = Fixture::new("offsets", 6).await;
+    for index in 0..6 {
+        let partition = fixture.partition(index);
+        for time in [100, 300, 200] {
+            let batch = batch(Codec::Lz4, TIME + time, &["v"]);
+            fixture.client.produce(&partition, batch).await.unwrap();
+        }
+    }
+    let specs = [
+        (OffsetSpec::Earliest, 0),
+        (OffsetSpec::Latest, 3),
+        (OffsetSpec::Timestamp(TIME + 101), 1),
+        (OffsetSpec::Timestamp(TIME + 301), -1),
+        (OffsetSpec::MaxTimestamp, 1),
+    ];
+    // All partitions, which several brokers may lead, and each of them several times.
+    let wanted: Vec<_> = (0..6)
+        .flat_map(|index| specs.map(|(spec, _)| (fixture.partition(index), spec)))
+        .collect();
+    let listed = fixture
+        .client
+        .list_offsets(&wanted, Isolation::ReadUncommitted)
+        .await;
+    let listed = listed.unwrap();
+    for (index, (partition, found)) in listed.iter().enumerate() {
+        assert_eq!(*partition, wanted[index].0, "in the order of the question");
+        assert_eq!(
+            found.as_ref().unwrap().offset,
+            specs[index % 5].1,
+            "{:?}",
+            wanted[index]
+        );
+    }
+    assert_eq!(listed[2].1.as_ref().unwrap().timestamp, TIME + 300);
+
+    let start = fixture
+        .client
+        .delete_records(&fixture.partition(2), 2)
+        .await
+        .unwrap();
+    assert_eq!(start, 2);
+    let wanted = [
+        (fixture.partition(2), OffsetSpec::Earliest),
+        (fixture.partition(3), OffsetSpec::Earliest),
+        (fixture.partition(6), OffsetSpec::Earliest),
+        (TopicPartition::new(name("none"), 0), OffsetSpec::Earliest),
+    ];
+    let listed = fixture
+        .client
+        .list_offsets(&wanted, Isolation::ReadCommitted)
+        .await
+        .unwrap();
+    let offsets = listed
+        .iter()
+        .map(|(_, found)| found.as_ref().map(|f| f.offset));
+    let offsets: Vec<_> = offsets
+        .map(|found| found.map_err(|error| error.code))
+        .collect();
+    assert_eq!(offsets, [Ok(2), Ok(0), Err(3), Err(3)]);
+
+    let gone = fixture
+        .client
+        .fetch(fixture.request_of(2, 0))
+        .await
+        .unwrap_err();
+    let text = format!("{}: OFFSET_OUT_OF_RANGE (1)", fixture.partition(2));
+    assert_eq!((gone.to_string(), gone.class()), (text, Class::Fatal));
+    fixture.delete().await;
+}
+
+#[tokio::test]
+async fn leaders_tell_where_epochs_end() {
+    let fixture = Fixture::new("epochs", 3).await;
+    let partition = fixture.partition(1);
+    let batch = batch(Codec::None, TIME, &["v", "v"]);
+    fixture.client.produce(&partition, batch).await.unwrap();
+    let topics = [fixture.topic.clone()];
+    let topic = fixture
+        .client
+        .topics(Some(&topics))
+        .await
+        .unwrap()
+        .remove(0);
+    let epoch = topic.partitions[1].leader_epoch;
+    let wanted = [(partition.clone(), epoch), (partition.clone(), epoch + 7)];
+    let ends = fixture
+        .client
+        .offsets_for_leader_epoch(&wanted)
+        .await
+        .unwrap();
+    let present = ends[0].1.as_ref().unwrap();
+    assert_eq!((present.leader_epoch, present.end_offset), (epoch, 2));
+    let future = ends[1].1.as_ref().unwrap();
+    assert_eq!(
+        (future.leader_epoch, future.end_offset),
+        (-1, -1),
+        "an epoch to come"
+    );
+    fixture.delete().await;
+}
+
+#[tokio::test]
+async fn group_offsets_come_back_with_their_metadata() {
+    let fixture = Fixture::new("groups", 3).await;
+    let client = &fixture.client;
+    let group = name("group");
+    assert!(client.group_offsets(&group).await.unwrap().is_empty());
+    let offsets: Vec<_> = (0..3)
+        .map(|index| {
+            let committed = CommittedOffset {
+                offset: i64::from(index) << 33,
+                leader_epoch: index - 1,
+                metadata: ["x".repeat(1024), String::new(), "Grüße".to_owned()][index as usize]
+                    .clone(),
+            };
+            (fixture.partition(index), committed)
+        })
+        .collect();
+    let outcomes = client.commit_group_offsets(&group, &offsets).await.unwrap();
+    assert!(outcomes.len() == 3 && outcomes.iter().all(|(_, outcome)| outcome.is_ok()));
+    let mut found = client.group_offsets(&group).await.unwrap();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(found, offsets);
+
+    let mut too_long = offsets[0].clone();
+    too_long.1.metadata = "x".repeat(5000);
+    let both = [too_long, offsets[1].clone()];
+    let outcomes = client.commit_group_offsets(&group, &both).await.unwrap();
+    let of_first = outcomes
+        .iter()
+        .find(|(partition, _)| partition.partition == 0)
+        .unwrap();
+    let text = of_first.1.as_ref().unwrap_err().to_string();
+    assert_eq!(text, "OFFSET_METADATA_TOO_LARGE (12)");
+
+    let listed = client.list_groups().await.unwrap();
+    let listed = listed.iter().find(|listed| listed.group == group).unwrap();
+    assert_eq!(
+        (listed.state.as_str(), listed.protocol_type.as_str()),
+        ("Empty", "")
+    );
+    let names = [group.clone(), name("no-group")];
+    let described = client.describe_groups(&names).await.unwrap();
+    let states: Vec<_> = described
+        .iter()
+        .map(|(_, d)| d.as_ref().unwrap().state.as_str())
+        .collect();
+    assert_eq!(states, ["Empty", "Dead"]);
+    assert!(described[0].1.as_ref().unwrap().members.is_empty());
+    let outcomes = client.delete_groups(&names).await.unwrap();
+    assert!(outcomes[0].1.is_ok());
+    let text = outcomes[1].1.as_ref().unwrap_err().to_string();
+    assert_eq!(text, "GROUP_ID_NOT_FOUND (69)");
+    assert!(client.group_offsets(&group).await.unwrap().is_empty());
+    fixture.delete().await;
+}
+
+#[tokio::test]
+async fn errors_name_what_they_are_about() {
+    let client = Fixture::impatient();
+    let partition = TopicPartition::new(name("nowhere"), 4);
+    let request = FetchRequest {
+        partition: partition.clone(),
+        offset: 0,
+        max_bytes: 1,
+        max_wait: Duration::ZERO,
+        isolation: Isolation::ReadUncommitted,
+    };
+    let error = client.fetch(request).await.unwrap_err();
+    let text = format!("{partition}: UNKNOWN_TOPIC_OR_PARTITION (3)");
+    assert_eq!((error.to_string(), error.class()), (text, Class::Retriable));
+    let names = [partition.topic];
+    let topics = client.topics(Some(&names)).await.unwrap();
+    assert_eq!(
+        topics[0].error.as_ref().unwrap().code,
+        3,
+        "reading creates nothing"
+    );
+    let described = client.describe_topic_configs(&names).await.unwrap();
+    assert_eq!(described[0].1.as_ref().unwrap_err().code, 3);
+}
+
+#[tokio::test]
+async fn any_bootstrap_server_that_answers_is_enough() {
+    let client = Fixture::behind_a_dead_server();
+    assert!(!client.describe_cluster().await.unwrap().brokers.is_empty());
+}
