@@ -105,9 +105,15 @@ impl Partition {
         // Made again from the log at the next open.
         state.is_broken |= noted.is_err();
         self.announce(&state);
+        let is_synced = state.config.flush;
         drop(state);
         noted?;
-        self.make_durable()
+        // Otherwise a segment that the marker completed is left to the next write's `settle`.
+        if is_synced {
+            self.make_durable()
+        } else {
+            Ok(())
+        }
     }
 
     /// Wakes those who wait for more to read.
