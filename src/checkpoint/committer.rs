@@ -39,11 +39,22 @@ pub struct Committer {
     units: Mutex<BTreeMap<TopicPartition, Unit>>,
 }
 
+/// Where a unit starts.
+#[derive(Debug)]
+pub struct Template {
+    /// Who it is, and its checkpoint there; what changes with progress is filled in.
+    pub checkpoint: Checkpoint,
+    /// Whether the group holds exactly that.
+    pub known: bool,
+    /// Told the source offset of each committed checkpoint.
+    pub told: watch::Sender<i64>,
+}
+
 /// One unit, by its target partition.
 #[derive(Debug)]
 struct Unit {
-    /// Who it is; what changes with progress is filled in.
     template: Checkpoint,
+    told: watch::Sender<i64>,
     progress: watch::Receiver<Progress>,
     state: watch::Receiver<WorkerState>,
     stopped: Option<Stopped>,
@@ -73,21 +84,28 @@ impl Committer {
         }
     }
 
-    /// Commits for `target` from now on. `template` is the checkpoint where the unit started, and
-    /// `committed` whether the group holds exactly that.
+    /// Commits for `target` from now on.
     pub fn watch(
         &self,
         target: TopicPartition,
-        template: Checkpoint,
-        committed: bool,
+        template: Template,
         progress: watch::Receiver<Progress>,
         state: watch::Receiver<WorkerState>,
     ) {
         let now = self.host.clock.monotonic();
+        let Template {
+            checkpoint,
+            known,
+            told,
+        } = template;
+        if known {
+            told.send_replace(checkpoint.source_offset);
+        }
         let unit = Unit {
-            stopped: template.stopped.clone(),
-            committed: committed.then(|| (template.clone(), now)),
-            template,
+            stopped: checkpoint.stopped.clone(),
+            committed: known.then(|| (checkpoint.clone(), now)),
+            template: checkpoint,
+            told,
             progress,
             state,
         };
@@ -131,7 +149,10 @@ impl Committer {
         let mut units = self.units();
         for (target, outcome) in outcomes {
             match (outcome, due.remove(&target), units.get_mut(&target)) {
-                (Ok(()), Some(checkpoint), Some(unit)) => unit.committed = Some((checkpoint, now)),
+                (Ok(()), Some(checkpoint), Some(unit)) => {
+                    unit.told.send_replace(checkpoint.source_offset);
+                    unit.committed = Some((checkpoint, now));
+                }
                 (Ok(()), ..) => {}
                 (Err(error), ..) => failed.push((target, error)),
             }
@@ -221,6 +242,7 @@ impl Unit {
             target_offset: progress.target_offset,
             last_record: progress.last_record,
             sequence: wrap(progress.sequence),
+            producer: progress.producer,
             anchors: progress.anchors,
             stopped: self.stopped.clone(),
             ..self.template.clone()

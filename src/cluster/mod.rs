@@ -1,6 +1,8 @@
 //! One Kafka cluster, reached in both ways: the wire client for the control plane, librdkafka for
 //! records.
 
+pub mod leaders;
+
 use host::Host;
 use rdkafka::ClientConfig;
 use wire::{

@@ -7,6 +7,7 @@
 
 mod apply;
 mod boot;
+mod carriers;
 mod launch;
 pub mod membership;
 pub mod plan;

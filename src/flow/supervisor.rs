@@ -9,6 +9,7 @@ use super::{
     Flow, FlowError,
     apply::StepError,
     boot::{Booted, Cancelled},
+    carriers::Carriers,
     membership::{Membership, Solo},
     plan::{Plan, Rules, Snapshot, Trouble},
     status::Phase,
@@ -18,8 +19,6 @@ use super::{
 use crate::{
     base::backoff::Backoff,
     checkpoint::committer::Committer,
-    sink::librdkafka as librdkafka_sink,
-    source::librdkafka as librdkafka_source,
     telemetry::{self, Outage},
 };
 
@@ -82,24 +81,11 @@ impl Flow {
 impl<'a> Supervisor<'a> {
     fn new(flow: &'a Flow, booted: Booted) -> Result<Self, FlowError> {
         let config = &flow.config;
-        let source = librdkafka_source::LibrdkafkaSource::start(librdkafka_source::Settings {
-            properties: flow.source.properties(),
-            client: flow.source.client().clone(),
-            flow: config.name.clone(),
-            cluster: config.source.clone(),
-            isolation: config.isolation,
-            budget: flow.budget.clone(),
-        });
-        let source = source.map_err(|error| FlowError::Source {
-            alias: config.source.clone(),
-            reason: format!("{error:#}"),
-        })?;
-        let sink = librdkafka_sink::LibrdkafkaSink::new(librdkafka_sink::Settings {
-            properties: flow.target.properties(),
-            flow: config.name.clone(),
-            cluster: config.target.clone(),
-            budget: flow.budget.total(),
-        });
+        let Carriers {
+            source,
+            sink,
+            sealing,
+        } = flow.carriers(booted.expiration)?;
         let membership = Solo::new(Arc::clone(&booted.store));
         let committer = Committer::new(&config.name, membership.checkpoints(), flow.host.clone());
         let committer = Arc::new(committer);
@@ -107,8 +93,9 @@ impl<'a> Supervisor<'a> {
             flow,
             store: membership.checkpoints(),
             committer: Arc::clone(&committer),
-            source: Arc::new(source),
-            sink: Arc::new(sink),
+            source,
+            sink,
+            sealing,
             units: BTreeMap::new(),
         };
         Ok(Self {

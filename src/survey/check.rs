@@ -330,8 +330,9 @@ fn identity(survey: &Survey, topic: &Topic, partition: i32) -> Identity {
         group: survey.group.clone(),
         source: side(&survey.source, topic.source_id),
         target: side(&survey.target, target_id.unwrap_or_default()),
-        // Decides how a worker starts, not whether.
+        // They decide how a worker starts, not whether.
         fingerprint: 0,
+        sealed: false,
     }
 }
 

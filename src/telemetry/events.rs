@@ -107,6 +107,12 @@ impl WorkerEvents {
         tracing::warn!(%flow, partition = %source, source_offset, why, "going back and trying again");
     }
 
+    /// The target holds records beyond what was known to be acknowledged: they are passed over.
+    pub fn reconciled(&self, source_offset: i64, records: i64) {
+        let (flow, source) = (&self.flow, &self.route.source);
+        tracing::info!(%flow, partition = %source, source_offset, records, "the target holds these already");
+    }
+
     /// The worker stopped for a reason that needs a person.
     pub fn stopped(&self, reason: &str, source_offset: i64, text: &str) {
         let (flow, source) = (&self.flow, &self.route.source);

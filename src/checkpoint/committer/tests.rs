@@ -76,8 +76,11 @@ impl Bench {
         };
         committer.watch(
             TopicPartition::new("t", 0),
-            template,
-            true,
+            Template {
+                checkpoint: template,
+                known: true,
+                told: watch::Sender::new(-1),
+            },
             progress_seen,
             state_seen,
         );

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use wire::{TopicPartition, record::Codec};
 
 use self::{lane::LibrdkafkaLane, producer::Generation};
-use super::{Lane, Sink, SinkError};
+use super::{Form, Lane, Limits, Sink, SinkError};
 
 /// Room that a batch's own header takes of what the target topic allows.
 const BATCH_OVERHEAD: usize = 1024;
@@ -75,13 +75,21 @@ impl LibrdkafkaSink {
 }
 
 impl Sink for LibrdkafkaSink {
+    fn form(&self) -> Form {
+        Form::Open
+    }
+
     fn open<'a>(
         &'a self,
         partition: &'a TopicPartition,
-        codec: Codec,
-        max_batch_bytes: usize,
+        limits: &'a Limits,
     ) -> BoxFuture<'a, Result<Box<dyn Lane>, SinkError>> {
         Box::pin(async move {
+            let Limits {
+                codec,
+                max_batch_bytes,
+                ..
+            } = *limits;
             let batch = max_batch_bytes
                 .saturating_sub(BATCH_OVERHEAD)
                 .clamp(1, MAX_BATCH);
@@ -89,6 +97,7 @@ impl Sink for LibrdkafkaSink {
             let generation = generation.map_err(|reason| SinkError::Lost {
                 partition: partition.clone(),
                 reason,
+                unanswered: false,
             })?;
             let limit = (codec == Codec::None).then_some(max_batch_bytes);
             Ok(

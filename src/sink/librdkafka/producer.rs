@@ -259,6 +259,7 @@ fn failure(partition: &TopicPartition, error: &KafkaError, timestamp: Option<i64
         _ => SinkError::Lost {
             partition,
             reason: error.to_string(),
+            unanswered: true,
         },
     }
 }

@@ -98,7 +98,7 @@ impl Source for LibrdkafkaSource {
                 partition: partition.clone(),
                 reason: "the source has stopped".to_owned(),
             })?;
-            Ok(PartitionReader { events })
+            Ok(PartitionReader::new(events))
         })
     }
 }

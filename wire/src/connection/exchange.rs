@@ -20,7 +20,8 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::frame::read_frame;
+use super::segments::Segments;
+use crate::frame::FrameReader;
 
 /// Requests on their way at once; more wait in their callers. The broker works on one at a time, so
 /// more would only wait there.
@@ -30,7 +31,7 @@ pub(super) const IN_FLIGHT: usize = 64;
 #[derive(Debug)]
 pub(super) struct Exchange {
     slots: Arc<Semaphore>,
-    frames: mpsc::Sender<Bytes>,
+    frames: mpsc::Sender<Segments>,
     waiting: Arc<Waiting>,
     task: AbortHandle,
 }
@@ -69,21 +70,36 @@ impl Exchange {
     pub(super) async fn ask(&self, id: i32, frame: Bytes) -> Option<Bytes> {
         // The semaphore is never closed.
         let slot = Arc::clone(&self.slots).acquire_owned().await.ok()?;
-        let (answer, answered) = oneshot::channel();
-        {
-            let mut state = self.waiting.state();
-            if state.broken.is_some() {
-                return None;
-            }
-            let caller = Caller {
-                answer,
-                _slot: slot,
-            };
-            state.callers.insert(id, caller);
-            // Fails only when the task has just ended, which also drops the caller.
-            self.frames.try_send(frame).ok();
-        }
+        let answered = self.queue(id, Segments::from(frame), slot)?;
         answered.await.ok()
+    }
+
+    /// Sends a frame now and leaves the waiting to the caller, who sees to it that no more than
+    /// [`IN_FLIGHT`] are on their way; none if the connection broke.
+    pub(super) fn begin(&self, id: i32, frame: Segments) -> Option<oneshot::Receiver<Bytes>> {
+        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        self.queue(id, frame, slot)
+    }
+
+    fn queue(
+        &self,
+        id: i32,
+        frame: Segments,
+        slot: OwnedSemaphorePermit,
+    ) -> Option<oneshot::Receiver<Bytes>> {
+        let (answer, answered) = oneshot::channel();
+        let mut state = self.waiting.state();
+        if state.broken.is_some() {
+            return None;
+        }
+        let caller = Caller {
+            answer,
+            _slot: slot,
+        };
+        state.callers.insert(id, caller);
+        // Fails only when the task has just ended, which also drops the caller.
+        self.frames.try_send(frame).ok();
+        Some(answered)
     }
 
     /// Breaks the connection, for all callers.
@@ -133,7 +149,7 @@ impl Waiting {
 /// Reads and writes until either fails; then the stream is closed and everybody told.
 async fn converse(
     stream: Box<dyn ByteStream>,
-    queue: mpsc::Receiver<Bytes>,
+    queue: mpsc::Receiver<Segments>,
     max_frame: usize,
     waiting: Arc<Waiting>,
 ) {
@@ -148,10 +164,13 @@ async fn converse(
 
 async fn write_frames(
     mut writer: impl AsyncWrite + Unpin,
-    mut queue: mpsc::Receiver<Bytes>,
+    mut queue: mpsc::Receiver<Segments>,
 ) -> String {
-    while let Some(frame) = queue.recv().await {
-        if let Err(error) = writer.write_all(&frame).await {
+    while let Some(mut frame) = queue.recv().await {
+        if let Err(error) = writer.write_all_buf(&mut frame).await {
+            return error.to_string();
+        }
+        if let Err(error) = writer.flush().await {
             return error.to_string();
         }
     }
@@ -159,12 +178,13 @@ async fn write_frames(
 }
 
 async fn read_answers(
-    mut reader: impl AsyncRead + Unpin,
+    reader: impl AsyncRead + Unpin,
     max_frame: usize,
     waiting: &Waiting,
 ) -> String {
+    let mut frames = FrameReader::new(reader, max_frame);
     loop {
-        match read_frame(&mut reader, max_frame).await {
+        match frames.next().await {
             Ok(Some(frame)) => {
                 if let Err(reason) = waiting.answer(frame) {
                     return reason;

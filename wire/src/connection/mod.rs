@@ -5,6 +5,7 @@
 //! asked later waits behind it, and a peer that went away without a word is noticed by nothing else.
 
 mod exchange;
+mod segments;
 
 use std::{
     collections::BTreeMap,
@@ -20,13 +21,16 @@ use bytes::{BufMut, Bytes, BytesMut};
 use exchange::Exchange;
 use host::{ByteStream, Clock};
 use kafka_protocol::{
-    messages::{ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader},
+    messages::{
+        ApiKey, ApiVersionsRequest, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
+    },
     protocol::{Encodable, HeaderVersion, Request, StrBytes},
 };
 
 use crate::{
     error::{ApiError, ClientError},
     guard,
+    produce::{self, ProduceBatch},
 };
 
 /// What a connection needs to know.
@@ -51,6 +55,13 @@ pub struct Connection {
     next_id: AtomicI32,
     exchange: Exchange,
     versions: BTreeMap<i16, (i16, i16)>,
+}
+
+/// A Produce request on its way.
+#[derive(Debug)]
+pub struct PendingProduce {
+    answer: tokio::sync::oneshot::Receiver<Bytes>,
+    version: i16,
 }
 
 impl Connection {
@@ -106,6 +117,47 @@ impl Connection {
         self.exchange(request, version).await
     }
 
+    /// Sends batches, to be acknowledged by all in-sync replicas, and does not wait: requests of one
+    /// connection are worked on and answered in their order. At most 64 may be on their way. The answer has no
+    /// timer of its own.
+    ///
+    /// # Errors
+    /// If the connection broke, or both sides share no version from 9 to 13.
+    pub fn begin_produce(
+        &self,
+        batches: &[ProduceBatch],
+        timeout: Duration,
+    ) -> Result<PendingProduce, ClientError> {
+        let id_known = batches.iter().all(|batch| !batch.topic_id.is_nil());
+        let highest = produce::MAX_VERSION - i16::from(!id_known);
+        let version = self.version::<ProduceRequest>(produce::MIN_VERSION..=highest)?;
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        let client = &self.settings.client_id;
+        let frame = produce::encode(batches, version, id, client, timeout);
+        let answer = self.exchange.begin(id, frame.into());
+        let answer = answer.ok_or_else(|| self.unreachable())?;
+        Ok(PendingProduce { answer, version })
+    }
+
+    /// What a request that was begun came to. Cancel-safe.
+    ///
+    /// # Errors
+    /// If the connection broke, or the answer makes no sense.
+    pub async fn finish(
+        &self,
+        pending: &mut PendingProduce,
+    ) -> Result<ProduceResponse, ClientError> {
+        let answer = (&mut pending.answer).await;
+        let answer = answer.map_err(|_| self.unreachable())?;
+        self.decode::<ProduceRequest>(answer, pending.version)
+    }
+
+    /// Breaks the connection: everybody who waits hears the reason.
+    pub fn close(&self, reason: &str) {
+        self.exchange.close(reason);
+    }
+
     /// Whether the connection broke.
     pub fn is_broken(&self) -> bool {
         self.exchange.broken().is_some()
@@ -145,13 +197,7 @@ impl Connection {
                 return Err(ClientError::Timeout { broker, api, seconds });
             }
         };
-        let answer = answer.ok_or_else(|| ClientError::Unreachable {
-            broker: self.settings.broker.clone(),
-            reason: self
-                .exchange
-                .broken()
-                .unwrap_or_else(|| "closed".to_owned()),
-        })?;
+        let answer = answer.ok_or_else(|| self.unreachable())?;
         self.decode::<R>(answer, version)
     }
 
@@ -190,6 +236,14 @@ impl Connection {
                 self.exchange.close(&reason);
                 self.protocol(reason)
             })
+    }
+
+    fn unreachable(&self) -> ClientError {
+        let reason = self.exchange.broken();
+        ClientError::Unreachable {
+            broker: self.settings.broker.clone(),
+            reason: reason.unwrap_or_else(|| "closed".to_owned()),
+        }
     }
 
     fn protocol(&self, reason: String) -> ClientError {
