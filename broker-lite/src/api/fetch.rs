@@ -14,21 +14,29 @@ use host::BoxFuture;
 use kafka_protocol::{
     error::ResponseError,
     messages::{
-        BrokerId, FetchRequest, FetchResponse, ProducerId,
+        ApiKey, BrokerId, FetchRequest, FetchResponse, ProducerId,
         fetch_request::{FetchPartition, FetchTopic},
         fetch_response::{
-            AbortedTransaction, EpochEndOffset, FetchableTopicResponse, PartitionData,
+            AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch,
+            NodeEndpoint, PartitionData,
         },
     },
+    protocol::StrBytes,
 };
 use tokio::sync::watch;
 use wire::Isolation;
 
 use super::Context;
-use crate::state::partition::{Found, Partition, Read};
+use crate::{
+    faults::Failure,
+    state::partition::{Found, Partition, Read},
+};
 
 /// Largest answer, in bytes (`fetch.max.bytes` of a broker).
 const MAX_BYTES: u64 = 55 << 20;
+
+/// From this version on a client that knows another leader is told the right one (KIP-951).
+const LEADERS: i16 = 16;
 
 /// One partition of the request.
 struct Wanted<'a> {
@@ -36,14 +44,16 @@ struct Wanted<'a> {
     request: &'a FetchPartition,
     partition: Option<Arc<Partition>>,
     look: Look,
+    /// A fault befalls it.
+    failure: Option<Failure>,
 }
 
 /// What a look at a partition found.
 enum Look {
     Found(Found),
     Failed(ResponseError),
-    /// The reader is ahead of the log, which ends here.
-    Diverged(i64),
+    /// The records of this epoch, the largest that both know, end here.
+    Diverged(i32, i64),
 }
 
 pub(super) async fn handle(cx: &Context, version: i16, request: FetchRequest) -> FetchResponse {
@@ -69,7 +79,11 @@ pub(super) async fn handle(cx: &Context, version: i16, request: FetchRequest) ->
             () = &mut deadline => break,
         }
     }
-    answer(&request.topics, &wanted, isolation, max)
+    let answer = answer(&request.topics, &wanted, isolation, max);
+    if version < LEADERS {
+        return answer;
+    }
+    with_leaders(cx, &wanted, answer)
 }
 
 pub(super) fn isolation(level: i8) -> Isolation {
@@ -99,7 +113,10 @@ fn resolve<'a>(cx: &Context, version: i16, request: &'a FetchRequest) -> Vec<Wan
             None => unknown,
         };
         all.extend(topic.partitions.iter().map(|request| {
+            let name = found.as_ref().map_or(&**topic.topic, |topic| &topic.name);
+            let hooks = &cx.state.hooks;
             Wanted {
+                failure: hooks.failure(ApiKey::Fetch, name, request.partition),
                 topic: at,
                 request,
                 partition: found
@@ -114,7 +131,9 @@ fn resolve<'a>(cx: &Context, version: i16, request: &'a FetchRequest) -> Vec<Wan
 
 impl Wanted<'_> {
     fn look_again(&mut self, isolation: Isolation) {
-        if let Some(partition) = &self.partition {
+        if let Some(Failure::Before(error)) = self.failure {
+            self.look = Look::Failed(error);
+        } else if let Some(partition) = &self.partition {
             let found = look(partition, self.request, isolation);
             self.look = found.unwrap_or_else(Look::Failed);
         }
@@ -133,7 +152,8 @@ impl Wanted<'_> {
     /// Whether there is something to say that does not wait. Partitions that do not exist wait for the
     /// others, as in Kafka, so that their readers do not ask in a circle.
     fn is_urgent(&self) -> bool {
-        self.partition.is_some() && !matches!(self.look, Look::Found(_))
+        let is_refused = matches!(self.failure, Some(Failure::Before(_)));
+        is_refused || (self.partition.is_some() && !matches!(self.look, Look::Found(_)))
     }
 }
 
@@ -150,28 +170,14 @@ fn look(
     wanted: &FetchPartition,
     isolation: Isolation,
 ) -> Result<Look, ResponseError> {
-    epoch_error(wanted.current_leader_epoch).map_or(Ok(()), Err)?;
-    let ends = partition.ends();
-    // All records are of epoch 0 (`Partition.readRecords`).
-    if wanted.last_fetched_epoch >= 0 && wanted.fetch_offset >= ends.log_start {
-        if wanted.last_fetched_epoch > 0 {
-            return Err(ResponseError::OffsetOutOfRange);
-        }
-        if wanted.fetch_offset > ends.high_watermark {
-            return Ok(Look::Diverged(ends.high_watermark));
-        }
+    partition.check_leader(wanted.current_leader_epoch)?;
+    let offset = wanted.fetch_offset;
+    if let Some((epoch, end)) = partition.divergence(wanted.last_fetched_epoch, offset)? {
+        return Ok(Look::Diverged(epoch, end));
     }
     partition
         .find(wanted.fetch_offset, isolation)
         .map(Look::Found)
-}
-
-/// Every partition is in leader epoch 0; -1 is a client that does not say.
-pub(super) fn epoch_error(epoch: i32) -> Option<ResponseError> {
-    match epoch {
-        ..=0 => None,
-        1.. => Some(ResponseError::UnknownLeaderEpoch),
-    }
 }
 
 /// Tells which partition changed, as long as the request waits.
@@ -246,11 +252,14 @@ fn answer(
 }
 
 fn read(wanted: &Wanted<'_>, isolation: Isolation, max: u64, so_far: u64) -> PartitionData {
+    if let Some(Failure::After(error)) = wanted.failure {
+        return failed(wanted.request, error);
+    }
     let found = match (&wanted.look, &wanted.partition) {
         (Look::Found(found), Some(partition)) => (found, partition),
-        (Look::Diverged(end), Some(partition)) => {
+        (Look::Diverged(epoch, end), Some(partition)) => {
             let end = EpochEndOffset::default()
-                .with_epoch(0)
+                .with_epoch(*epoch)
                 .with_end_offset(*end);
             let (records, aborted) = (Bytes::new(), Vec::new());
             let nothing = Read {
@@ -287,6 +296,34 @@ fn data(wanted: &FetchPartition, read: Read, isolation: Isolation) -> PartitionD
         .with_aborted_transactions(aborted)
         .with_preferred_read_replica(BrokerId(-1))
         .with_records(Some(read.records))
+}
+
+/// Tells the leader of partitions whose reader has another in mind: this broker, of course.
+fn with_leaders(cx: &Context, wanted: &[Wanted<'_>], mut answer: FetchResponse) -> FetchResponse {
+    let lost = [
+        ResponseError::NotLeaderOrFollower.code(),
+        ResponseError::FencedLeaderEpoch.code(),
+    ];
+    let node = cx.state.node();
+    let partitions = answer.responses.iter_mut().flat_map(|t| &mut t.partitions);
+    let mut is_named = false;
+    for (data, one) in partitions.zip(wanted) {
+        if let Some(partition) = one
+            .partition
+            .as_ref()
+            .filter(|_| lost.contains(&data.error_code))
+        {
+            data.current_leader = LeaderIdAndEpoch::default()
+                .with_leader_id(BrokerId(node.id))
+                .with_leader_epoch(partition.leader_epoch());
+            is_named = true;
+        }
+    }
+    let endpoint = NodeEndpoint::default()
+        .with_node_id(BrokerId(node.id))
+        .with_host(StrBytes::from_string(node.host))
+        .with_port(i32::from(node.port));
+    answer.with_node_endpoints(if is_named { vec![endpoint] } else { Vec::new() })
 }
 
 fn failed(wanted: &FetchPartition, error: ResponseError) -> PartitionData {

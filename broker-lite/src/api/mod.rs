@@ -18,6 +18,7 @@ mod describe_producers;
 mod describe_transactions;
 mod end_txn;
 mod errors;
+mod faulty;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -41,6 +42,7 @@ use std::{io, marker::PhantomData, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 pub(crate) use errors::{code, fenced_before, outside_transaction};
+pub(crate) use faulty::takes_errors;
 use host::BoxFuture;
 use kafka_protocol::{
     messages::{ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader},
@@ -81,7 +83,8 @@ macro_rules! apis {
                 let version = header.request_api_version;
                 let request = request::decode(body, version).map_err(invalid)?;
                 let kind = kind(&request);
-                let response = $module::handle(cx, version, request).await;
+                let handle = |request| $module::handle(cx, version, request);
+                let response = faulty::serve(cx, version, request, handle).await?;
                 encode(kind, header.correlation_id, version, response)
             }),
         },)*];

@@ -218,6 +218,27 @@ impl Log {
         self.remove_old()
     }
 
+    /// Cuts the files off before the batch that holds `offset`; false if there is none. The log has to be opened
+    /// again.
+    pub(crate) fn truncate(&mut self, offset: i64) -> io::Result<bool> {
+        let mut next = offset;
+        loop {
+            let Some(reader) = self.reader(next)? else {
+                return Ok(false);
+            };
+            if let Some(position) = reader.position(offset)? {
+                let behind: Vec<i64> = self.bases().filter(|base| *base > reader.base).collect();
+                for base in behind {
+                    segment::remove(&*self.files, &self.folder, base)?;
+                }
+                reader.log.set_len(position)?;
+                return Ok(true);
+            }
+            // The segment ends in a gap.
+            next = reader.next();
+        }
+    }
+
     /// What was appended and is not durable. Indexes of the growing segment are left out: they can be made
     /// again.
     pub(crate) fn take_unsynced(&mut self) -> Unsynced {

@@ -11,7 +11,7 @@ pub(crate) mod topics;
 pub(crate) mod transactions;
 pub(crate) mod validate;
 
-use std::{io, path::Path};
+use std::{io, path::Path, sync::Arc};
 
 use groups::{GroupSettings, Groups};
 use host::Host;
@@ -19,7 +19,7 @@ use topics::{TopicSettings, Topics};
 use transactions::{Participants, TransactionSettings, Transactions, machine::Producer};
 use wire::TopicPartition;
 
-use crate::config::Config;
+use crate::{config::Config, faults::Hooks};
 
 /// This broker as clients reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
     pub(crate) transactions: Transactions,
+    /// Faults that tests set.
+    pub(crate) hooks: Arc<Hooks>,
 }
 
 impl State {
@@ -75,6 +77,7 @@ impl State {
             topics,
             groups,
             transactions,
+            hooks: Arc::default(),
         })
     }
 

@@ -10,6 +10,8 @@ mod batches;
 #[path = "../coordination/client.rs"]
 mod client;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod offsets;
 #[cfg(test)]
 mod produce;
