@@ -8,14 +8,14 @@ use kafka_protocol::{
         AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiKey, ApiVersionsRequest,
         CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
         DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
-        DescribeProducersRequest, DescribeProducersResponse, DescribeTransactionsRequest,
-        EndTxnRequest, FetchRequest, FindCoordinatorRequest, FindCoordinatorResponse,
-        HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
-        LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, ListOffsetsResponse,
-        ListTransactionsRequest, MetadataRequest, OffsetCommitRequest, OffsetCommitResponse,
-        OffsetDeleteRequest, OffsetFetchRequest, OffsetFetchResponse, OffsetForLeaderEpochRequest,
-        OffsetForLeaderEpochResponse, ProduceRequest, SyncGroupRequest, TopicName,
-        TxnOffsetCommitRequest,
+        DescribeProducersRequest, DescribeProducersResponse,
+        DescribeTransactionsRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest,
+        FindCoordinatorResponse, HeartbeatRequest, IncrementalAlterConfigsRequest,
+        InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
+        ListOffsetsRequest, ListOffsetsResponse, ListTransactionsRequest, MetadataRequest,
+        OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetFetchRequest,
+        OffsetFetchResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+        ProduceRequest, SyncGroupRequest, TopicName, TxnOffsetCommitRequest,
         create_topics_response::CreatableTopicResult,
         describe_producers_response::{PartitionResponse, TopicResponse},
         find_coordinator_response::Coordinator,
@@ -169,7 +169,8 @@ impl Faulty for FetchRequest {
             let named = partitions.map(|one| (name.clone(), one.partition));
             named.collect::<Vec<_>>()
         });
-        topics.collect()
+        let session = cx.state.fetch_sessions.named(self.session_id);
+        topics.chain(session).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the broker is: its topics, groups and transactions, each durable in the data folder.
 
 pub(crate) mod entries;
+pub(crate) mod fetch_sessions;
 pub(crate) mod groups;
 pub(crate) mod journal;
 pub(crate) mod offsets;
@@ -13,6 +14,7 @@ pub(crate) mod validate;
 
 use std::{io, path::Path, sync::Arc};
 
+use fetch_sessions::FetchSessions;
 use groups::{GroupSettings, Groups};
 use host::Host;
 use topics::{TopicSettings, Topics};
@@ -39,6 +41,7 @@ pub(crate) struct State {
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
     pub(crate) transactions: Transactions,
+    pub(crate) fetch_sessions: FetchSessions,
     /// Faults that tests set.
     pub(crate) hooks: Arc<Hooks>,
 }
@@ -77,6 +80,7 @@ impl State {
             topics,
             groups,
             transactions,
+            fetch_sessions: FetchSessions::default(),
             hooks: Arc::default(),
         })
     }

@@ -1,4 +1,4 @@
-//! What partitions answer to raw requests: produce rules, sequences, reading, offsets.
+//! What partitions answer to raw requests: produce rules, sequences, reading, sessions, offsets.
 //!
 //! The answers are compared with those that Apache Kafka 4.1.1 gave to the very same requests
 //! (`kafka-4.1.1.txt`). With `PARTITIONS_BOOTSTRAP=HOST:PORT` they are asked of that broker, which must
@@ -19,6 +19,10 @@ mod produce;
 mod reading;
 #[cfg(test)]
 mod sequences;
+#[cfg(test)]
+mod sessions;
+#[cfg(test)]
+mod topic_ids;
 #[cfg(test)]
 mod transactions;
 
@@ -52,7 +56,11 @@ fn scenes(address: SocketAddr) -> Vec<String> {
     reading::limits(&mut c, &mut t);
     reading::unknown(&mut c, &mut t);
     reading::waiting(&mut c, &mut t);
-    reading::sessions(&mut c, &mut t);
+    sessions::requests(&mut c, &mut t);
+    sessions::by_name(address, &mut t);
+    sessions::turns(&mut c, &mut t);
+    topic_ids::sessions(&mut c, &mut t);
+    topic_ids::producing(&mut c, &mut t);
     offsets::specials(&mut c, &mut t);
     offsets::times(&mut c, &mut t);
     offsets::epochs(&mut c, &mut t);
