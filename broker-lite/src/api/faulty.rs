@@ -8,7 +8,7 @@ use kafka_protocol::{
         AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiKey, ApiVersionsRequest,
         CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
         DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
-        DescribeProducersRequest, DescribeProducersResponse,
+        DescribeLogDirsRequest, DescribeProducersRequest, DescribeProducersResponse,
         DescribeTransactionsRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest,
         FindCoordinatorResponse, HeartbeatRequest, IncrementalAlterConfigsRequest,
         InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
@@ -133,6 +133,7 @@ impl Faulty for DeleteGroupsRequest {}
 impl Faulty for DescribeClusterRequest {}
 impl Faulty for DescribeConfigsRequest {}
 impl Faulty for DescribeGroupsRequest {}
+impl Faulty for DescribeLogDirsRequest {}
 impl Faulty for DescribeTransactionsRequest {}
 impl Faulty for IncrementalAlterConfigsRequest {}
 impl Faulty for ListTransactionsRequest {}

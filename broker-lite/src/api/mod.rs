@@ -14,6 +14,7 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
 mod describe_producers;
 mod describe_transactions;
 mod end_txn;
@@ -116,6 +117,7 @@ apis! {
     end_txn EndTxn 0..=5,
     txn_offset_commit TxnOffsetCommit 0..=5,
     describe_configs DescribeConfigs 1..=4,
+    describe_log_dirs DescribeLogDirs 1..=4,
     create_partitions CreatePartitions 0..=3,
     delete_groups DeleteGroups 0..=2,
     incremental_alter_configs IncrementalAlterConfigs 0..=1,

@@ -135,6 +135,16 @@ impl Log {
         self.active.reader().next()
     }
 
+    /// Bytes of all segments, without indexes.
+    pub(crate) fn size(&self) -> io::Result<u64> {
+        let sealed = self.sealed.iter().map(|segment| {
+            let reader = segment.reader(&*self.files, &self.folder)?;
+            Ok(reader.len)
+        });
+        let sealed: io::Result<u64> = sealed.sum();
+        Ok(sealed? + self.active.reader().len)
+    }
+
     /// Appends a batch whose offsets are set, to a new segment where it is due: then true.
     pub(crate) fn append(
         &mut self,

@@ -1,4 +1,4 @@
-//! What partitions answer to raw requests: produce rules, sequences, reading, sessions, offsets.
+//! What partitions answer to raw requests: produce rules, sequences, reading, sessions, offsets, sizes.
 //!
 //! The answers are compared with those that Apache Kafka 4.1.1 gave to the very same requests
 //! (`kafka-4.1.1.txt`). With `PARTITIONS_BOOTSTRAP=HOST:PORT` they are asked of that broker, which must
@@ -21,6 +21,8 @@ mod reading;
 mod sequences;
 #[cfg(test)]
 mod sessions;
+#[cfg(test)]
+mod sizes;
 #[cfg(test)]
 mod topic_ids;
 #[cfg(test)]
@@ -66,6 +68,7 @@ fn scenes(address: SocketAddr) -> Vec<String> {
     offsets::epochs(&mut c, &mut t);
     offsets::deleting(&mut c, &mut t);
     transactions::aborted(&mut c, &mut t);
+    sizes::sizes(&mut c, &mut t);
     t.lines
 }
 

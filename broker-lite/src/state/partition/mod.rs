@@ -152,6 +152,12 @@ impl Partition {
         self.state().ends()
     }
 
+    /// Bytes of its records on disk.
+    pub(crate) fn size(&self) -> Result<u64, ResponseError> {
+        let size = self.usable()?.log.size();
+        size.map_err(|error| self.log_error(&error))
+    }
+
     /// Told whenever there may be more to read.
     pub(crate) fn subscribe(&self) -> watch::Receiver<i64> {
         self.high_watermark.subscribe()
