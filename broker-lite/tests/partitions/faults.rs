@@ -36,16 +36,16 @@ use super::{
 const REFUSED: ResponseError = ResponseError::NotLeaderOrFollower;
 
 /// A broker whose time stands still, with the topic `t` of two partitions.
-struct Running {
+pub(crate) struct Running {
     runtime: tokio::runtime::Runtime,
     folder: tempfile::TempDir,
     clock: SimClock,
     broker: Broker,
-    faults: Faults,
+    pub(crate) faults: Faults,
 }
 
 impl Running {
-    fn start() -> (Self, Client) {
+    pub(crate) fn start() -> (Self, Client) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let (folder, clock) = (tempfile::tempdir().unwrap(), SimClock::new(T));
         let broker = runtime.block_on(open(folder.path(), &clock));
@@ -67,7 +67,7 @@ impl Running {
     }
 
     /// `kill -9`, and a new start.
-    fn restart(self) -> (Self, Client) {
+    pub(crate) fn restart(self) -> (Self, Client) {
         self.broker.kill();
         let broker = loop {
             // The tasks of the old broker may hold its folder a moment longer.

@@ -2,13 +2,16 @@
 //!
 //! The answers are compared with those that Apache Kafka 4.1.1 gave to the very same requests
 //! (`kafka-4.1.1.txt`). With `PARTITIONS_BOOTSTRAP=HOST:PORT` they are asked of that broker, which must
-//! be new, and with `PARTITIONS_RECORD=FILE` written there instead.
+//! be new, and with `PARTITIONS_RECORD=FILE` written there instead. `epochs.rs` has a recording of its own; `faults.rs`
+//! tries what no client can bring about.
 
 #[cfg(test)]
 mod batches;
 #[cfg(test)]
 #[path = "../coordination/client.rs"]
 mod client;
+#[cfg(test)]
+mod epochs;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]

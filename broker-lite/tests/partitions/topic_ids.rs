@@ -12,6 +12,7 @@ use wire::record::Codec;
 use super::{
     batches::{T, batch, from, note as note_produced, request},
     client::{Client, Transcript, text},
+    faults::Running,
     sessions::{At, in_session, note, write_to},
     topic, until_accepted,
 };
@@ -45,6 +46,13 @@ fn remove(c: &mut Client, name: &str, id: Uuid) {
         100 => 0,
         _ => -1,
     });
+}
+
+/// The id that a topic has now.
+pub(crate) fn id(c: &mut Client, name: &str) -> Uuid {
+    let topic = MetadataRequestTopic::default().with_name(Some(text(name).into()));
+    let request = MetadataRequest::default().with_topics(Some(vec![topic]));
+    c.call(12, &request).topics[0].topic_id
 }
 
 pub(crate) fn sessions(c: &mut Client, t: &mut Transcript) {
@@ -115,4 +123,21 @@ pub(crate) fn producing(c: &mut Client, t: &mut Transcript) {
     let anew = topic(c, "produced", 1, &[]);
     write(c, "made anew", first, 0);
     write(c, "its new id", anew, 0);
+}
+
+/// Producers and readers by id go on after a broker was killed.
+#[test]
+fn ids_survive_a_kill() {
+    let (running, mut c) = Running::start();
+    let (before, partitions) = (id(&mut c, "t"), [(0, Some(batch(Codec::None, &[T])))]);
+    let mut produce = request("", &partitions);
+    produce.topic_data[0].topic_id = before;
+    let (running, mut c) = running.restart();
+    assert_eq!(id(&mut c, "t"), before);
+    let answer = c.call(13, &produce);
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+    let (_running, mut c) = running.restart();
+    let answer = c.call(13, &ask((0, -1), &[(before, 0)]));
+    let p = &answer.responses[0].partitions[0];
+    assert_eq!((p.error_code, p.high_watermark), (0, 1));
 }
