@@ -2,9 +2,11 @@
 //!
 //! A request goes `server` (frames) → `api` (one file per Kafka API) → `state` (topics, groups,
 //! transactions) → `log` (segments in Kafka's format).
+//! [`faults`] makes it fail on purpose, for tests that run it in their own process.
 
 mod api;
 mod config;
+pub mod faults;
 mod log;
 mod server;
 mod state;
@@ -104,6 +106,11 @@ impl Broker {
     /// The cluster's id.
     pub fn cluster_id(&self) -> &str {
         &self.state.cluster_id
+    }
+
+    /// Sets faults, for tests.
+    pub fn faults(&self) -> faults::Faults {
+        faults::Faults::of(&self.state)
     }
 
     /// Ends connections, and makes everything durable.

@@ -1,6 +1,7 @@
 //! What the broker is: its topics, groups and transactions, each durable in the data folder.
 
 pub(crate) mod entries;
+pub(crate) mod fetch_sessions;
 pub(crate) mod groups;
 pub(crate) mod journal;
 pub(crate) mod offsets;
@@ -11,15 +12,16 @@ pub(crate) mod topics;
 pub(crate) mod transactions;
 pub(crate) mod validate;
 
-use std::{io, path::Path};
+use std::{io, path::Path, sync::Arc};
 
+use fetch_sessions::FetchSessions;
 use groups::{GroupSettings, Groups};
 use host::Host;
 use topics::{TopicSettings, Topics};
 use transactions::{Participants, TransactionSettings, Transactions, machine::Producer};
 use wire::TopicPartition;
 
-use crate::config::Config;
+use crate::{config::Config, faults::Hooks};
 
 /// This broker as clients reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,9 @@ pub(crate) struct State {
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
     pub(crate) transactions: Transactions,
+    pub(crate) fetch_sessions: FetchSessions,
+    /// Faults that tests set.
+    pub(crate) hooks: Arc<Hooks>,
 }
 
 impl State {
@@ -75,6 +80,8 @@ impl State {
             topics,
             groups,
             transactions,
+            fetch_sessions: FetchSessions::default(),
+            hooks: Arc::default(),
         })
     }
 
