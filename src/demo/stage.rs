@@ -159,9 +159,9 @@ impl Stage {
         Ok(())
     }
 
-    pub(super) fn kill_target(&mut self) {
+    pub(super) async fn kill_target(&mut self) {
         if let Some(target) = self.target.take() {
-            target.kill();
+            target.kill().await;
         }
     }
 
