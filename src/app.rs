@@ -20,7 +20,7 @@ use crate::{
     config::Config,
     flow::{Board, Flow, FlowError, status::Phase},
     http::{Server, StatusSource},
-    telemetry,
+    telemetry::{self, Outages},
 };
 
 /// Between two readings of what is in flight.
@@ -181,6 +181,7 @@ impl App {
                 budget: budget.clone(),
                 drain_timeout: self.config.limits.drain_timeout,
                 partition_metrics: self.config.http.partition_metrics,
+                outages: Outages::new(&config.name, &config.source, &config.target),
                 board: Arc::clone(board),
             };
             let (name, stop) = (config.name.clone(), stop.clone());

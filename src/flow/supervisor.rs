@@ -16,11 +16,8 @@ use super::{
     workers::Workers,
 };
 use crate::{
-    base::backoff::Backoff,
-    checkpoint::committer::Committer,
-    sink::librdkafka as librdkafka_sink,
-    source::librdkafka as librdkafka_source,
-    telemetry::{self, Outage},
+    base::backoff::Backoff, checkpoint::committer::Committer, sink::librdkafka as librdkafka_sink,
+    source::librdkafka as librdkafka_source, telemetry,
 };
 
 /// Between two looks at both clusters.
@@ -87,6 +84,7 @@ impl<'a> Supervisor<'a> {
             client: flow.source.client().clone(),
             flow: config.name.clone(),
             cluster: config.source.clone(),
+            outage: flow.outages.source.clone(),
             isolation: config.isolation,
             budget: flow.budget.clone(),
         });
@@ -96,8 +94,7 @@ impl<'a> Supervisor<'a> {
         })?;
         let sink = librdkafka_sink::LibrdkafkaSink::new(librdkafka_sink::Settings {
             properties: flow.target.properties(),
-            flow: config.name.clone(),
-            cluster: config.target.clone(),
+            outage: flow.outages.target.clone(),
             budget: flow.budget.total(),
         });
         let membership = Solo::new(Arc::clone(&booted.store));
@@ -136,10 +133,10 @@ impl<'a> Supervisor<'a> {
     /// Goes round until `stop`.
     async fn rounds(&mut self, stop: &CancellationToken) -> Result<(), FlowError> {
         let flow = self.flow;
-        let outage = |alias| (Outage::new(&flow.config.name, alias), alias);
-        let outages = [flow.source.alias(), flow.target.alias()].map(outage);
+        let outages = &flow.outages;
         let mut backoff = Backoff::new(PERIOD / 4, LAST_PAUSE);
         loop {
+            let (source, target) = (outages.source.attempt(), outages.target.attempt());
             let round = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
@@ -147,7 +144,8 @@ impl<'a> Supervisor<'a> {
             };
             let pause = match round {
                 Ok(leads_on) => {
-                    outages.iter().for_each(|(outage, _)| outage.ends());
+                    outages.source.succeeded(source);
+                    outages.target.succeeded(target);
                     flow.board.enter(Phase::Running);
                     backoff.reset();
                     if leads_on { SHORT } else { PERIOD }
@@ -163,11 +161,10 @@ impl<'a> Supervisor<'a> {
                         }
                     };
                     let reason = error.to_string();
-                    let named = outages.iter().filter(|(_, alias)| alias == cluster);
-                    named.for_each(|(outage, _)| outage.begins(&reason));
+                    outages.of(cluster).begins(&reason);
                     if cluster == flow.target.alias() {
                         // Every round asks the source first.
-                        outages[0].0.ends();
+                        outages.source.succeeded(source);
                     }
                     let cluster = cluster.clone();
                     flow.board.enter(Phase::Waiting { cluster, reason });
