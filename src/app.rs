@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 
 use host::Host;
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde_json::{Value, json};
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinSet,
@@ -20,6 +19,7 @@ use crate::{
     config::Config,
     flow::{Board, Flow, FlowError, status::Phase},
     http::{Server, StatusSource},
+    status::Report,
     telemetry::{self, Outages},
 };
 
@@ -77,9 +77,9 @@ impl Status {
 }
 
 impl StatusSource for Status {
-    fn snapshot(&self) -> Value {
-        let flows: Vec<_> = self.boards.iter().map(|board| board.status()).collect();
-        json!({ "flows": flows })
+    fn snapshot(&self) -> Report {
+        let flows = self.boards.iter().map(|board| board.status()).collect();
+        Report { flows }
     }
 
     fn readiness(&self) -> Result<(), String> {

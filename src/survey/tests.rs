@@ -100,9 +100,9 @@ fn a_fresh_flow_is_ready_and_lags_by_all_records() {
 fn lag_counts_from_the_checkpoint() {
     let running = survey(vec![partition(0, 10, 110, known(100, 90))], Some(&[95]));
     assert_eq!(problems(&running), [""; 0]);
-    let flow = status::FlowStatus::new(&running);
+    let flow = status::flow_status(&running);
     assert_eq!(flow.lag, 10);
-    let shown = &flow.topics[0].partitions[0];
+    let shown = &flow.partitions[0];
     assert_eq!(shown.source_offset, Some(100));
     assert_eq!(
         (shown.source_end, shown.target_offset),
@@ -149,11 +149,8 @@ fn what_keeps_a_partition_from_running_is_named() {
     let mut unknown = one(known(50, 5), &[5]);
     unknown.topics[0].partitions[0].offsets = Err("no leader".to_owned());
     assert_eq!(problems(&unknown), ["offsets"]);
-    let flow = status::FlowStatus::new(&unknown);
-    assert_eq!(
-        flow.topics[0].partitions[0].unknown.as_deref(),
-        Some("no leader")
-    );
+    let flow = status::flow_status(&unknown);
+    assert_eq!(flow.partitions[0].unknown.as_deref(), Some("no leader"));
 }
 
 #[test]
@@ -171,14 +168,17 @@ fn a_stop_is_shown_with_its_reason() {
         (report.problems.len(), report.warnings[0].code),
         (0, "stopped")
     );
-    let flow = status::FlowStatus::new(&stopped);
+    let flow = status::flow_status(&stopped);
     assert_eq!(flow.stopped, 1);
-    let shown = flow.topics[0].partitions[0].stopped.as_ref().unwrap();
+    let shown = &flow.partitions[0];
     assert_eq!(
-        (shown.reason.as_str(), shown.source_offset),
-        ("record_refused", 50)
+        (shown.reason.as_deref(), shown.state.as_deref()),
+        (Some("record_refused"), Some("stopped"))
     );
-    assert_eq!(shown.since_ms, 7);
+    assert_eq!(
+        (shown.stopped_offset, shown.stopped_since_ms),
+        (Some(50), Some(7))
+    );
 }
 
 #[test]
