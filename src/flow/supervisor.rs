@@ -16,8 +16,11 @@ use super::{
     workers::Workers,
 };
 use crate::{
-    base::backoff::Backoff, checkpoint::committer::Committer, sink::librdkafka as librdkafka_sink,
-    source::librdkafka as librdkafka_source, telemetry,
+    base::backoff::Backoff,
+    checkpoint::committer::{self, Committer},
+    sink::librdkafka as librdkafka_sink,
+    source::librdkafka as librdkafka_source,
+    telemetry,
 };
 
 /// Between two looks at both clusters.
@@ -98,7 +101,12 @@ impl<'a> Supervisor<'a> {
             budget: flow.budget.total(),
         });
         let membership = Solo::new(Arc::clone(&booted.store));
-        let committer = Committer::new(&config.name, membership.checkpoints(), flow.host.clone());
+        let committer = Committer::new(
+            &config.name,
+            membership.checkpoints(),
+            flow.host.clone(),
+            committer::bound(flow.budget.total()),
+        );
         let committer = Arc::new(committer);
         let workers = Workers {
             flow,

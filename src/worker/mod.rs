@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use wire::record::Codec;
 
 use crate::{
-    base::{backoff::Backoff, ids::Route},
+    base::{backoff::Backoff, ids::Route, meter::Meter},
     sink::{Answer, Lane, Sink, SinkError},
     source::{Batch, PartitionReader, Source, SourceError},
     telemetry::WorkerEvents,
@@ -50,6 +50,8 @@ pub struct Settings {
     pub source: Arc<dyn Source>,
     /// And go there.
     pub sink: Arc<dyn Sink>,
+    /// Counts the bytes of what was published as acknowledged.
+    pub acknowledged: Meter,
     /// Time and randomness.
     pub host: Host,
     /// Logs and metrics.
@@ -281,6 +283,7 @@ impl Task {
                     .events
                     .acknowledged(settled.records, settled.bytes, settled.took);
                 self.publish();
+                self.settings.acknowledged.add(settled.bytes);
                 Ok(())
             }
             Err(error @ LedgerError::WentBack { .. }) => {
