@@ -134,6 +134,13 @@ async fn a_flow_is_seen_from_outside() {
         (2, 42, 42)
     );
     assert!(!topics[0].target_exists);
+    // A broker tells the size, or it is said that it does not.
+    let unknown = before.flows[0].warnings.iter();
+    let unknown = unknown.filter(|warning| warning.code == "bytes_unknown");
+    match topics[0].bytes {
+        Some(bytes) => assert!(bytes > 0 && unknown.count() == 0),
+        None => assert_eq!(unknown.count(), 1),
+    }
 
     let stop = CancellationToken::new();
     let running = tokio::spawn(app::run(config.clone(), host.clone(), stop.clone()));

@@ -72,6 +72,8 @@ fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
             target: "east.orders".to_owned(),
             existing,
         }],
+        sizes: BTreeMap::new(),
+        sizes_unknown: None,
         troubles: Vec::new(),
     }
 }
@@ -94,6 +96,32 @@ fn a_fresh_flow_is_ready_and_lags_by_all_records() {
     assert!(!topic.target_exists);
     fresh.start = Start::Latest;
     assert_eq!(check::FlowReport::new(&fresh).topics[0].lag, 0);
+}
+
+#[test]
+fn bytes_are_summed_where_all_are_known_and_else_it_is_said_once() {
+    let partitions = vec![partition(0, 0, 1, None), partition(1, 0, 1, None)];
+    let mut sized = survey(partitions, None);
+    let insert = |survey: &mut Survey, index, size| {
+        let partition = TopicPartition::new("orders", index);
+        survey.sizes.insert(partition, size);
+    };
+    insert(&mut sized, 0, 5);
+    sized.sizes_unknown = Some("orders-1: no leader".to_owned());
+    let report = check::FlowReport::new(&sized);
+    assert_eq!(report.topics[0].bytes, None);
+    let [warning] = &report.warnings[..] else {
+        panic!("{:?}", report.warnings)
+    };
+    assert_eq!(warning.code, "bytes_unknown");
+    assert!(warning.message.contains("east does not tell") && report.problems.is_empty());
+    insert(&mut sized, 1, 7);
+    sized.sizes_unknown = None;
+    let report = check::FlowReport::new(&sized);
+    assert_eq!(
+        (report.topics[0].bytes, report.warnings.len()),
+        (Some(12), 0)
+    );
 }
 
 #[test]
