@@ -1,8 +1,9 @@
 //! Commits how far the workers of one flow are.
 //!
 //! Workers publish their acknowledged prefix as the latest value and never wait for the committer; it
-//! commits what changed, every interval, so a checkpoint is never ahead of acknowledged data and at
-//! most an interval behind it. What failed is tried again with the then latest value. A checkpoint that does
+//! commits what changed, every interval, and as soon as so many bytes were acknowledged since the last commit
+//! ([`bound`]). So a checkpoint is never ahead of acknowledged data, and neither an interval nor more than
+//! about these bytes behind it (EXACTNESS 8). What failed is tried again with the then latest value. A checkpoint that does
 //! not change is committed again once a day: groups without members lose old commits, even while strait
 //! runs (EXACTNESS 8). A unit whose target is gone or another one is not committed for any more.
 
@@ -19,7 +20,7 @@ use wire::TopicPartition;
 
 use super::{Checkpoint, CheckpointStore, Stopped, StoreError, Stored, codec};
 use crate::{
-    base::backoff::Backoff,
+    base::{backoff::Backoff, meter::Meter},
     telemetry,
     worker::{Progress, StopReason, WorkerState, wrap},
 };
@@ -29,6 +30,14 @@ use crate::{
 const REFRESH: Duration = Duration::from_secs(24 * 3600);
 /// Longest pause between tries that fail: what is acknowledged meanwhile is repeated after a crash.
 const LAST_PAUSE: Duration = Duration::from_secs(5);
+/// The least [`bound`]: commits shall stay rare beside the data.
+const MIN_BOUND: u64 = 4 << 20;
+
+/// Bytes of records that a flow may have acknowledged without a commit: half of `[limits] memory`, so that a
+/// crash repeats no more of them than of what is in flight anyway, and at least 4 MiB.
+pub fn bound(memory: usize) -> u64 {
+    (memory as u64 / 2).max(MIN_BOUND)
+}
 
 /// The committer of one flow.
 #[derive(Debug)]
@@ -37,6 +46,7 @@ pub struct Committer {
     store: Arc<dyn CheckpointStore>,
     host: Host,
     units: Mutex<BTreeMap<TopicPartition, Unit>>,
+    acknowledged: Meter,
 }
 
 /// Where a unit starts.
@@ -74,14 +84,20 @@ pub struct CommitError {
 }
 
 impl Committer {
-    /// Of `flow`.
-    pub fn new(flow: &str, store: Arc<dyn CheckpointStore>, host: Host) -> Self {
+    /// Of `flow`; commits at the latest when `bound` bytes were acknowledged.
+    pub fn new(flow: &str, store: Arc<dyn CheckpointStore>, host: Host, bound: u64) -> Self {
         Self {
             flow: flow.to_owned(),
             store,
             host,
             units: Mutex::default(),
+            acknowledged: Meter::new(bound),
         }
+    }
+
+    /// Where workers count what they publish as acknowledged.
+    pub fn acknowledged(&self) -> Meter {
+        self.acknowledged.clone()
     }
 
     /// Commits for `target` from now on.
@@ -130,6 +146,8 @@ impl Committer {
     /// If not all of it could be committed; the rest is.
     pub async fn commit(&self) -> Result<(), CommitError> {
         let (now, wall) = (self.host.clock.monotonic(), self.host.clock.wall_ms());
+        // Before the progress is read: what is published meanwhile counts for the next commit.
+        self.acknowledged.empty();
         let mut due = BTreeMap::new();
         for (target, unit) in self.units().iter_mut() {
             due.extend(
@@ -168,10 +186,11 @@ impl Committer {
         }
     }
 
-    /// Commits every `interval` until `stop`; the last commit is the caller's.
+    /// Commits every `interval`, and when enough was acknowledged, until `stop`; the last commit is the
+    /// caller's.
     pub async fn run(&self, interval: Duration, stop: CancellationToken) {
         let clock = &self.host.clock;
-        let mut backoff = Backoff::new(interval, LAST_PAUSE.max(interval));
+        let mut backoff = Backoff::new(interval.min(LAST_PAUSE), LAST_PAUSE);
         let mut complete = clock.monotonic();
         let mut failing = false;
         let mut pause = interval;
@@ -179,6 +198,8 @@ impl Committer {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
+                // While commits fail, more data makes them no better.
+                () = self.acknowledged.full(), if !failing => {}
                 () = clock.sleep(pause) => {}
             }
             let outcome = self.commit().await;

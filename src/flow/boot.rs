@@ -17,7 +17,6 @@ use crate::{
         store::GroupStore,
     },
     cluster::Cluster,
-    telemetry::Outage,
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -201,9 +200,10 @@ impl Flow {
         stop: &CancellationToken,
         what: impl Fn() -> F,
     ) -> Result<T, Cancelled> {
-        let outage = Outage::new(&self.config.name, cluster.alias());
+        let outage = self.outages.of(cluster.alias());
         let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
         loop {
+            let attempt = outage.attempt();
             let done = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Err(Cancelled),
@@ -211,7 +211,7 @@ impl Flow {
             };
             let reason = match done {
                 Ok(done) => {
-                    outage.ends();
+                    outage.succeeded(attempt);
                     return Ok(done);
                 }
                 Err(error) => {

@@ -8,7 +8,6 @@ use crate::{
     config::Transport,
     sink::{self, Sink, wire::WireSink},
     source::{self, Source, wire::WireSource},
-    telemetry::Outage,
     worker::reconcile::TargetReader,
 };
 
@@ -44,10 +43,10 @@ impl Flow {
             host: self.host.clone(),
             isolation: config.isolation,
             budget: self.budget.clone(),
-            outage: Arc::new(Outage::new(&config.name, &config.source)),
+            outage: self.outages.source.clone(),
         });
         let target = self.target.client().clone();
-        let outage = Arc::new(Outage::new(&config.name, &config.target));
+        let outage = self.outages.target.clone();
         Carriers {
             source: Arc::new(source),
             sink: Arc::new(WireSink::new(target.clone(), self.host.clone(), outage)),
@@ -65,6 +64,7 @@ impl Flow {
             client: self.source.client().clone(),
             flow: config.name.clone(),
             cluster: config.source.clone(),
+            outage: self.outages.source.clone(),
             isolation: config.isolation,
             budget: self.budget.clone(),
         });
@@ -74,8 +74,7 @@ impl Flow {
         })?;
         let sink = sink::librdkafka::LibrdkafkaSink::new(sink::librdkafka::Settings {
             properties: self.target.properties(),
-            flow: config.name.clone(),
-            cluster: config.target.clone(),
+            outage: self.outages.target.clone(),
             budget: self.budget.total(),
         });
         Ok(Carriers {

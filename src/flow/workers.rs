@@ -180,6 +180,7 @@ impl Workers<'_> {
             drain_timeout: flow.drain_timeout,
             source: Arc::clone(&self.source),
             sink: Arc::clone(&self.sink),
+            acknowledged: self.committer.acknowledged(),
             host: flow.host.clone(),
             events: flow.events(route),
         });

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 pub use unit::Exactness;
 
 use crate::{
-    base::ids::Route,
+    base::{ids::Route, meter::Meter},
     sink::{Limits, Sink},
     source::Source,
     telemetry::WorkerEvents,
@@ -53,6 +53,8 @@ pub struct Settings {
     pub source: Arc<dyn Source>,
     /// And go there.
     pub sink: Arc<dyn Sink>,
+    /// Counts the bytes of what was published as acknowledged.
+    pub acknowledged: Meter,
     /// Time and randomness.
     pub host: Host,
     /// Logs and metrics.

@@ -420,6 +420,7 @@ impl Task {
                     .events
                     .acknowledged(settled.records, settled.bytes, settled.took);
                 self.publish();
+                self.settings.acknowledged.add(settled.bytes);
                 Ok(())
             }
             Err(error @ LedgerError::WentBack { .. }) => {

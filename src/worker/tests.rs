@@ -190,6 +190,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// A worker at source offset 0, its source and its target.
 fn start(faults: &[(i64, Fault)]) -> (Worker, Arc<Script>, Target) {
+    start_with(faults, &Meter::new(u64::MAX))
+}
+
+/// The same, with `acknowledged` to count.
+fn start_with(faults: &[(i64, Fault)], acknowledged: &Meter) -> (Worker, Arc<Script>, Target) {
     let (source, target) = (Arc::new(Script::default()), Target::default());
     lock(&target.faults).extend_from_slice(faults);
     let partition = TopicPartition::new("t", 0);
@@ -210,6 +215,7 @@ fn start(faults: &[(i64, Fault)]) -> (Worker, Arc<Script>, Target) {
         drain_timeout: Duration::from_millis(300),
         source: Arc::clone(&source) as Arc<dyn Source>,
         sink: Arc::new(target.clone()),
+        acknowledged: acknowledged.clone(),
         host: Host::real(),
     });
     (worker, source, target)
@@ -254,6 +260,20 @@ async fn records_arrive_in_order_and_empty_ranges_advance() {
     worker.stop();
     worker.ended().await;
     assert_eq!(*worker.state.borrow(), WorkerState::Ended);
+}
+
+/// Ten records of a byte: the lost batch counts once.
+#[tokio::test]
+async fn acknowledged_bytes_are_counted_once() {
+    let acknowledged = Meter::new(10);
+    let (_worker, ..) = start_with(&[(4, Fault::Lost)], &acknowledged);
+    let full = tokio::time::timeout(Duration::from_secs(10), acknowledged.full());
+    full.await.unwrap();
+    let acknowledged = Meter::new(11);
+    let (mut worker, ..) = start_with(&[(4, Fault::Lost)], &acknowledged);
+    reaches(&mut worker, 15).await;
+    let full = tokio::time::timeout(Duration::from_millis(50), acknowledged.full());
+    assert!(full.await.is_err());
 }
 
 #[tokio::test]

@@ -247,6 +247,15 @@ impl Topics {
         done.map_err(|error| storage_error(&topic.name, &error))
     }
 
+    /// Waits for background work on all partitions; none of it begins after this.
+    pub(crate) fn close(&self) {
+        let topics = self.all();
+        topics
+            .iter()
+            .flat_map(|topic| topic.partitions())
+            .for_each(|p| p.close());
+    }
+
     /// Makes all records durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
         let topics = self.all();

@@ -18,6 +18,7 @@ use wire::{TopicPartition, record::Codec};
 
 use self::{lane::LibrdkafkaLane, producer::Generation};
 use super::{Form, Lane, Limits, Sink, SinkError};
+use crate::telemetry::Outage;
 
 /// Room that a batch's own header takes of what the target topic allows.
 const BATCH_OVERHEAD: usize = 1024;
@@ -38,10 +39,8 @@ pub struct LibrdkafkaSink {
 pub struct Settings {
     /// The operator's properties of the cluster.
     pub properties: ClientConfig,
-    /// The flow, for logs.
-    pub flow: String,
-    /// The cluster's alias, for logs.
-    pub cluster: String,
+    /// Told when no broker can be reached.
+    pub outage: Outage,
     /// Bytes that may be in flight: librdkafka's queue is as large, so that it is never what is full first.
     pub budget: usize,
 }

@@ -115,7 +115,7 @@ pub(super) struct Broker {
     id: i32,
     client: Client,
     host: Host,
-    outage: Arc<Outage>,
+    outage: Outage,
     connection: Option<Connection>,
     /// Not sent yet, in the order of arrival.
     waiting: VecDeque<Item>,
@@ -127,7 +127,7 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    pub(super) fn new(id: i32, client: Client, host: Host, outage: Arc<Outage>) -> Self {
+    pub(super) fn new(id: i32, client: Client, host: Host, outage: Outage) -> Self {
         Self {
             id,
             client,
@@ -255,7 +255,6 @@ impl Broker {
         let Some(request) = self.requests.pop_front() else {
             return;
         };
-        self.outage.ends();
         let throttle = u64::try_from(response.throttle_time_ms).unwrap_or(0);
         self.throttled_until = self.host.clock.monotonic() + Duration::from_millis(throttle);
         self.restart_timer();

@@ -36,13 +36,13 @@ const QUEUE: usize = 1024;
 pub struct WireSink {
     leaders: Leaders,
     host: Host,
-    outage: Arc<Outage>,
+    outage: Outage,
     brokers: Mutex<HashMap<i32, mpsc::Sender<Item>>>,
 }
 
 impl WireSink {
     /// Connects when lanes open; `client` finds the leaders.
-    pub fn new(client: Client, host: Host, outage: Arc<Outage>) -> Self {
+    pub fn new(client: Client, host: Host, outage: Outage) -> Self {
         Self {
             leaders: Leaders::new(client, Arc::clone(&host.clock)),
             host,
@@ -59,7 +59,7 @@ impl WireSink {
         }
         let (queue, items) = mpsc::channel(QUEUE);
         let client = self.leaders.client().clone();
-        let broker = Broker::new(id, client, self.host.clone(), Arc::clone(&self.outage));
+        let broker = Broker::new(id, client, self.host.clone(), self.outage.clone());
         tokio::spawn(broker.run(items));
         brokers.insert(id, queue.clone());
         queue

@@ -208,9 +208,6 @@ impl Poller {
         let Some(permit) = permit else {
             return self.stall(partition);
         };
-        if charge > 0 {
-            self.consumer.context().0.ends();
-        }
         let Some(state) = get(&mut self.partitions, partition) else {
             return;
         };

@@ -164,7 +164,6 @@ impl Fetcher {
             Ok(answer) => answer,
             Err(error) => return self.give_up(&error),
         };
-        self.settings.outage.ends();
         match ApiError::from_code(answer.error_code, None::<&str>) {
             None => self.session.answered(answer.session_id),
             // FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH, FETCH_SESSION_TOPIC_ID_ERROR

@@ -52,7 +52,7 @@ pub struct Settings {
     /// Charged for every answer.
     pub budget: Budget,
     /// Told when a broker is away.
-    pub outage: Arc<Outage>,
+    pub outage: Outage,
 }
 
 impl WireSource {

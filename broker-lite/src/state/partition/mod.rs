@@ -100,7 +100,7 @@ struct State {
     snapshot_offset: i64,
     /// A snapshot that is written once the log before its offset is durable.
     due_snapshot: Option<DueSnapshot>,
-    /// The topic was deleted.
+    /// The topic was deleted, or the broker ends.
     is_removed: bool,
     /// A sync failed: what is on disk is not known any more.
     is_broken: bool,
@@ -245,6 +245,12 @@ impl Partition {
         self.state().is_removed = true;
         self.high_watermark.send_modify(|_| ());
         self.host.files.remove_dir_all(&self.folder)
+    }
+
+    /// The broker ends: waits for what is being made durable in the background; nothing is written after it.
+    pub(crate) fn close(&self) {
+        let _syncing = self.syncing();
+        self.state().is_removed = true;
     }
 
     /// The state of a partition that may be read and written.
