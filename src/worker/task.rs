@@ -290,6 +290,10 @@ impl Task {
         let passed = skip.pass(&batch.content, batch.first_offset);
         let passed = passed.map_err(|error| self.unprepared(&error))?;
         match passed {
+            // Somebody else wrote more than the source has: nothing there can be ours.
+            Passed::Whole if !certain && batch.next_offset >= batch.source_end => {
+                Err(self.differs(batch.next_offset, certain))
+            }
             Passed::Whole => Ok(None),
             Passed::End { last, rest } => {
                 let last = LastRecord {
@@ -313,12 +317,12 @@ impl Task {
                 };
                 Ok(Some(rest))
             }
-            Passed::Differs(record) => Err(self.differs(&record, certain)),
+            Passed::Differs(record) => Err(self.differs(record.offset, certain)),
         }
     }
 
-    fn differs(&mut self, record: &wire::record::Record, certain: bool) -> End {
-        let (offset, route) = (record.offset, &self.settings.route);
+    fn differs(&mut self, offset: i64, certain: bool) -> End {
+        let route = &self.settings.route;
         if certain {
             let text = format!(
                 "{}: the newest record of this flow there is not the one at offset {offset} of {}: the source was \

@@ -57,7 +57,7 @@ pub(in crate::worker) fn verdict(
             Ok(skip) => skip,
             Err(text) => return Verdict::Stop(StopReason::TargetDiffers, text),
         },
-        _ => leftovers(progress, producer, evidence),
+        _ => leftovers(progress, evidence),
     };
     let replicated = skip.as_ref().map_or(0, |skip| skip.left);
     if sent > replicated && sent < FAR {
@@ -96,12 +96,11 @@ fn same_epoch(progress: &Progress, tail: &Tail) -> Result<Option<Skip>, String> 
 
 /// Nothing of this epoch is there. What an earlier epoch or transport may have left behind its last checkpoint is
 /// counted by offsets, which holds where nobody else writes (EXACTNESS 6.3); only content can confirm it.
-fn leftovers(progress: &Progress, producer: &ProducerState, evidence: &Evidence) -> Option<Skip> {
+fn leftovers(progress: &Progress, evidence: &Evidence) -> Option<Skip> {
     let records = evidence.end - progress.target_offset;
     let untouched = progress.sequence == 0 && records > 0;
     let newest = evidence.newest.as_ref().filter(|_| untouched)?;
-    let carried_on = producer.epoch > 0 || producer.epoch_base > 0;
-    carried_on.then(|| Skip {
+    Some(Skip {
         left: records,
         newest: newest.clone(),
         certain: false,
@@ -295,12 +294,7 @@ mod tests {
             verdict(&progress(0), &PRODUCER, &left),
             go(Some((30, 230, false)), None)
         );
-        // Of a unit that never wrote there is nothing to look for: others write here.
-        let first = ProducerState {
-            epoch: 0,
-            epoch_base: 0,
-            ..PRODUCER
-        };
-        assert_eq!(verdict(&progress(0), &first, &left), go(None, None));
+        // What this epoch wrote is known by its sequence.
+        assert_eq!(verdict(&progress(50), &PRODUCER, &left), go(None, None));
     }
 }

@@ -1,5 +1,7 @@
 //! Flows between two broker-lites in this process, seen through the wire client.
 
+mod exactness;
+
 use std::{io, net::SocketAddr, time::Duration};
 
 use broker_lite::Broker;
