@@ -54,6 +54,9 @@ use wire::request;
 
 use crate::state::State;
 
+/// Bytes before an answer: length, correlation id, tagged fields.
+const HEAD: usize = 9;
+
 /// Who asks, and what of.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
@@ -164,7 +167,10 @@ fn encode<R: Request>(
     let Some(response) = response.into() else {
         return Ok(None);
     };
-    let mut frame = BytesMut::new();
+    // Answers of many megabytes must not be moved while they grow.
+    let size = response.compute_size(version);
+    let size = size.map_err(|error| invalid(format!("encode the answer: {error}")))?;
+    let mut frame = BytesMut::with_capacity(size + HEAD);
     frame.put_i32(0);
     ResponseHeader::default()
         .with_correlation_id(correlation_id)
