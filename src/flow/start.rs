@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     base::ids::Route,
-    checkpoint::{Checkpoint, Stored, codec, text::topic_id},
+    checkpoint::{Checkpoint, LastRecord, Stored, codec, text::topic_id},
     worker::{Progress, Stop, StopReason, wrap},
 };
 
@@ -54,6 +54,9 @@ pub enum LastSeen {
     Gone,
     /// The source has a record there, with this CRC.
     Found(u32),
+    /// The source has no record there any more, and this is where the leader epoch that it was copied from ends
+    /// there; -1: the source knows no such epoch.
+    EpochEnds(i64),
 }
 
 /// All that a verdict rests on.
@@ -234,8 +237,29 @@ impl Identity {
                     last.source_offset, self.source.alias, last.crc
                 ),
             )),
+            // By the record's own offset: what lies between it and the wanted one may be of a later epoch.
+            (Some(last), Some(LastSeen::EpochEnds(end))) if end <= last.source_offset => {
+                Err(self.truncated(last, end))
+            }
             _ => Ok(()),
         }
+    }
+
+    fn truncated(&self, last: &LastRecord, end: i64) -> Stop {
+        let source = &self.source.alias;
+        let epoch = match end {
+            -1 => format!("which {source} does not know"),
+            _ => format!("which ends at offset {end} on {source}"),
+        };
+        self.stop(
+            StopReason::SourceRecordMismatch,
+            last.source_offset,
+            format!(
+                "the record at offset {} was copied from leader epoch {}, {epoch}: the source lost its end after \
+                 that and went on (an unclean election, a restored backup); compare both sides before it goes on",
+                last.source_offset, last.leader_epoch
+            ),
+        )
     }
 
     fn stop(&self, reason: StopReason, source_offset: i64, text: String) -> Stop {
