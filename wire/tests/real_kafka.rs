@@ -59,6 +59,7 @@ fn main() -> ExitCode {
         runtime.handle(),
         the_cluster_describes_itself,
         topics_are_made_described_changed_and_deleted,
+        the_controller_tells_what_a_new_topic_would_get,
         committed_records_come_back_without_the_aborted_ones,
         an_open_transaction_holds_committed_reads_back,
         offsets_are_found_by_every_spec,
@@ -153,6 +154,21 @@ async fn topics_are_made_described_changed_and_deleted() {
     .await;
     let again = client.delete_topics(&names).await.unwrap();
     assert_eq!(again[0].1.as_ref().unwrap_err().code, 3);
+}
+
+/// The Kafka that these tests start leaves `default.replication.factor` at 1.
+async fn the_controller_tells_what_a_new_topic_would_get() {
+    let client = Fixture::client();
+    let by = |replication_factor| NewTopic {
+        name: name("never"),
+        partitions: 1,
+        replication_factor,
+        configs: Vec::new(),
+    };
+    let replicas = client.replicas_of_new(&by(-1)).await.unwrap();
+    assert_eq!(replicas, Ok(Some(1)));
+    let refusal = client.replicas_of_new(&by(100)).await.unwrap().unwrap_err();
+    assert_eq!(refusal.code, 38);
 }
 
 async fn configs_are_changed(client: &wire::client::Client, topic: &str) {
