@@ -181,18 +181,14 @@ pub fn answers(bootstrap: &str) -> bool {
         let cluster = client.describe_cluster().await;
         cluster.is_ok_and(|cluster| cluster.controller.is_some())
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    // On a thread of its own, since the caller may be in a runtime already.
-    runtime.is_ok_and(|runtime| {
-        std::thread::scope(|scope| {
-            scope
-                .spawn(|| runtime.block_on(ask))
-                .join()
-                .unwrap_or(false)
-        })
-    })
+    let ask = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.is_ok_and(|runtime| runtime.block_on(ask))
+    };
+    // Made, used and dropped on a thread of its own, since the caller may be in a runtime already.
+    std::thread::spawn(ask).join().unwrap_or(false)
 }
 
 /// A port that was free a moment ago.
