@@ -5,7 +5,7 @@
 
 use std::{
     fmt::Debug,
-    fs,
+    fs::{self, TryLockError},
     io::{self, ErrorKind},
     os::unix::fs::FileExt,
     path::Path,
@@ -30,7 +30,16 @@ pub trait Files: Send + Sync + Debug {
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Makes the names inside a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Takes the file at `path`, made if it does not exist, for this process alone; none if another one
+    /// has it. Ends when the lock is dropped or the process dies, however it dies.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
+        let what = format!("no locks here: {}", path.display());
+        Err(io::Error::new(ErrorKind::Unsupported, what))
+    }
 }
+
+/// A file that is locked until this is dropped.
+pub trait Lock: Send + Sync + Debug {}
 
 /// An open file.
 pub trait File: Send + Sync + Debug {
@@ -128,7 +137,22 @@ impl Files for Disk {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         fs::File::open(path)?.sync_all()
     }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
+        let file = fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
 }
+
+impl Lock for fs::File {}
 
 fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
     match result {
