@@ -10,6 +10,7 @@
 //! is written and read. `routing` finds the broker for a call, `leaders` those for many partitions.
 
 mod admin;
+mod assignment;
 mod group_admin;
 mod groups;
 mod leader_state;
