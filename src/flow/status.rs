@@ -35,6 +35,8 @@ pub struct Board {
 #[derive(Debug)]
 struct Inner {
     phase: Phase,
+    member: Option<String>,
+    leader: bool,
     units: BTreeMap<Route, Watched>,
     troubles: Vec<Trouble>,
 }
@@ -81,6 +83,10 @@ pub struct FlowStatus {
     /// What it is doing.
     #[serde(flatten)]
     pub phase: Phase,
+    /// What this process is called among those of the flow; none if it runs alone.
+    pub member: Option<String>,
+    /// Whether it creates topics and keeps the control topic.
+    pub leader: bool,
     /// What it provides here and now.
     pub guarantee: &'static str,
     /// Why not more.
@@ -133,6 +139,8 @@ impl Board {
             target: flow.target.clone(),
             inner: Mutex::new(Inner {
                 phase: Phase::Starting,
+                member: None,
+                leader: false,
                 units: BTreeMap::new(),
                 troubles: Vec::new(),
             }),
@@ -145,6 +153,12 @@ impl Board {
 
     pub(super) fn enter(&self, phase: Phase) {
         self.inner().phase = phase;
+    }
+
+    pub(super) fn is(&self, member: Option<&str>, leader: bool) {
+        let mut inner = self.inner();
+        inner.member = member.map(str::to_owned);
+        inner.leader = leader;
     }
 
     pub(super) fn put(&self, route: Route, unit: Watched) {
@@ -200,6 +214,8 @@ impl Board {
             source: self.source.clone(),
             target: self.target.clone(),
             phase: inner.phase.clone(),
+            member: inner.member.clone(),
+            leader: inner.leader,
             guarantee: GUARANTEE.0,
             guarantee_reason: GUARANTEE.1,
             lag: partitions

@@ -22,6 +22,12 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
         codec: Codec,
         max_batch_bytes: usize,
     ) -> BoxFuture<'a, Result<Box<dyn Lane>, SinkError>>;
+
+    /// Drops what it was given and has not sent: it is about to belong to another process. Lanes that
+    /// lose something by that break.
+    fn recall(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// The way into one target partition.

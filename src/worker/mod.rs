@@ -6,6 +6,7 @@
 //! forgotten, and after a pause the next pass reads and sends it again: at least once, never out of
 //! order. What needs a person stops the worker with a [`StopReason`]; other workers go on.
 
+mod lease;
 mod ledger;
 mod progress;
 mod state;
@@ -13,6 +14,7 @@ mod state;
 use std::{sync::Arc, time::Duration};
 
 use host::Host;
+pub use lease::{Lease, Unlimited};
 use ledger::{Ledger, LedgerError};
 pub use progress::{Progress, wrap};
 pub use state::{Stop, StopReason, WorkerState};
@@ -50,6 +52,8 @@ pub struct Settings {
     pub source: Arc<dyn Source>,
     /// And go there.
     pub sink: Arc<dyn Sink>,
+    /// Asked right before each batch is handed over.
+    pub lease: Arc<dyn Lease>,
     /// Time and randomness.
     pub host: Host,
     /// Logs and metrics.
@@ -102,6 +106,11 @@ impl Worker {
     /// Asks it to drain and end; does not wait.
     pub fn stop(&self) {
         self.stop.cancel();
+    }
+
+    /// Ends it without waiting for anything.
+    pub fn abort(&self) {
+        self.task.abort();
     }
 
     /// Waits until it has ended.
@@ -267,7 +276,10 @@ impl Task {
         }
         self.publish();
         match sending {
-            Some((ticket, records)) => lane.send(ticket, records).await,
+            Some((ticket, records)) => {
+                self.settings.lease.granted().await;
+                lane.send(ticket, records).await
+            }
             None => Ok(()),
         }
     }

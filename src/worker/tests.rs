@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use wire::TopicPartition;
 
 use super::*;
-use crate::{base::budget::Permit, sink::Appended, source::Record};
+use crate::{base::budget::Permit, sink::Appended, source::Record, worker::lease::Unlimited};
 
 /// A source partition: ten records in batches of two, then 5 offsets without records.
 #[derive(Debug, Default)]
@@ -192,6 +192,7 @@ fn start(faults: &[(i64, Fault)]) -> (Worker, Arc<Script>, Target) {
         drain_timeout: Duration::from_millis(300),
         source: Arc::clone(&source) as Arc<dyn Source>,
         sink: Arc::new(target.clone()),
+        lease: Arc::new(Unlimited),
         host: Host::real(),
     });
     (worker, source, target)

@@ -16,6 +16,8 @@ fn rules(naming: &config::Naming) -> Rules {
         isolation: Isolation::ReadCommitted,
         replication_factor: -1,
         checkpoint_interval: std::time::Duration::from_secs(1),
+        assignment: config::Assignment::Shared,
+        instance: None,
     };
     Rules {
         source: "east".to_owned(),
