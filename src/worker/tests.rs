@@ -176,6 +176,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// A worker at source offset 0, its source and its target.
 fn start(faults: &[(i64, Fault)]) -> (Worker, Arc<Script>, Target) {
+    start_under(Arc::new(Unlimited), faults)
+}
+
+fn start_under(lease: Arc<dyn Lease>, faults: &[(i64, Fault)]) -> (Worker, Arc<Script>, Target) {
     let (source, target) = (Arc::new(Script::default()), Target::default());
     lock(&target.faults).extend_from_slice(faults);
     let partition = TopicPartition::new("t", 0);
@@ -192,7 +196,7 @@ fn start(faults: &[(i64, Fault)]) -> (Worker, Arc<Script>, Target) {
         drain_timeout: Duration::from_millis(300),
         source: Arc::clone(&source) as Arc<dyn Source>,
         sink: Arc::new(target.clone()),
-        lease: Arc::new(Unlimited),
+        lease,
         host: Host::real(),
     });
     (worker, source, target)
@@ -220,6 +224,52 @@ async fn stops(worker: &mut Worker) -> Stop {
         WorkerState::Stopped(stop) => stop.clone(),
         other => panic!("{other:?}"),
     }
+}
+
+/// A lease that a test grants.
+#[derive(Debug, Default)]
+struct Gate(watch::Sender<bool>);
+
+impl Lease for Gate {
+    fn may_write(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    fn granted(&self) -> BoxFuture<'_, ()> {
+        let mut open = self.0.subscribe();
+        Box::pin(async move { drop(open.wait_for(|open| *open).await) })
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_written_without_a_lease() {
+    let gate = Arc::new(Gate::default());
+    let (mut worker, source, target) = start_under(Arc::clone(&gate) as Arc<dyn Lease>, &[]);
+    let running = worker
+        .state
+        .wait_for(|state| *state == WorkerState::Running);
+    running.await.unwrap();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*lock(&source.opened), [0]);
+    assert!(lock(&target.log).is_empty());
+    gate.0.send_replace(true);
+    reaches(&mut worker, 15).await;
+    assert_eq!(*lock(&target.log), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_lease() {
+    let (mut worker, _, target) = start_under(Arc::new(Gate::default()), &[]);
+    let running = worker
+        .state
+        .wait_for(|state| *state == WorkerState::Running);
+    running.await.unwrap();
+    worker.stop();
+    let ended = tokio::time::timeout(Duration::from_secs(10), worker.ended());
+    ended.await.unwrap();
+    assert!(lock(&target.log).is_empty());
 }
 
 #[tokio::test]

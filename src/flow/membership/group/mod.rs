@@ -340,3 +340,6 @@ fn configure(settings: &Settings) -> ClientConfig {
         .set("reconnect.backoff.max.ms", "1000");
     config
 }
+
+#[cfg(test)]
+mod tests;
