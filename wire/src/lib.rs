@@ -12,6 +12,7 @@ pub mod frame;
 pub mod guard;
 pub mod record;
 pub mod request;
+pub mod security;
 
 use std::fmt;
 

@@ -26,6 +26,9 @@ use crate::frame::read_frame;
 /// more would only wait there.
 pub(super) const IN_FLIGHT: usize = 64;
 
+/// Why a connection broke that the broker closed.
+pub(super) const CLOSED: &str = "closed by the broker";
+
 /// The stream, shared by the callers. Closes it when dropped.
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -44,11 +47,17 @@ struct State {
     broken: Option<String>,
 }
 
-/// A caller may be gone when its answer comes; the slot is taken until then.
+/// A caller may be gone when its answer comes; the slot is taken until then. None: it holds them all.
 #[derive(Debug)]
 struct Caller {
     answer: oneshot::Sender<Bytes>,
-    _slot: OwnedSemaphorePermit,
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+/// All slots: nothing else is on its way while this is held.
+#[derive(Debug)]
+pub(super) struct Alone {
+    _slots: OwnedSemaphorePermit,
 }
 
 impl Exchange {
@@ -69,6 +78,28 @@ impl Exchange {
     pub(super) async fn ask(&self, id: i32, frame: Bytes) -> Option<Bytes> {
         // The semaphore is never closed.
         let slot = Arc::clone(&self.slots).acquire_owned().await.ok()?;
+        self.send(id, frame, Some(slot)).await
+    }
+
+    /// Waits until all answers are in, and keeps other callers out until the result is dropped; none
+    /// if the connection broke.
+    pub(super) async fn alone(&self) -> Option<Alone> {
+        let all = u32::try_from(IN_FLIGHT).ok()?;
+        let slots = Arc::clone(&self.slots).acquire_many_owned(all).await.ok()?;
+        Some(Alone { _slots: slots })
+    }
+
+    /// As [`Exchange::ask`], for who keeps the others out.
+    pub(super) async fn ask_alone(&self, _alone: &Alone, id: i32, frame: Bytes) -> Option<Bytes> {
+        self.send(id, frame, None).await
+    }
+
+    async fn send(
+        &self,
+        id: i32,
+        frame: Bytes,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> Option<Bytes> {
         let (answer, answered) = oneshot::channel();
         {
             let mut state = self.waiting.state();
@@ -151,7 +182,12 @@ async fn write_frames(
     mut queue: mpsc::Receiver<Bytes>,
 ) -> String {
     while let Some(frame) = queue.recv().await {
-        if let Err(error) = writer.write_all(&frame).await {
+        // TLS may keep what the socket does not take at once until it is flushed.
+        let written = async {
+            writer.write_all(&frame).await?;
+            writer.flush().await
+        };
+        if let Err(error) = written.await {
             return error.to_string();
         }
     }
@@ -170,7 +206,7 @@ async fn read_answers(
                     return reason;
                 }
             }
-            Ok(None) => return "closed by the broker".to_owned(),
+            Ok(None) => return CLOSED.to_owned(),
             Err(error) => return error.to_string(),
         }
     }
