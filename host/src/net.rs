@@ -159,7 +159,9 @@ mod tests {
     #[tokio::test]
     async fn connections_are_kept_alive() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = connect_first(vec![listener.local_addr().unwrap()]).await.unwrap();
+        let stream = connect_first(vec![listener.local_addr().unwrap()])
+            .await
+            .unwrap();
         keep_alive(&stream).unwrap();
         assert!(sockopt::socket_keepalive(&stream).unwrap());
         assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), KEEPALIVE_AFTER);

@@ -44,7 +44,8 @@ impl Connection {
         let alone = alone.ok_or_else(|| self.refused("closed before the login"))?;
         let name = login.mechanism.name();
         // Version 0 has no SaslAuthenticate: its messages come without frames.
-        let request = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(name));
+        let request =
+            SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(name));
         let version = self.version::<SaslHandshakeRequest>(1..=1)?;
         let answer = self.exchange_as(Some(&alone), &request, version).await?;
         if let Some(error) = ApiError::from_code(answer.error_code, None::<&str>) {

@@ -41,9 +41,10 @@ impl Handshake {
     pub(crate) fn new(tls: &Tls) -> Result<Self, String> {
         let provider = Arc::new(ring::default_provider());
         let (roots, pinned) = trusted(tls)?;
-        let chain = WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(&provider))
-            .build()
-            .map_err(|error| format!("certificates to trust: {error}"))?;
+        let chain =
+            WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(&provider))
+                .build()
+                .map_err(|error| format!("certificates to trust: {error}"))?;
         let verifier = Verifier {
             chain,
             pinned,
@@ -224,7 +225,10 @@ fn explain(error: &io::Error) -> NotSecured {
         ));
     };
     let advice = match inner {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // The second: a trusted CA has the name of the one that signed, and another key.
+        Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => {
             "its certificate is signed by no CA that is trusted here: give that CA as ssl.ca.location \
              (Java: ssl.truststore.location in PEM)"
         }
