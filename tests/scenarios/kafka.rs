@@ -27,14 +27,21 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// Formats a folder and starts a node on a free port.
-    pub fn start() -> Result<Self> {
+    /// Formats a folder and starts a node on a free port; `listeners` are further ones, name and port,
+    /// and `more` their settings.
+    pub fn start(listeners: &[(&str, u16)], more: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (port, controller) = (free_port()?, free_port()?);
         let properties = folder.path().join("server.properties");
         fs::write(
             &properties,
-            server_properties(port, controller, &folder.path().join("data")),
+            server_properties(
+                port,
+                controller,
+                &folder.path().join("data"),
+                listeners,
+                more,
+            ),
         )?;
         let id = "c3RyYWl0LXRlc3QtY2x1cw";
         // Two clusters must not have one id: strait refuses to copy a cluster into itself.
@@ -169,16 +176,26 @@ pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn server_properties(port: u16, controller: u16, data: &Path) -> String {
+fn server_properties(
+    port: u16,
+    controller: u16,
+    data: &Path,
+    listeners: &[(&str, u16)],
+    more: &str,
+) -> String {
+    let listeners: String = listeners
+        .iter()
+        .map(|(name, port)| format!(",{name}://127.0.0.1:{port}"))
+        .collect();
     format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listeners}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{listeners}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_SSL,CERTIFICATE:SSL
 log.dirs={data}
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
@@ -191,6 +208,7 @@ share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
 log.cleaner.threads=1
 log.cleaner.dedupe.buffer.size=4194304
+{more}
 ",
         data = data.display()
     )

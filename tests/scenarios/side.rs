@@ -43,7 +43,7 @@ impl Side {
     pub async fn start(kind: Kind) -> Result<Self> {
         match kind {
             Kind::Kafka => Ok(Self::Kafka(
-                tokio::task::spawn_blocking(Kafka::start).await??,
+                tokio::task::spawn_blocking(|| Kafka::start(&[], "")).await??,
             )),
             Kind::Lite => {
                 let folder = tempfile::tempdir()?;
