@@ -18,7 +18,7 @@ use wire::{
 };
 
 use super::{
-    clusters::{Clusters, PASSWORD, SESSION_MS, STRANGER, USER},
+    clusters::{Clusters, PASSWORD, SESSION_MS, STRANGER, USER, mechanism},
     kafka::dump,
     strait::{Strait, eventually},
 };
@@ -42,12 +42,13 @@ fn by_login(clusters: &Clusters, user: &str) -> String {
     format!(
         "bootstrap.servers = \"{}\"
 security.protocol = \"SASL_SSL\"
-sasl.mechanism = \"SCRAM-SHA-512\"
+sasl.mechanism = \"{mechanism}\"
 sasl.jaas.config = 'org.apache.kafka.common.security.scram.ScramLoginModule required username=\"{user}\" password=\"${{file:{{folder}}/password}}\";'
 ssl.truststore.type = \"PEM\"
 ssl.truststore.location = \"{}\"",
         clusters.source.login(),
-        clusters.pem("ca").display()
+        clusters.pem("ca").display(),
+        mechanism = mechanism(user),
     )
 }
 

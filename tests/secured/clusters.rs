@@ -92,7 +92,9 @@ impl Clusters {
             set_password(&source, USER, PASSWORD)?,
             set_password(&source, STRANGER, PASSWORD)?,
         ];
-        commands.into_iter().try_for_each(finished)
+        // All are waited for, whatever becomes of the first.
+        let ended: Vec<_> = commands.into_iter().map(finished).collect();
+        ended.into_iter().collect()
     }
 }
 
@@ -154,9 +156,16 @@ fn allow(bootstrap: &str, who: &str, what: &[&str], on: &[&str]) -> Result<Child
     Ok(command.stdout(Stdio::null()).spawn()?)
 }
 
-/// By both SCRAM mechanisms.
+/// The mechanism by which a user logs in; Kafka changes one of a user at a time.
+pub fn mechanism(user: &str) -> &'static str {
+    match user {
+        STRANGER => "SCRAM-SHA-256",
+        _ => "SCRAM-SHA-512",
+    }
+}
+
 fn set_password(bootstrap: &str, user: &str, password: &str) -> Result<Child> {
-    let config = format!("SCRAM-SHA-256=[password={password}],SCRAM-SHA-512=[password={password}]");
+    let config = format!("{}=[password={password}]", mechanism(user));
     let mut command = java("kafka.admin.ConfigCommand");
     command.args(["--bootstrap-server", bootstrap, "--alter"]);
     command.args(["--add-config", &config]);

@@ -55,8 +55,9 @@ impl Strait {
     /// `strait run`.
     pub fn run(&mut self) -> Result<()> {
         let log = fs::File::create(self.folder.path().join("log"))?;
-        let process = self.command("run").stdout(log.try_clone()?).stderr(log);
-        self.process = Some(process.spawn()?);
+        let mut command = self.command("run");
+        command.stdout(log.try_clone()?).stderr(log);
+        self.process = Some(command.spawn()?);
         Ok(())
     }
 
