@@ -126,4 +126,15 @@ mod tests {
             assert!(error.contains(reason), "{text}: {error}");
         }
     }
+
+    #[test]
+    fn a_file_is_read_within_bounds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("long");
+        let longest = usize::try_from(MAX_FILE).unwrap();
+        std::fs::write(&path, "x".repeat(longest)).unwrap();
+        assert!(read_bounded(&path).is_ok());
+        std::fs::write(&path, "x".repeat(longest + 1)).unwrap();
+        assert!(read_bounded(&path).is_err());
+    }
 }

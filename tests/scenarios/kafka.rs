@@ -18,6 +18,17 @@ use rdkafka::{
 /// The repository's root.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
+/// What a node has beyond the usual.
+#[derive(Debug, Default)]
+pub struct Extra<'a> {
+    /// Further listeners, name and port.
+    pub listeners: &'a [(&'a str, u16)],
+    /// Lines of the node's properties.
+    pub settings: &'a str,
+    /// Users that log in by SCRAM, as `StorageTool --add-scram` wants them.
+    pub users: &'a [&'a str],
+}
+
 /// A running node; stopped by drop.
 #[derive(Debug)]
 pub struct Kafka {
@@ -27,21 +38,14 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// Formats a folder and starts a node on a free port; `listeners` are further ones, name and port,
-    /// and `more` their settings.
-    pub fn start(listeners: &[(&str, u16)], more: &str) -> Result<Self> {
+    /// Formats a folder and starts a node on a free port.
+    pub fn start(extra: &Extra<'_>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (port, controller) = (free_port()?, free_port()?);
         let properties = folder.path().join("server.properties");
         fs::write(
             &properties,
-            server_properties(
-                port,
-                controller,
-                &folder.path().join("data"),
-                listeners,
-                more,
-            ),
+            server_properties(port, controller, &folder.path().join("data"), extra),
         )?;
         let id = "c3RyYWl0LXRlc3QtY2x1cw";
         // Two clusters must not have one id: strait refuses to copy a cluster into itself.
@@ -49,6 +53,7 @@ impl Kafka {
         let format = java("kafka.tools.StorageTool")
             .args(["format", "-t", &id, "-c"])
             .arg(&properties)
+            .args(extra.users.iter().flat_map(|user| ["--add-scram", user]))
             .output()
             .context("run java; the Kafka pairs need Java 17")?;
         ensure!(
@@ -176,14 +181,10 @@ pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn server_properties(
-    port: u16,
-    controller: u16,
-    data: &Path,
-    listeners: &[(&str, u16)],
-    more: &str,
-) -> String {
-    let listeners: String = listeners
+fn server_properties(port: u16, controller: u16, data: &Path, extra: &Extra<'_>) -> String {
+    let more = extra.settings;
+    let listeners: String = extra
+        .listeners
         .iter()
         .map(|(name, port)| format!(",{name}://127.0.0.1:{port}"))
         .collect();

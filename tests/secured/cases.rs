@@ -1,6 +1,12 @@
 //! What must hold.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use host::Host;
@@ -12,6 +18,7 @@ use strait::{
     cluster::Cluster,
     config::{Config, Sources},
 };
+use tokio::net::{TcpListener, TcpStream};
 use wire::{
     client::{Client, ClientSettings, NewTopic},
     error::ClientError,
@@ -34,6 +41,7 @@ pub const ALL: &[(&str, Case)] = &[
     ("a_missing_certificate_is_named", strange_client),
     ("the_wrong_protocol_is_named", wrong_protocol),
     ("a_wrong_password_is_named_and_mended", wrong_password),
+    ("sessions_are_renewed_on_one_connection", renewed),
     ("a_password_rotates", rotated),
 ];
 
@@ -252,6 +260,42 @@ fn wrong_password(clusters: &Clusters) -> Result<()> {
 fn cluster(strait: &Strait) -> Result<Cluster> {
     let config = Config::load(&strait.file(), &Sources::process())?;
     Ok(Cluster::new(&Host::real(), &config.clusters["east"]))
+}
+
+/// A relay to `address` that counts the connections through it.
+async fn relay(address: String) -> Result<(u16, Arc<AtomicUsize>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let port = listener.local_addr()?.port();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let mut far = TcpStream::connect(&address).await?;
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+        }
+        anyhow::Ok(())
+    });
+    Ok((port, count))
+}
+
+/// Kafka closes a connection whose session is over at the next request (KIP-368).
+fn renewed(clusters: &Clusters) -> Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let login = clusters.source.login();
+    let (port, count) = runtime.block_on(relay(login.clone()))?;
+    let east = by_login(clusters, USER).replace(&login, &format!("127.0.0.1:{port}"));
+    let strait = Strait::new(&east, &by_certificate(clusters))?;
+    strait.put("password", PASSWORD)?;
+    let cluster = cluster(&strait)?;
+    let end = Instant::now() + Duration::from_millis(SESSION_MS * 5 / 2);
+    while Instant::now() < end {
+        runtime.block_on(cluster.id())?;
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let connections = count.load(Ordering::Relaxed);
+    ensure!(connections == 1, "{connections} connections");
+    Ok(())
 }
 
 fn rotated(clusters: &Clusters) -> Result<()> {

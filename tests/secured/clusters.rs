@@ -11,7 +11,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
 };
 
-use super::kafka::{Kafka, free_port, java};
+use super::kafka::{Extra, Kafka, free_port, java};
 
 /// The user of the source and its password at the start.
 pub const USER: &str = "ann";
@@ -89,8 +89,6 @@ impl Clusters {
                 &["Read"],
                 &["--group", "strait.", "--resource-pattern-type", "prefixed"],
             )?,
-            set_password(&source, USER, PASSWORD)?,
-            set_password(&source, STRANGER, PASSWORD)?,
         ];
         // All are waited for, whatever becomes of the first.
         let ended: Vec<_> = commands.into_iter().map(finished).collect();
@@ -118,8 +116,17 @@ ssl.truststore.location={folder}/ca.pem
 listener.name.certificate.ssl.client.auth=required"
         );
         let listeners = [("LOGIN", login), ("CERTIFICATE", certificate)];
+        let users = [USER, STRANGER].map(|user| {
+            let mechanism = mechanism(user);
+            format!("{mechanism}=[name={user},password={PASSWORD}]")
+        });
+        let extra = Extra {
+            listeners: &listeners,
+            settings: &more,
+            users: &users.each_ref().map(String::as_str),
+        };
         Ok(Self {
-            kafka: Kafka::start(&listeners, &more)?,
+            kafka: Kafka::start(&extra)?,
             login,
             certificate,
         })
@@ -142,7 +149,12 @@ listener.name.certificate.ssl.client.auth=required"
 
     /// Gives the user another password.
     pub fn change_password(&self, user: &str, password: &str) -> Result<()> {
-        finished(set_password(&self.plain(), user, password)?)
+        let config = format!("{}=[password={password}]", mechanism(user));
+        let mut command = java("kafka.admin.ConfigCommand");
+        command.args(["--bootstrap-server", &self.plain(), "--alter"]);
+        command.args(["--add-config", &config]);
+        command.args(["--entity-type", "users", "--entity-name", user]);
+        finished(command.stdout(Stdio::null()).spawn()?)
     }
 }
 
@@ -162,15 +174,6 @@ pub fn mechanism(user: &str) -> &'static str {
         STRANGER => "SCRAM-SHA-256",
         _ => "SCRAM-SHA-512",
     }
-}
-
-fn set_password(bootstrap: &str, user: &str, password: &str) -> Result<Child> {
-    let config = format!("{}=[password={password}]", mechanism(user));
-    let mut command = java("kafka.admin.ConfigCommand");
-    command.args(["--bootstrap-server", bootstrap, "--alter"]);
-    command.args(["--add-config", &config]);
-    command.args(["--entity-type", "users", "--entity-name", user]);
-    Ok(command.stdout(Stdio::null()).spawn()?)
 }
 
 fn finished(mut command: Child) -> Result<()> {

@@ -254,7 +254,7 @@ fn client_properties_are_checked() {
 }
 
 #[test]
-fn security_must_fit_together() {
+fn a_login_must_be_whole_and_understood() {
     let with = |lines: &[&str]| with_cluster(&lines.join("\n"));
     let (sasl, scram) = (
         "security.protocol = \"SASL_PLAINTEXT\"",
@@ -293,6 +293,11 @@ fn security_must_fit_together() {
         &with(&["sasl.oauthbearer.config = \"x\""]),
         &["OAUTHBEARER is not available"],
     );
+}
+
+#[test]
+fn tls_must_be_whole_and_wanted() {
+    let with = |lines: &[&str]| with_cluster(&lines.join("\n"));
     let tls = "security.protocol = \"SSL\"";
     refused(
         &with(&["ssl.ca.location = \"/ca.pem\""]),

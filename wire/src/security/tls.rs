@@ -221,7 +221,7 @@ fn explain(error: &io::Error) -> NotSecured {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     let Some(inner) = inner else {
         return NotSecured::Broken(format!(
-            "{error} during the TLS handshake; is this its TLS port? Check security.protocol"
+            "TLS: {error}; is this its TLS port? Check security.protocol"
         ));
     };
     let advice = match inner {
