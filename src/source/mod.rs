@@ -21,11 +21,13 @@ use crate::base::budget::Permit;
 
 /// Serves the partitions of one source cluster to one flow.
 pub trait Source: Send + Sync + std::fmt::Debug {
-    /// Starts to fetch `partition` at `offset`.
+    /// Starts to fetch `partition` at `offset`. `epoch` is that of the leader that wrote what lies before it, -1 if
+    /// it is not known: a source whose log differs there is not read on.
     fn open<'a>(
         &'a self,
         partition: &'a TopicPartition,
         offset: i64,
+        epoch: i32,
     ) -> BoxFuture<'a, Result<PartitionReader, SourceError>>;
 }
 
@@ -70,6 +72,8 @@ pub struct Batch {
     pub first_offset: i64,
     /// The source offset to read after this batch.
     pub next_offset: i64,
+    /// Epoch of the leader that wrote what lies right before `next_offset`, markers too; -1: not known.
+    pub epoch: i32,
     /// The source's high watermark (last stable offset under read_committed) when this was
     /// fetched, for the lag; -1 if not known.
     pub source_end: i64,

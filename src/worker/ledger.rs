@@ -28,6 +28,7 @@ pub(super) struct Ledger {
 struct Entry {
     ticket: u64,
     next_offset: i64,
+    epoch: i32,
     records: u64,
     bytes: u64,
     last_record: Option<LastRecord>,
@@ -87,6 +88,7 @@ impl Ledger {
         self.entries.push_back(Entry {
             ticket,
             next_offset: part.next_offset,
+            epoch: part.epoch,
             records: part.records,
             bytes: part.bytes,
             last_record: part.last,
@@ -116,6 +118,7 @@ impl Ledger {
             last_offset: target_offset - 1,
         };
         self.progress.appended(Some(last), appended);
+        self.progress.epoch = last.leader_epoch;
         self.next_sequence = self.progress.sequence;
     }
 
@@ -150,6 +153,7 @@ impl Ledger {
         self.progress
             .advance(entry.next_offset, entry.records, entry.bytes);
         self.progress.appended(entry.last_record, appended);
+        self.progress.epoch = entry.epoch;
         self.settle_empty();
         let took = now.saturating_sub(entry.sent_at);
         Ok(Settled {
@@ -207,6 +211,7 @@ impl Ledger {
     fn settle_empty(&mut self) {
         while let Some(entry) = self.entries.pop_front_if(|entry| entry.records == 0) {
             self.progress.advance(entry.next_offset, 0, 0);
+            self.progress.epoch = entry.epoch;
         }
     }
 }

@@ -27,6 +27,8 @@ const SEAL_BYTES: u64 = 1 << 20;
 pub(super) struct Part {
     /// The source offset to read after it.
     pub(super) next_offset: i64,
+    /// As in its [`Batch`](crate::source::Batch); the source's batch is one, however it is cut.
+    pub(super) epoch: i32,
     /// Where it begins on the source.
     pub(super) source_offset: i64,
     /// How many records it holds.
@@ -86,6 +88,7 @@ pub(super) fn prepare(
     if records.is_empty() {
         return Ok(vec![Part {
             next_offset,
+            epoch: -1,
             source_offset: first_offset,
             records: 0,
             bytes: 0,
@@ -126,6 +129,7 @@ fn sealed(view: BatchView, next_offset: i64) -> Part {
     let header = &view.header;
     Part {
         next_offset,
+        epoch: header.partition_leader_epoch,
         source_offset: header.base_offset,
         records: u64::from(header.record_count.unsigned_abs()),
         bytes: view.bytes.len() as u64,
@@ -144,6 +148,7 @@ fn opened(records: Vec<Record>, epoch: i32) -> Part {
     let (source_offset, next_offset) = ends(&records);
     Part {
         next_offset,
+        epoch,
         source_offset,
         records: records.len() as u64,
         bytes: records.iter().map(Record::bytes).sum(),
@@ -202,6 +207,7 @@ fn seal(
         let (source_offset, next_offset) = ends(some);
         parts.push(Part {
             next_offset,
+            epoch,
             source_offset,
             records: some.len() as u64,
             bytes: some.iter().map(Record::bytes).sum(),

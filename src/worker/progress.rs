@@ -10,6 +10,8 @@ use crate::{
 pub struct Progress {
     /// The source offset to read next.
     pub source_offset: i64,
+    /// Epoch of the leader that wrote what lies right before it; -1: not known, as after a start.
+    pub epoch: i32,
     /// The target offset behind the last acknowledged record.
     pub target_offset: i64,
     /// The last record that was copied.
@@ -31,6 +33,7 @@ impl Progress {
     pub fn start(source_offset: i64, target_offset: i64) -> Self {
         Self {
             source_offset,
+            epoch: -1,
             target_offset,
             last_record: None,
             sequence: 0,

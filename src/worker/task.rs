@@ -160,8 +160,9 @@ impl Task {
             sink,
             ..
         } = &self.settings;
-        let offset = self.ledger.progress().source_offset;
-        let reader = source.open(&route.source, offset).await;
+        let progress = self.ledger.progress();
+        let (offset, epoch) = (progress.source_offset, progress.epoch);
+        let reader = source.open(&route.source, offset, epoch).await;
         let lane = sink.open(&route.target, limits).await;
         match (reader, lane) {
             (Ok(reader), Ok(lane)) => Ok((reader, lane)),
@@ -266,7 +267,10 @@ impl Task {
         let offsets = (batch.first_offset, batch.next_offset);
         let form = self.settings.sink.form();
         let parts = prepare(batch.content, offsets, form, &self.settings.limits);
-        let parts = parts.map_err(|error| self.unprepared(&error))?;
+        let mut parts = parts.map_err(|error| self.unprepared(&error))?;
+        if let Some(last) = parts.last_mut() {
+            last.epoch = batch.epoch;
+        }
         let last = parts.len() - 1;
         let mut permit = Some(batch.permit);
         self.ready = parts

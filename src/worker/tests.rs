@@ -31,6 +31,7 @@ impl Source for Script {
         &'a self,
         _partition: &'a TopicPartition,
         offset: i64,
+        _epoch: i32,
     ) -> BoxFuture<'a, Result<PartitionReader, SourceError>> {
         lock(&self.opened).push(offset);
         let (sender, events) = mpsc::channel(16);
@@ -62,6 +63,7 @@ fn batch(first: i64, next: i64) -> Batch {
     Batch {
         first_offset: first,
         next_offset: next,
+        epoch: -1,
         source_end: 15,
         content: Content::Open((first..next).map(record).collect()),
         permit: Permit::default(),

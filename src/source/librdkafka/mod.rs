@@ -87,6 +87,7 @@ impl Source for LibrdkafkaSource {
         &'a self,
         partition: &'a TopicPartition,
         offset: i64,
+        _epoch: i32,
     ) -> BoxFuture<'a, Result<PartitionReader, SourceError>> {
         Box::pin(async move {
             let (sender, events) = mpsc::channel(BATCHES);

@@ -214,6 +214,7 @@ impl Poller {
         let batch = Batch {
             first_offset: state.first,
             next_offset: state.next,
+            epoch: -1,
             source_end: state.end.max(state.next),
             content: match state.building.take() {
                 records if records.is_empty() => Content::Nothing,

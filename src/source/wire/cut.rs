@@ -14,6 +14,8 @@ use crate::source::Content;
 pub(super) struct Cut {
     pub(super) first_offset: i64,
     pub(super) next_offset: i64,
+    /// Epoch of the leader that wrote the last batch of it, with records or without.
+    pub(super) epoch: i32,
     pub(super) content: Content,
 }
 
@@ -37,6 +39,7 @@ pub(super) fn cut(
     let mut aborted = Aborted::new(aborted, isolation);
     let mut cuts = Vec::new();
     let (mut first_offset, mut next_offset) = (from, from);
+    let mut epoch = -1;
     let mut failure = None;
     for batch in batches(records) {
         let skipped = batch.map_err(RecordError::from).and_then(|batch| {
@@ -55,10 +58,12 @@ pub(super) fn cut(
             continue;
         }
         next_offset = batch.header.next_offset();
+        epoch = batch.header.partition_leader_epoch;
         if !skips {
             cuts.push(Cut {
                 first_offset,
                 next_offset,
+                epoch,
                 content: Content::Sealed(batch),
             });
             first_offset = next_offset;
@@ -68,6 +73,7 @@ pub(super) fn cut(
         cuts.push(Cut {
             first_offset,
             next_offset,
+            epoch,
             content: Content::Nothing,
         });
     }
@@ -127,6 +133,26 @@ mod tests {
         let bytes = [data(0, 2, None), data(2, 3, Some(7))].concat();
         let (cuts, _) = cut(bytes.into(), &[(7, 2)], Isolation::ReadCommitted, 0);
         assert_eq!(ranges(&cuts), [(0, 2, true), (2, 5, false)]);
+    }
+
+    #[test]
+    fn the_epoch_is_that_of_the_last_batch_with_records_or_without() {
+        let of_epoch = |offset, epoch, producer: i64| {
+            let mut builder = BatchBuilder::new(Codec::None)
+                .leader_epoch(epoch)
+                .producer(producer, 0, 0)
+                .transactional(true);
+            builder.push(1, None, Some(b"v"), &[]);
+            builder.build(offset).unwrap()
+        };
+        // The last one is aborted, and another leader's.
+        let bytes = [of_epoch(0, 3, 1), of_epoch(1, 3, 1), of_epoch(2, 9, 7)].concat();
+        let (cuts, _) = cut(bytes.into(), &[(7, 2)], Isolation::ReadCommitted, 0);
+        let epochs: Vec<_> = cuts
+            .iter()
+            .map(|cut| (cut.next_offset, cut.epoch))
+            .collect();
+        assert_eq!(epochs, [(1, 3), (2, 3), (3, 9)]);
     }
 
     #[test]

@@ -52,6 +52,7 @@ pub(super) struct Open {
     pub(super) partition: TopicPartition,
     pub(super) leader: Leader,
     pub(super) offset: i64,
+    pub(super) epoch: i32,
     pub(super) sender: mpsc::Sender<Event>,
 }
 
@@ -136,7 +137,7 @@ impl Fetcher {
                 topic_id: open.leader.topic_id,
                 offset: open.offset,
                 leader_epoch: open.leader.epoch,
-                last_epoch: -1,
+                last_epoch: open.epoch,
             },
             sender: open.sender,
             share: Share::new(Arc::clone(&self.freed)),
@@ -286,16 +287,15 @@ impl Fetcher {
             .into_iter()
             .map(|cut| {
                 let bytes = match &cut.content {
-                    Content::Sealed(view) => {
-                        partition.position.last_epoch = view.header.partition_leader_epoch;
-                        view.bytes.len()
-                    }
+                    Content::Sealed(view) => view.bytes.len(),
                     Content::Nothing | Content::Open(_) => 0,
                 };
                 partition.position.offset = cut.next_offset;
+                partition.position.last_epoch = cut.epoch;
                 Batch {
                     first_offset: cut.first_offset,
                     next_offset: cut.next_offset,
+                    epoch: cut.epoch,
                     source_end: end.max(cut.next_offset),
                     content: cut.content,
                     permit: Permit::slice(permit, &partition.share, bytes),
@@ -307,6 +307,7 @@ impl Fetcher {
             batches.push(Batch {
                 first_offset: from,
                 next_offset: from,
+                epoch: partition.position.last_epoch,
                 source_end: end.max(from),
                 content: Content::Nothing,
                 permit: Permit::default(),

@@ -84,6 +84,7 @@ impl Source for WireSource {
         &'a self,
         partition: &'a TopicPartition,
         offset: i64,
+        epoch: i32,
     ) -> BoxFuture<'a, Result<PartitionReader, SourceError>> {
         Box::pin(async move {
             let leader = self.leaders.of(partition).await.map_err(|why| {
@@ -99,6 +100,7 @@ impl Source for WireSource {
                 partition: partition.clone(),
                 leader,
                 offset,
+                epoch,
                 sender,
             };
             let sent = self.broker(leader.broker).send(open).await;
