@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 
 use host::Host;
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde_json::{Value, json};
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinSet,
@@ -20,7 +19,8 @@ use crate::{
     config::Config,
     flow::{Board, Flow, FlowError, status::Phase},
     http::{Server, StatusSource},
-    telemetry,
+    status::Report,
+    telemetry::{self, Outages},
 };
 
 /// Between two readings of what is in flight.
@@ -77,9 +77,9 @@ impl Status {
 }
 
 impl StatusSource for Status {
-    fn snapshot(&self) -> Value {
-        let flows: Vec<_> = self.boards.iter().map(|board| board.status()).collect();
-        json!({ "flows": flows })
+    fn snapshot(&self) -> Report {
+        let flows = self.boards.iter().map(|board| board.status()).collect();
+        Report { flows }
     }
 
     fn readiness(&self) -> Result<(), String> {
@@ -181,6 +181,7 @@ impl App {
                 budget: budget.clone(),
                 drain_timeout: self.config.limits.drain_timeout,
                 partition_metrics: self.config.http.partition_metrics,
+                outages: Outages::new(&config.name, &config.source, &config.target),
                 board: Arc::clone(board),
             };
             let (name, stop) = (config.name.clone(), stop.clone());

@@ -24,8 +24,8 @@
 //! 7. [`checkpoint`]: how far each unit is, durably; never ahead of acknowledged data.
 //!
 //! Around the path: [`app`] wires everything and ends it, [`telemetry`] and [`http`] tell about it,
-//! [`survey`] reads both clusters from outside (`check`, `status`), [`mod@verify`] compares them, [`demo`]
-//! shows it all.
+//! [`survey`] reads both clusters from outside (`check`, `status`), [`mod@status`] is the shape in which the
+//! last two tell how far flows are, [`mod@verify`] compares both sides, [`demo`] shows it all.
 
 pub mod app;
 pub mod base;
@@ -37,6 +37,7 @@ pub mod flow;
 pub mod http;
 pub mod sink;
 pub mod source;
+pub mod status;
 pub mod survey;
 pub mod telemetry;
 pub mod verify;

@@ -2,13 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
-use std::time::Duration;
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use broker_lite::Broker;
 use host::Host;
 use strait::{
     app,
     config::{Config, Sources},
+    status::Report,
     survey::{check, status},
 };
 use tokio_util::sync::CancellationToken;
@@ -67,18 +72,21 @@ impl Cluster {
 }
 
 fn config(east: &Cluster, west: &Cluster, flow: &str) -> Config {
-    let text = format!(
+    let sources = Sources {
+        variable: &|_| None,
+        file: &|_| Err(std::io::ErrorKind::NotFound.into()),
+    };
+    Config::parse(&text(east, west, flow), &sources).unwrap()
+}
+
+fn text(east: &Cluster, west: &Cluster, flow: &str) -> String {
+    format!(
         "[clusters.east]\nbootstrap.servers = \"{}\"\n\
          [clusters.west]\nbootstrap.servers = \"{}\"\n\
          [http]\nlisten = \"\"\n\
          [[flows]]\nsource = \"east\"\ntarget = \"west\"\n{flow}\n",
         east.address, west.address
-    );
-    let sources = Sources {
-        variable: &|_| None,
-        file: &|_| Err(std::io::ErrorKind::NotFound.into()),
-    };
-    Config::parse(&text, &sources).unwrap()
+    )
 }
 
 fn problems(report: &check::Report) -> Vec<&str> {
@@ -89,14 +97,13 @@ fn problems(report: &check::Report) -> Vec<&str> {
 }
 
 /// Asks until nothing is left to copy and every partition has a checkpoint.
-async fn caught_up(host: &Host, config: &Config) -> status::Report {
+async fn caught_up(host: &Host, config: &Config) -> Report {
     loop {
         let report = status::run(host, config).await.unwrap();
-        let partitions = report.flows[0]
-            .topics
+        let mut lags = report.flows[0]
+            .partitions
             .iter()
-            .flat_map(|topic| &topic.partitions);
-        let mut lags = partitions.map(|one| one.source_offset.and(one.lag));
+            .map(|one| one.source_offset.and(one.lag));
         if lags.all(|lag| lag == Some(0)) {
             return report;
         }
@@ -127,13 +134,20 @@ async fn a_flow_is_seen_from_outside() {
         (2, 42, 42)
     );
     assert!(!topics[0].target_exists);
+    // A broker tells the size, or it is said that it does not.
+    let unknown = before.flows[0].warnings.iter();
+    let unknown = unknown.filter(|warning| warning.code == "bytes_unknown");
+    match topics[0].bytes {
+        Some(bytes) => assert!(bytes > 0 && unknown.count() == 0),
+        None => assert_eq!(unknown.count(), 1),
+    }
 
     let stop = CancellationToken::new();
     let running = tokio::spawn(app::run(config.clone(), host.clone(), stop.clone()));
     let during = tokio::time::timeout(DEADLINE, caught_up(&host, &config))
         .await
         .unwrap();
-    let partition = &during.flows[0].topics[0].partitions[1];
+    let partition = &during.flows[0].partitions[1];
     assert_eq!(
         (partition.source_offset, partition.target_offset),
         (Some(12), Some(12))
@@ -185,4 +199,39 @@ async fn what_run_would_stop_at_is_found_before() {
         problems(&check::run(&host, &circle).await),
         ["same_cluster"]
     );
+}
+
+/// A look that fails is told and followed by the next one; a signal ends the watch, and that is no failure.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_goes_on_until_it_is_stopped() {
+    let (east, west) = (Cluster::start().await, Cluster::start().await);
+    east.create("orders", 2).await;
+    east.produce("orders", 0, 3).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("strait.toml");
+    std::fs::write(&path, text(&east, &west, "topics = [\"orders\"]")).unwrap();
+    for json in [true, false] {
+        let mut watch = Command::new(env!("CARGO_BIN_EXE_strait"))
+            .args(["status", "--watch"])
+            .arg(&path)
+            .args(json.then_some("--json"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+        let lines: Vec<String> = lines.take(2).map(Result::unwrap).collect();
+        for line in &lines {
+            if json {
+                let report: Report = serde_json::from_str(line).unwrap();
+                assert_eq!((report.flows[0].lag, report.flows.len()), (3, 1));
+            } else {
+                let shown =
+                    "flow east-to-west: east to west, 3 records to copy, 0 partitions stopped";
+                assert!(line.ends_with(shown), "{line}");
+            }
+        }
+        let kill = Command::new("kill").arg(watch.id().to_string()).status();
+        assert!(kill.unwrap().success());
+        assert_eq!(watch.wait().unwrap().code(), Some(0));
+    }
 }

@@ -2,9 +2,11 @@
 //!
 //! A request goes `server` (frames) → `api` (one file per Kafka API) → `state` (topics, groups,
 //! transactions) → `log` (segments in Kafka's format).
+//! [`faults`] makes it fail on purpose, for tests that run it in their own process.
 
 mod api;
 mod config;
+pub mod faults;
 mod log;
 mod server;
 mod state;
@@ -42,14 +44,14 @@ pub enum StartError {
     },
 }
 
-/// A running broker. Dropping it is [`Broker::kill`].
+/// A running broker. Dropping it is [`Broker::kill`] without waiting: the folder stays in use until the last
+/// of its tasks is gone.
 #[derive(Debug)]
 pub struct Broker {
     address: SocketAddr,
     state: Arc<State>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
-    _lock: std::fs::File,
 }
 
 impl Broker {
@@ -79,7 +81,7 @@ impl Broker {
             host: advertised,
             port,
         };
-        let state = Arc::new(State::open(host, config, node).map_err(data)?);
+        let state = Arc::new(State::open(host, config, node, lock).map_err(data)?);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let (groups, token) = (Arc::clone(&state), stop.clone());
@@ -92,7 +94,6 @@ impl Broker {
             state,
             stop,
             tasks,
-            _lock: lock,
         })
     }
 
@@ -106,19 +107,30 @@ impl Broker {
         &self.state.cluster_id
     }
 
+    /// Sets faults, for tests.
+    pub fn faults(&self) -> faults::Faults {
+        faults::Faults::of(&self.state)
+    }
+
     /// Ends connections, and makes everything durable.
     ///
     /// # Errors
     /// If the disk fails.
     pub async fn stop(mut self) -> io::Result<()> {
-        self.stop.cancel();
-        while self.tasks.join_next().await.is_some() {}
+        self.end().await;
         self.state.sync()
     }
 
-    /// Ends at once, as the process would by `kill -9`: nothing is flushed.
-    pub fn kill(mut self) {
-        self.tasks.abort_all();
+    /// Ends at once, as the process would by `kill -9`: nothing is flushed. When it returns, nothing of the
+    /// broker runs any more, and another one may open its folder.
+    pub async fn kill(mut self) {
+        self.end().await;
+    }
+
+    /// Waits for every task: one that is cut off may still be in the middle of a write.
+    async fn end(&mut self) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
     }
 }
 

@@ -30,6 +30,19 @@ pub trait Files: Send + Sync + Debug {
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Makes the names inside a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// How large the disk is that holds `path`; `Unsupported` where nobody knows.
+    fn space(&self, _path: &Path) -> io::Result<Space> {
+        Err(ErrorKind::Unsupported.into())
+    }
+}
+
+/// The size of a disk, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// All of it.
+    pub total: u64,
+    /// What may still be written.
+    pub usable: u64,
 }
 
 /// An open file.
@@ -127,6 +140,14 @@ impl Files for Disk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         fs::File::open(path)?.sync_all()
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let disk = rustix::fs::statvfs(path)?;
+        Ok(Space {
+            total: disk.f_blocks.saturating_mul(disk.f_frsize),
+            usable: disk.f_bavail.saturating_mul(disk.f_frsize),
+        })
     }
 }
 

@@ -4,9 +4,12 @@
 //! acknowledged or dropped. A request larger than the whole budget is granted when nothing else is
 //! in flight, so that one huge record still moves.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Clones share one budget.
 #[derive(Clone, Debug)]
@@ -17,14 +20,80 @@ pub struct Budget {
 
 /// Bytes taken from one or several [`Budget`]s; dropping it gives them back.
 #[derive(Debug, Default)]
-pub struct Permit(Vec<OwnedSemaphorePermit>);
+pub struct Permit {
+    own: Vec<OwnedSemaphorePermit>,
+    /// Of the buffer that this is a slice of: charged until the last slice is gone.
+    _buffer: Option<Arc<Permit>>,
+    _share: Option<Held>,
+}
 
 impl Permit {
     /// Both as one.
     #[must_use]
     pub fn with(mut self, other: Self) -> Self {
-        self.0.extend(other.0);
+        self.own.extend(other.own);
         self
+    }
+
+    /// Gives back what goes beyond `bytes`.
+    pub fn shrink(&mut self, bytes: usize) {
+        for permit in &mut self.own {
+            let beyond = permit.num_permits().saturating_sub(bytes);
+            drop(permit.split(beyond));
+        }
+    }
+
+    /// One slice of a buffer, which counts in its partition's share.
+    pub fn slice(buffer: &Arc<Self>, share: &Share, bytes: usize) -> Self {
+        Self {
+            own: Vec::new(),
+            _buffer: Some(Arc::clone(buffer)),
+            _share: Some(share.hold(bytes)),
+        }
+    }
+}
+
+/// How many bytes one partition has in flight, so that none holds what others need.
+#[derive(Clone, Debug)]
+pub struct Share {
+    held: Arc<AtomicUsize>,
+    /// Told whenever some are given back.
+    freed: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Held {
+    share: Share,
+    bytes: usize,
+}
+
+impl Share {
+    /// Nothing is held yet; `freed` is told when bytes come back.
+    pub fn new(freed: Arc<Notify>) -> Self {
+        Self {
+            held: Arc::default(),
+            freed,
+        }
+    }
+
+    /// Bytes in flight now.
+    pub fn in_flight(&self) -> usize {
+        self.held.load(Ordering::Acquire)
+    }
+
+    fn hold(&self, bytes: usize) -> Held {
+        self.held.fetch_add(bytes, Ordering::AcqRel);
+        Held {
+            share: self.clone(),
+            bytes,
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.share.held.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.share.freed.notify_one();
     }
 }
 
@@ -43,7 +112,10 @@ impl Budget {
         let free = Arc::clone(&self.free)
             .acquire_many_owned(self.charge(bytes))
             .await;
-        Permit(vec![free.expect("the semaphore is never closed")])
+        Permit {
+            own: vec![free.expect("the semaphore is never closed")],
+            ..Permit::default()
+        }
     }
 
     /// Takes `bytes` if they are free now.
@@ -51,7 +123,10 @@ impl Budget {
         Arc::clone(&self.free)
             .try_acquire_many_owned(self.charge(bytes))
             .ok()
-            .map(|free| Permit(vec![free]))
+            .map(|free| Permit {
+                own: vec![free],
+                ..Permit::default()
+            })
     }
 
     /// Bytes in flight now.

@@ -1,8 +1,9 @@
 //! Commits how far the workers of one flow are.
 //!
 //! Workers publish their acknowledged prefix as the latest value and never wait for the committer; it
-//! commits what changed, every interval, so a checkpoint is never ahead of acknowledged data and at
-//! most an interval behind it. What failed is tried again with the then latest value. A checkpoint that does
+//! commits what changed, every interval, and as soon as so many bytes were acknowledged since the last commit
+//! ([`bound`]). So a checkpoint is never ahead of acknowledged data, and neither an interval nor more than
+//! about these bytes behind it (EXACTNESS 8). What failed is tried again with the then latest value. A checkpoint that does
 //! not change is committed again once a day: groups without members lose old commits, even while strait
 //! runs (EXACTNESS 8). A unit whose target is gone or another one is not committed for any more.
 
@@ -19,7 +20,7 @@ use wire::TopicPartition;
 
 use super::{Checkpoint, CheckpointStore, Stopped, StoreError, Stored, codec};
 use crate::{
-    base::backoff::Backoff,
+    base::{backoff::Backoff, meter::Meter},
     telemetry,
     worker::{Progress, StopReason, WorkerState, wrap},
 };
@@ -29,6 +30,14 @@ use crate::{
 const REFRESH: Duration = Duration::from_secs(24 * 3600);
 /// Longest pause between tries that fail: what is acknowledged meanwhile is repeated after a crash.
 const LAST_PAUSE: Duration = Duration::from_secs(5);
+/// The least [`bound`]: commits shall stay rare beside the data.
+const MIN_BOUND: u64 = 4 << 20;
+
+/// Bytes of records that a flow may have acknowledged without a commit: half of `[limits] memory`, so that a
+/// crash repeats no more of them than of what is in flight anyway, and at least 4 MiB.
+pub fn bound(memory: usize) -> u64 {
+    (memory as u64 / 2).max(MIN_BOUND)
+}
 
 /// The committer of one flow.
 #[derive(Debug)]
@@ -37,13 +46,25 @@ pub struct Committer {
     store: Arc<dyn CheckpointStore>,
     host: Host,
     units: Mutex<BTreeMap<TopicPartition, Unit>>,
+    acknowledged: Meter,
+}
+
+/// Where a unit starts.
+#[derive(Debug)]
+pub struct Template {
+    /// Who it is, and its checkpoint there; what changes with progress is filled in.
+    pub checkpoint: Checkpoint,
+    /// Whether the group holds exactly that.
+    pub known: bool,
+    /// Told the source offset of each committed checkpoint.
+    pub told: watch::Sender<i64>,
 }
 
 /// One unit, by its target partition.
 #[derive(Debug)]
 struct Unit {
-    /// Who it is; what changes with progress is filled in.
     template: Checkpoint,
+    told: watch::Sender<i64>,
     progress: watch::Receiver<Progress>,
     state: watch::Receiver<WorkerState>,
     stopped: Option<Stopped>,
@@ -63,31 +84,44 @@ pub struct CommitError {
 }
 
 impl Committer {
-    /// Of `flow`.
-    pub fn new(flow: &str, store: Arc<dyn CheckpointStore>, host: Host) -> Self {
+    /// Of `flow`; commits at the latest when `bound` bytes were acknowledged.
+    pub fn new(flow: &str, store: Arc<dyn CheckpointStore>, host: Host, bound: u64) -> Self {
         Self {
             flow: flow.to_owned(),
             store,
             host,
             units: Mutex::default(),
+            acknowledged: Meter::new(bound),
         }
     }
 
-    /// Commits for `target` from now on. `template` is the checkpoint where the unit started, and
-    /// `committed` whether the group holds exactly that.
+    /// Where workers count what they publish as acknowledged.
+    pub fn acknowledged(&self) -> Meter {
+        self.acknowledged.clone()
+    }
+
+    /// Commits for `target` from now on.
     pub fn watch(
         &self,
         target: TopicPartition,
-        template: Checkpoint,
-        committed: bool,
+        template: Template,
         progress: watch::Receiver<Progress>,
         state: watch::Receiver<WorkerState>,
     ) {
         let now = self.host.clock.monotonic();
+        let Template {
+            checkpoint,
+            known,
+            told,
+        } = template;
+        if known {
+            told.send_replace(checkpoint.source_offset);
+        }
         let unit = Unit {
-            stopped: template.stopped.clone(),
-            committed: committed.then(|| (template.clone(), now)),
-            template,
+            stopped: checkpoint.stopped.clone(),
+            committed: known.then(|| (checkpoint.clone(), now)),
+            template: checkpoint,
+            told,
             progress,
             state,
         };
@@ -112,6 +146,8 @@ impl Committer {
     /// If not all of it could be committed; the rest is.
     pub async fn commit(&self) -> Result<(), CommitError> {
         let (now, wall) = (self.host.clock.monotonic(), self.host.clock.wall_ms());
+        // Before the progress is read: what is published meanwhile counts for the next commit.
+        self.acknowledged.empty();
         let mut due = BTreeMap::new();
         for (target, unit) in self.units().iter_mut() {
             due.extend(
@@ -131,7 +167,10 @@ impl Committer {
         let mut units = self.units();
         for (target, outcome) in outcomes {
             match (outcome, due.remove(&target), units.get_mut(&target)) {
-                (Ok(()), Some(checkpoint), Some(unit)) => unit.committed = Some((checkpoint, now)),
+                (Ok(()), Some(checkpoint), Some(unit)) => {
+                    unit.told.send_replace(checkpoint.source_offset);
+                    unit.committed = Some((checkpoint, now));
+                }
                 (Ok(()), ..) => {}
                 (Err(error), ..) => failed.push((target, error)),
             }
@@ -147,10 +186,11 @@ impl Committer {
         }
     }
 
-    /// Commits every `interval` until `stop`; the last commit is the caller's.
+    /// Commits every `interval`, and when enough was acknowledged, until `stop`; the last commit is the
+    /// caller's.
     pub async fn run(&self, interval: Duration, stop: CancellationToken) {
         let clock = &self.host.clock;
-        let mut backoff = Backoff::new(interval, LAST_PAUSE.max(interval));
+        let mut backoff = Backoff::new(interval.min(LAST_PAUSE), LAST_PAUSE);
         let mut complete = clock.monotonic();
         let mut failing = false;
         let mut pause = interval;
@@ -158,6 +198,8 @@ impl Committer {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
+                // While commits fail, more data makes them no better.
+                () = self.acknowledged.full(), if !failing => {}
                 () = clock.sleep(pause) => {}
             }
             let outcome = self.commit().await;
@@ -221,6 +263,7 @@ impl Unit {
             target_offset: progress.target_offset,
             last_record: progress.last_record,
             sequence: wrap(progress.sequence),
+            producer: progress.producer,
             anchors: progress.anchors,
             stopped: self.stopped.clone(),
             ..self.template.clone()

@@ -6,14 +6,15 @@ use strait::survey::check::{self, FlowReport, Report, SideReport};
 
 use super::{
     ConfigFile, Outcome, print, print_json,
-    table::{count, counted, lines},
+    table::{count, counted, lines, size},
 };
 
 /// Connect to both sides and print what would be replicated and what is missing
 ///
 /// Loads the configuration, asks both clusters of every flow, and changes nothing on either. Ends
 /// with 4 if something keeps a flow, or one of its partitions, from running. Records are counted by
-/// offsets, so compacted topics and transactions show more than they hold.
+/// offsets, so compacted topics and transactions show more than they hold; bytes are those on the disks of
+/// the source's leaders, compressed.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -58,7 +59,14 @@ fn flow_text(flow: &FlowReport) -> String {
         flow.guarantee_reason,
     );
     if !flow.topics.is_empty() {
-        let titles = ["topic", "on the target", "partitions", "records", "to copy"];
+        let titles = [
+            "topic",
+            "on the target",
+            "partitions",
+            "bytes",
+            "records",
+            "to copy",
+        ];
         let mut rows = vec![titles.map(str::to_owned).to_vec()];
         rows.extend(flow.topics.iter().map(|topic| {
             let new = if topic.target_exists {
@@ -70,6 +78,7 @@ fn flow_text(flow: &FlowReport) -> String {
                 topic.source.clone(),
                 format!("{}{new}", topic.target),
                 topic.partitions.to_string(),
+                topic.bytes.map_or_else(|| "-".to_owned(), size),
                 count(topic.records),
                 count(topic.lag),
             ]

@@ -45,6 +45,11 @@ pub(super) fn count(number: i64) -> String {
     text
 }
 
+/// A number of bytes, in powers of two: "1.5 MiB".
+pub(super) fn size(bytes: i64) -> String {
+    bytesize::ByteSize::b(bytes.max(0).cast_unsigned()).to_string()
+}
+
 /// A count with its noun: "1 broker", "2 brokers".
 pub(super) fn counted(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
@@ -59,6 +64,12 @@ mod tests {
     fn numbers_are_grouped() {
         let shown = [0, 7, 999, 1000, 1_234_567, -1000].map(count);
         assert_eq!(shown, ["0", "7", "999", "1,000", "1,234,567", "-1,000"]);
+    }
+
+    #[test]
+    fn sizes_are_for_people() {
+        let shown = [0, 1023, 3 << 19, 5 << 40].map(size);
+        assert_eq!(shown, ["0 B", "1023 B", "1.5 MiB", "5.0 TiB"]);
     }
 
     #[test]

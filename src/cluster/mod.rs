@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+pub mod leaders;
+
 use host::Host;
 use rdkafka::ClientConfig;
 use wire::{

@@ -24,6 +24,8 @@ pub struct FlowConfig {
     pub start: Start,
     /// What is read of transactions.
     pub isolation: Isolation,
+    /// Which clients carry the records.
+    pub transport: Transport,
     /// Of target topics that strait creates; -1: the target's default.
     pub replication_factor: i16,
     /// How often checkpoints are committed.
@@ -113,6 +115,29 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("as a name, 1 to {MAX_NAME} of {LEGAL} are wanted"))
+}
+
+/// Which clients carry the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Our own on both sides, unless a cluster needs librdkafka.
+    Auto,
+    /// Our own on both sides, or not at all.
+    Wire,
+    /// librdkafka on both sides.
+    Librdkafka,
+}
+
+impl Transport {
+    /// As written; the error is a reason.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "wire" => Ok(Self::Wire),
+            "librdkafka" => Ok(Self::Librdkafka),
+            _ => Err("\"auto\", \"wire\" or \"librdkafka\" is wanted".into()),
+        }
+    }
 }
 
 /// Where a topic without a checkpoint starts.

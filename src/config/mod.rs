@@ -21,7 +21,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 pub use cluster::{ClusterConfig, Properties};
 pub use error::ConfigError;
 pub use file::Security;
-pub use flow::{FlowConfig, Naming, Start, TopicPattern};
+pub use flow::{FlowConfig, Naming, Start, TopicPattern, Transport};
 pub use sources::Sources;
 
 /// A whole configuration, as used.

@@ -168,7 +168,7 @@ pub async fn run(
         "the flow runs again and resumes from its checkpoints".to_owned(),
     ));
     watch(host, &stage, &load, third, tell).await;
-    stage.kill_target();
+    stage.kill_target().await;
     tell(Event::Note("the target broker is killed".to_owned()));
     watch(host, &stage, &load, PERIOD * 2, tell).await;
     stage.start_target(host).await?;

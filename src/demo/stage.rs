@@ -159,9 +159,9 @@ impl Stage {
         Ok(())
     }
 
-    pub(super) fn kill_target(&mut self) {
+    pub(super) async fn kill_target(&mut self) {
         if let Some(target) = self.target.take() {
-            target.kill();
+            target.kill().await;
         }
     }
 
@@ -179,7 +179,7 @@ impl Stage {
     pub(super) async fn sample(&self, host: &Host) -> Option<Sample> {
         self.flow.as_ref()?;
         let status = client::status(host, &self.http).await.ok()?;
-        let flow = status.get("flows")?.get(0)?;
+        let flow = status.flows.first()?;
         let text = client::metrics(host, &self.http).await.ok()?;
         let metric = |name: &str| {
             let lines = text
@@ -195,9 +195,9 @@ impl Stage {
         );
         Some(Sample {
             produced: 0,
-            copied: flow.get("records")?.as_u64()?,
-            bytes: flow.get("bytes")?.as_u64()?,
-            lag: flow.get("lag")?.as_i64()?,
+            copied: flow.records?,
+            bytes: flow.bytes?,
+            lag: flow.lag,
             latency: Duration::from_secs_f64(if count > 0.0 { sum / count } else { 0.0 }),
         })
     }

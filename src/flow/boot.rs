@@ -17,7 +17,6 @@ use crate::{
         store::GroupStore,
     },
     cluster::Cluster,
-    telemetry::Outage,
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -33,6 +32,8 @@ pub(super) struct Booted {
     pub(super) records: ControlRecords,
     /// Replicas that the flow's replication factor comes to.
     pub(super) replicas: usize,
+    /// How long the target's leaders remember a producer without news; none: it does not say.
+    pub(super) expiration: Option<Duration>,
 }
 
 /// The flow was asked to stop meanwhile.
@@ -67,6 +68,7 @@ impl Flow {
             return Ok(Err(error));
         }
         let control = ControlTopic::new(self.target.client().clone(), &self.config.name);
+        let expiration = self.producer_expiration().await;
         let opened = self
             .open_control(&control, stop, [&source_id, &target_id])
             .await?;
@@ -77,7 +79,34 @@ impl Flow {
             control,
             records,
             replicas,
+            expiration,
         }))
+    }
+
+    /// The shortest time for which a broker of the target remembers a producer; none if one of them does not
+    /// say, which costs speed and not exactness (EXACTNESS 2).
+    async fn producer_expiration(&self) -> Option<Duration> {
+        const NAME: &str = "producer.id.expiration.ms";
+        let client = self.target.client();
+        let mut shortest = None;
+        let brokers = client.describe_cluster().await.ok()?.brokers;
+        for broker in brokers {
+            let configs = client.describe_broker_configs(broker.id, &[NAME]).await;
+            let configs = match configs {
+                Ok(configs) => configs,
+                Err(error) => {
+                    let (flow, cluster) = (&self.config.name, self.target.alias());
+                    tracing::warn!(%flow, %cluster, broker = broker.id, %error, "cannot read {NAME}: batches \
+                        are written one at a time");
+                    return None;
+                }
+            };
+            let entry = configs.into_iter().find(|config| config.name == NAME)?;
+            let milliseconds = entry.value?.parse().ok()?;
+            let found = Duration::from_millis(milliseconds);
+            shortest = Some(shortest.map_or(found, |known: Duration| known.min(found)));
+        }
+        shortest
     }
 
     /// Reads the control topic and checks it, or creates it.
@@ -171,9 +200,10 @@ impl Flow {
         stop: &CancellationToken,
         what: impl Fn() -> F,
     ) -> Result<T, Cancelled> {
-        let outage = Outage::new(&self.config.name, cluster.alias());
+        let outage = self.outages.of(cluster.alias());
         let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
         loop {
+            let attempt = outage.attempt();
             let done = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Err(Cancelled),
@@ -181,7 +211,7 @@ impl Flow {
             };
             let reason = match done {
                 Ok(done) => {
-                    outage.ends();
+                    outage.succeeded(attempt);
                     return Ok(done);
                 }
                 Err(error) => {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::JoinSet;
 use wire::{
     Isolation, TopicPartition,
+    batch::batches,
     client::{Client, ConfigEntry, FetchRequest, OffsetSpec},
     error::{ApiError, ClientError},
     record::Codec,
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     checkpoint::{Checkpoint, LastRecord, Stored, codec, control_topic::TopicKey},
     cluster::Cluster,
-    source::record_crc,
+    sink::Limits,
 };
 
 /// Last records that are fetched at a time.
@@ -39,10 +40,8 @@ pub(super) struct Judged {
     /// What the group holds, if it is a checkpoint.
     pub(super) stored: Option<Checkpoint>,
     pub(super) verdict: Verdict,
-    /// For records on the target.
-    pub(super) codec: Codec,
     /// What the target's topic takes.
-    pub(super) max_batch_bytes: usize,
+    pub(super) limits: Limits,
 }
 
 type Extents = BTreeMap<TopicPartition, Result<Extent, ApiError>>;
@@ -143,16 +142,10 @@ impl Flow {
         let target_configs = topic_configs(&self.target, &target_names).await?;
         let judged = found.into_iter().map(|(unit, evidence)| {
             let identity = self.identity(booted, unit);
-            let compression = config(
-                &source_configs,
-                &unit.route.source.topic,
-                "compression.type",
-            );
-            let max_batch = config(
-                &target_configs,
-                &unit.route.target.topic,
-                "max.message.bytes",
-            );
+            let (from, to) = (&unit.route.source.topic, &unit.route.target.topic);
+            let compression = config(&source_configs, from, "compression.type");
+            let max_batch = config(&target_configs, to, "max.message.bytes");
+            let times = config(&target_configs, to, "message.timestamp.type");
             Judged {
                 verdict: identity.verdict(&evidence),
                 stored: evidence
@@ -160,12 +153,15 @@ impl Flow {
                     .and_then(|stored| codec::decode(&stored).ok()),
                 unit: unit.clone(),
                 identity,
-                codec: compression
-                    .and_then(|name| name.parse().ok())
-                    .unwrap_or(Codec::Lz4),
-                max_batch_bytes: max_batch
-                    .and_then(|bytes| bytes.parse().ok())
-                    .unwrap_or(DEFAULT_MAX_BATCH),
+                limits: Limits {
+                    codec: compression
+                        .and_then(|name| name.parse().ok())
+                        .unwrap_or(Codec::Lz4),
+                    max_batch_bytes: max_batch
+                        .and_then(|bytes| bytes.parse().ok())
+                        .unwrap_or(DEFAULT_MAX_BATCH),
+                    log_append_time: times == Some("LogAppendTime"),
+                },
             }
         });
         Ok(judged.collect())
@@ -182,8 +178,10 @@ impl Flow {
             Isolation::ReadUncommitted => "read_uncommitted",
         };
         let route = &unit.route;
+        let sealed = self.is_sealed();
+        let form = if sealed { " sealed" } else { "" };
         let mapping = format!(
-            "1 {} {} to {} {} {isolation}",
+            "1 {} {} to {} {} {isolation}{form}",
             unit.source_topic, route.source, unit.target_topic, route.target
         );
         Identity {
@@ -192,6 +190,7 @@ impl Flow {
             source: side(&self.source, &booted.source_id, unit.source_topic),
             target: side(&self.target, &booted.target_id, unit.target_topic),
             fingerprint: fingerprint(&mapping),
+            sealed,
         }
     }
 }
@@ -260,17 +259,22 @@ async fn last_seen(
         }
         Err(error) => return Err(error),
     };
+    let Some(batch) = batches(fetched.records.clone())
+        .next()
+        .transpose()
+        .ok()
+        .flatten()
+    else {
+        return Ok(LastSeen::Gone);
+    };
     let records = fetched
         .committed(offset, Isolation::ReadUncommitted)?
         .records;
     let record = records.first().filter(|record| record.offset == offset);
-    Ok(record.map_or(LastSeen::Gone, |record| {
-        let headers = record
-            .headers
-            .iter()
-            .map(|h| (&h.key[..], h.value.as_deref()));
-        let (key, value) = (record.key.as_deref(), record.value.as_deref());
-        LastSeen::Found(record_crc(record.timestamp, key, value, headers))
+    Ok(record.map_or(LastSeen::Gone, |record| LastSeen::Found {
+        crc: record.crc(),
+        payload_crc: batch.payload_crc(),
+        leader_epoch: batch.header.partition_leader_epoch,
     }))
 }
 

@@ -7,6 +7,7 @@
 
 mod apply;
 mod boot;
+mod carriers;
 mod launch;
 pub mod membership;
 pub mod plan;
@@ -23,7 +24,7 @@ use std::{sync::Arc, time::Duration};
 use host::Host;
 pub use status::Board;
 
-use crate::{base::budget::Budget, cluster::Cluster, config::FlowConfig};
+use crate::{base::budget::Budget, cluster::Cluster, config::FlowConfig, telemetry::Outages};
 
 /// A flow that can be run.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct Flow {
     pub drain_timeout: Duration,
     /// Whether metrics have labels per partition.
     pub partition_metrics: bool,
+    /// Whether its clusters are away, for all its parts.
+    pub outages: Outages,
     /// Told all that happens.
     pub board: Arc<Board>,
 }

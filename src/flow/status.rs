@@ -7,18 +7,19 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use serde::Serialize;
 use tokio::sync::watch;
 
 use super::plan::Trouble;
+pub use crate::status::{FlowStatus, PartitionStatus, Phase};
 use crate::{
     base::ids::Route,
     config::FlowConfig,
+    status::sums,
     worker::{Progress, WorkerState},
 };
 
 /// What the librdkafka path provides, and why not more (EXACTNESS 15).
-const GUARANTEE: (&str, &str) = (
+pub(crate) const GUARANTEE: (&str, &str) = (
     "at-least-once",
     "librdkafka writes without sequence continuity: what was not checkpointed is repeated after a crash",
 );
@@ -46,82 +47,6 @@ pub(super) struct Watched {
     pub(super) state: watch::Receiver<WorkerState>,
     /// None for a unit that never ran.
     pub(super) source_end: Option<watch::Receiver<i64>>,
-}
-
-/// What a flow is doing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "phase")]
-pub enum Phase {
-    /// Before the first try to reach both clusters.
-    Starting,
-    /// One of them does not answer, or does not take what must be written first.
-    Waiting {
-        /// Which, by alias.
-        cluster: String,
-        /// What it said.
-        reason: String,
-    },
-    /// Both sides were reached and looked at; workers run as the plan says.
-    Running,
-    /// Workers wait for their last answers.
-    Draining,
-    /// Over.
-    Ended,
-}
-
-/// One flow.
-#[derive(Clone, Debug, Serialize)]
-pub struct FlowStatus {
-    /// Its name.
-    pub name: String,
-    /// Alias of the side that is read.
-    pub source: String,
-    /// Alias of the side that is written to.
-    pub target: String,
-    /// What it is doing.
-    #[serde(flatten)]
-    pub phase: Phase,
-    /// What it provides here and now.
-    pub guarantee: &'static str,
-    /// Why not more.
-    pub guarantee_reason: &'static str,
-    /// Source records that are not acknowledged by the target yet, where known.
-    pub lag: i64,
-    /// Records acknowledged since this process began.
-    pub records: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Units that stopped and wait for a person.
-    pub stopped: usize,
-    /// By source topic and partition.
-    pub partitions: Vec<PartitionStatus>,
-    /// Topics that are not, or not wholly, replicated.
-    pub troubles: Vec<Trouble>,
-}
-
-/// One unit.
-#[derive(Clone, Debug, Serialize)]
-pub struct PartitionStatus {
-    /// Topic on the source.
-    pub topic: String,
-    /// Partition, on both sides.
-    pub partition: i32,
-    /// Topic on the target.
-    pub target_topic: String,
-    /// The source offset to read next.
-    pub source_offset: i64,
-    /// The target offset after the last acknowledged record.
-    pub target_offset: i64,
-    /// Where the source ended when it was last heard of.
-    pub source_end: Option<i64>,
-    /// Records between the two, counted by offsets.
-    pub lag: Option<i64>,
-    /// What its worker does.
-    pub state: &'static str,
-    /// Why it stopped: a code from the closed list.
-    pub reason: Option<&'static str>,
-    /// In words.
-    pub text: Option<String>,
 }
 
 impl Board {
@@ -195,25 +120,20 @@ impl Board {
         let (records, bytes) = progress.fold((0, 0), |(records, bytes), progress| {
             (records + progress.records, bytes + progress.bytes)
         });
+        let (lag, stopped) = sums(&partitions);
         FlowStatus {
             name: self.name.clone(),
             source: self.source.clone(),
             target: self.target.clone(),
-            phase: inner.phase.clone(),
-            guarantee: GUARANTEE.0,
-            guarantee_reason: GUARANTEE.1,
-            lag: partitions
-                .iter()
-                .filter_map(|partition| partition.lag)
-                .sum(),
-            records,
-            bytes,
-            stopped: partitions
-                .iter()
-                .filter(|partition| partition.reason.is_some())
-                .count(),
+            phase: Some(inner.phase.clone()),
+            guarantee: GUARANTEE.0.to_owned(),
+            guarantee_reason: GUARANTEE.1.to_owned(),
+            lag,
+            records: Some(records),
+            bytes: Some(bytes),
+            stopped,
             partitions,
-            troubles: inner.troubles.clone(),
+            troubles: inner.troubles.iter().map(Into::into).collect(),
         }
     }
 }
@@ -227,17 +147,24 @@ impl Watched {
             .as_ref()
             .map(|end| *end.borrow())
             .filter(|end| *end >= 0);
+        let stopped_offset = match &*state {
+            WorkerState::Stopped(stop) => Some(stop.source_offset),
+            _ => None,
+        };
         PartitionStatus {
             topic: route.source.topic.clone(),
             partition: route.source.partition,
             target_topic: route.target.topic.clone(),
-            source_offset: progress.source_offset,
-            target_offset: progress.target_offset,
+            source_offset: Some(progress.source_offset),
+            target_offset: Some(progress.target_offset),
             source_end: end,
             lag: end.map(|end| (end - progress.source_offset).max(0)),
-            state: state.name(),
-            reason: state.reason(),
+            state: Some(state.name().to_owned()),
+            reason: state.reason().map(str::to_owned),
             text: state.text().map(str::to_owned),
+            stopped_offset,
+            stopped_since_ms: None,
+            unknown: None,
         }
     }
 }

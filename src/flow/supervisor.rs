@@ -9,6 +9,7 @@ use super::{
     Flow, FlowError,
     apply::StepError,
     boot::{Booted, Cancelled},
+    carriers::Carriers,
     membership::{Membership, Solo},
     plan::{Plan, Rules, Snapshot, Trouble},
     status::Phase,
@@ -17,10 +18,8 @@ use super::{
 };
 use crate::{
     base::backoff::Backoff,
-    checkpoint::committer::Committer,
-    sink::librdkafka as librdkafka_sink,
-    source::librdkafka as librdkafka_source,
-    telemetry::{self, Outage},
+    checkpoint::committer::{self, Committer},
+    telemetry,
 };
 
 /// Between two looks at both clusters.
@@ -82,33 +81,26 @@ impl Flow {
 impl<'a> Supervisor<'a> {
     fn new(flow: &'a Flow, booted: Booted) -> Result<Self, FlowError> {
         let config = &flow.config;
-        let source = librdkafka_source::LibrdkafkaSource::start(librdkafka_source::Settings {
-            properties: flow.source.properties(),
-            client: flow.source.client().clone(),
-            flow: config.name.clone(),
-            cluster: config.source.clone(),
-            isolation: config.isolation,
-            budget: flow.budget.clone(),
-        });
-        let source = source.map_err(|error| FlowError::Source {
-            alias: config.source.clone(),
-            reason: format!("{error:#}"),
-        })?;
-        let sink = librdkafka_sink::LibrdkafkaSink::new(librdkafka_sink::Settings {
-            properties: flow.target.properties(),
-            flow: config.name.clone(),
-            cluster: config.target.clone(),
-            budget: flow.budget.total(),
-        });
+        let Carriers {
+            source,
+            sink,
+            sealing,
+        } = flow.carriers(booted.expiration)?;
         let membership = Solo::new(Arc::clone(&booted.store));
-        let committer = Committer::new(&config.name, membership.checkpoints(), flow.host.clone());
+        let committer = Committer::new(
+            &config.name,
+            membership.checkpoints(),
+            flow.host.clone(),
+            committer::bound(flow.budget.total()),
+        );
         let committer = Arc::new(committer);
         let workers = Workers {
             flow,
             store: membership.checkpoints(),
             committer: Arc::clone(&committer),
-            source: Arc::new(source),
-            sink: Arc::new(sink),
+            source,
+            sink,
+            sealing,
             units: BTreeMap::new(),
         };
         Ok(Self {
@@ -136,10 +128,10 @@ impl<'a> Supervisor<'a> {
     /// Goes round until `stop`.
     async fn rounds(&mut self, stop: &CancellationToken) -> Result<(), FlowError> {
         let flow = self.flow;
-        let outage = |alias| (Outage::new(&flow.config.name, alias), alias);
-        let outages = [flow.source.alias(), flow.target.alias()].map(outage);
+        let outages = &flow.outages;
         let mut backoff = Backoff::new(PERIOD / 4, LAST_PAUSE);
         loop {
+            let (source, target) = (outages.source.attempt(), outages.target.attempt());
             let round = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
@@ -147,7 +139,8 @@ impl<'a> Supervisor<'a> {
             };
             let pause = match round {
                 Ok(leads_on) => {
-                    outages.iter().for_each(|(outage, _)| outage.ends());
+                    outages.source.succeeded(source);
+                    outages.target.succeeded(target);
                     flow.board.enter(Phase::Running);
                     backoff.reset();
                     if leads_on { SHORT } else { PERIOD }
@@ -163,11 +156,10 @@ impl<'a> Supervisor<'a> {
                         }
                     };
                     let reason = error.to_string();
-                    let named = outages.iter().filter(|(_, alias)| alias == cluster);
-                    named.for_each(|(outage, _)| outage.begins(&reason));
+                    outages.of(cluster).begins(&reason);
                     if cluster == flow.target.alias() {
                         // Every round asks the source first.
-                        outages[0].0.ends();
+                        outages.source.succeeded(source);
                     }
                     let cluster = cluster.clone();
                     flow.board.enter(Phase::Waiting { cluster, reason });

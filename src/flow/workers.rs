@@ -14,11 +14,14 @@ use super::{
 };
 use crate::{
     base::ids::Route,
-    checkpoint::{Checkpoint, CheckpointStore, Stored, codec, committer::Committer},
+    checkpoint::{
+        Checkpoint, CheckpointStore, Stored, codec,
+        committer::{Committer, Template},
+    },
     sink::Sink,
     source::Source,
     telemetry::WorkerEvents,
-    worker::{Progress, Settings, Stop, Worker, WorkerState},
+    worker::{Exactness, Progress, Settings, Stop, Worker, WorkerState, reconcile::Reconciler},
 };
 
 /// Workers keep the drain's deadline themselves; this is for those that do not.
@@ -32,7 +35,18 @@ pub(super) struct Workers<'a> {
     pub(super) committer: Arc<Committer>,
     pub(super) source: Arc<dyn Source>,
     pub(super) sink: Arc<dyn Sink>,
+    /// What sealed batches need of the target, if they are written.
+    pub(super) sealing: Option<Sealing>,
     pub(super) units: BTreeMap<Route, Entry>,
+}
+
+/// What sealed batches need of the target.
+#[derive(Debug)]
+pub(super) struct Sealing {
+    /// Reads it after a doubt.
+    pub(super) reconciler: Arc<dyn Reconciler>,
+    /// Its `producer.id.expiration.ms`, if it is known.
+    pub(super) expiration: Option<Duration>,
 }
 
 /// A unit that was started, or refused to.
@@ -152,21 +166,36 @@ impl Workers<'_> {
     fn spawn(&mut self, judged: &Judged, start: Progress, barrier: bool) {
         let (flow, route) = (self.flow, &judged.unit.route);
         let checkpoint = judged.identity.checkpoint(&start);
+        let (committed, committed_seen) = watch::channel(-1);
+        let exactness = self.sealing.as_ref().map(|sealing| Exactness {
+            reconciler: Arc::clone(&sealing.reconciler),
+            expiration: sealing.expiration,
+            committed: committed_seen,
+        });
         let worker = Worker::spawn(Settings {
             route: route.clone(),
             start,
-            codec: judged.codec,
-            max_batch_bytes: judged.max_batch_bytes,
+            limits: judged.limits,
+            exactness,
             drain_timeout: flow.drain_timeout,
             source: Arc::clone(&self.source),
             sink: Arc::clone(&self.sink),
+            acknowledged: self.committer.acknowledged(),
             host: flow.host.clone(),
             events: flow.events(route),
         });
-        let committed = barrier || judged.stored.as_ref() == Some(&checkpoint);
+        let known = barrier || judged.stored.as_ref() == Some(&checkpoint);
         let (progress, state) = (worker.progress.clone(), worker.state.clone());
-        self.committer
-            .watch(route.target.clone(), checkpoint, committed, progress, state);
+        self.committer.watch(
+            route.target.clone(),
+            Template {
+                checkpoint,
+                known,
+                told: committed,
+            },
+            progress,
+            state,
+        );
         let watched = Watched {
             progress: worker.progress.clone(),
             state: worker.state.clone(),
@@ -194,13 +223,13 @@ impl Workers<'_> {
         // Only what is a checkpoint already gets the reason added; nothing else may become one.
         if let Some(checkpoint) = stored {
             let (progress, state) = (progress.clone(), state.clone());
-            self.committer.watch(
-                route.target.clone(),
-                checkpoint.clone(),
-                true,
-                progress,
-                state,
-            );
+            let template = Template {
+                checkpoint: checkpoint.clone(),
+                known: true,
+                told: watch::Sender::new(-1),
+            };
+            self.committer
+                .watch(route.target.clone(), template, progress, state);
         }
         let watched = Watched {
             progress,

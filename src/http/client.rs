@@ -3,8 +3,9 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use host::{ByteStream, Host};
-use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::status::Report;
 
 /// The longest answer that is taken, in bytes.
 const MAX_ANSWER: u64 = 64 << 20;
@@ -77,7 +78,7 @@ pub enum FetchError {
 ///
 /// # Errors
 /// If it is not reached in time, or something else answers.
-pub async fn status(host: &Host, address: &Address) -> Result<Value, FetchError> {
+pub async fn status(host: &Host, address: &Address) -> Result<Report, FetchError> {
     let text = get(host, address, "/v1/status").await?;
     serde_json::from_str(&text).map_err(|error| FetchError::Foreign {
         address: address.clone(),

@@ -17,16 +17,19 @@ use axum::{
 };
 use host::Host;
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use listener::BoundedListener;
 
+use crate::status::Report;
+
 /// Who knows how the process is doing.
 pub trait StatusSource: Send + Sync + Debug {
     /// Everything about the flows of this process, for `/v1/status`. Holds no secrets.
-    fn snapshot(&self) -> Value;
+    fn snapshot(&self) -> Report;
 
     /// Whether the configuration is valid, both sides were reached and memberships are joined; the
     /// error is the reason why not yet. A stopped worker changes nothing here.
@@ -111,8 +114,14 @@ async fn status_now(State(shared): State<Shared>) -> Response {
     json_reply(StatusCode::OK, &shared.status.snapshot())
 }
 
-fn json_reply(status: StatusCode, body: &Value) -> Response {
-    reply(status, "application/json", format!("{body}\n"))
+fn json_reply(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_string(body) {
+        Ok(text) => reply(status, "application/json", text + "\n"),
+        Err(error) => {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            reply(status, "text/plain; charset=utf-8", format!("{error}\n"))
+        }
+    }
 }
 
 fn reply(status: StatusCode, content_type: &'static str, body: String) -> Response {

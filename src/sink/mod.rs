@@ -6,37 +6,84 @@
 //! opens a new lane and sends again from its acknowledged prefix (EXACTNESS 4).
 
 pub mod librdkafka;
+pub mod wire;
 
+use ::wire::{
+    TopicPartition,
+    batch::HEADER_LEN,
+    record::{Codec, Record},
+};
+use bytes::Bytes;
 use host::BoxFuture;
-use wire::{TopicPartition, record::Codec};
-
-use crate::source::Record;
 
 /// Writes to the target cluster of one flow.
 pub trait Sink: Send + Sync + std::fmt::Debug {
-    /// A new lane to `partition`; records are compressed with `codec` into batches of at most
-    /// `max_batch_bytes`, which is what the target topic takes.
+    /// What its lanes take.
+    fn form(&self) -> Form;
+
+    /// A new lane to `partition`.
     fn open<'a>(
         &'a self,
         partition: &'a TopicPartition,
-        codec: Codec,
-        max_batch_bytes: usize,
+        limits: &'a Limits,
     ) -> BoxFuture<'a, Result<Box<dyn Lane>, SinkError>>;
+}
+
+/// What a sink takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Records, which it puts into batches of its own.
+    Open,
+    /// Whole batches with sequence numbers of the unit's own producer.
+    Sealed,
+}
+
+/// What the target topic takes, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How records are compressed where they are not sent as they came.
+    pub codec: Codec,
+    /// `max.message.bytes`: the largest batch, in bytes.
+    pub max_batch_bytes: usize,
+    /// `message.timestamp.type`: the leader sets the times (LogAppendTime).
+    pub log_append_time: bool,
 }
 
 /// The way into one target partition.
 pub trait Lane: Send + std::fmt::Debug {
-    /// Hands over the records of one batch, not empty; waits while the sink's queue is full.
+    /// Hands over one batch, not empty, in the sink's [`Form`]; waits while the sink's queue is full.
     /// `ticket` comes back in the answer. Not cancel-safe: a caller that drops the future treats
     /// the lane as broken.
-    fn send<'a>(
-        &'a mut self,
-        ticket: u64,
-        records: Vec<Record>,
-    ) -> BoxFuture<'a, Result<(), SinkError>>;
+    fn send<'a>(&'a mut self, ticket: u64, batch: Outgoing)
+    -> BoxFuture<'a, Result<(), SinkError>>;
 
     /// The next answer, in the order of sending. Pends while nothing is outstanding. Cancel-safe.
     fn answer(&mut self) -> BoxFuture<'_, Answer>;
+}
+
+/// One batch as a sink takes it.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// For [`Form::Open`].
+    Open(Vec<Record>),
+    /// For [`Form::Sealed`].
+    Sealed(Sealed),
+}
+
+/// A batch that goes out as it is.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// The source offset at which it begins, for messages.
+    pub source_offset: i64,
+    /// Stamped with producer and sequence.
+    pub header: [u8; HEADER_LEN],
+    /// Behind the header.
+    pub payload: Bytes,
+    /// How many.
+    pub records: i32,
+    /// Whether the leader refuses it should it arrive late (EXACTNESS 2); if not, the connection is not given
+    /// up only because an answer takes long (EXACTNESS 7).
+    pub guarded: bool,
 }
 
 /// What became of one batch.
@@ -83,6 +130,22 @@ pub enum SinkError {
         /// The target partition.
         partition: TopicPartition,
     },
+    /// The leader found the batch damaged: by the source, or on the way.
+    #[error("{partition} refuses the batch from source offset {source_offset} as damaged")]
+    Corrupt {
+        /// The target partition.
+        partition: TopicPartition,
+        /// Where the batch begins on the source.
+        source_offset: i64,
+    },
+    /// A newer epoch of the unit's producer writes: another process took the unit over.
+    #[error("another process writes {partition} for this flow: {reason}")]
+    Fenced {
+        /// The target partition.
+        partition: TopicPartition,
+        /// What the leader said.
+        reason: String,
+    },
     /// In doubt, or certainly not written, but worth another try on a new lane.
     #[error("writing {partition}: {reason}")]
     Lost {
@@ -90,5 +153,7 @@ pub enum SinkError {
         partition: TopicPartition,
         /// What the client said.
         reason: String,
+        /// No broker answered: the batch may still be on its way to being appended (EXACTNESS 7).
+        unanswered: bool,
     },
 }

@@ -9,11 +9,13 @@
 //! these ranges, so the position of a worker never depends on what was skipped.
 
 pub mod librdkafka;
+pub mod wire;
 
-use bytes::Bytes;
+use std::collections::VecDeque;
+
+use ::wire::{TopicPartition, batch::BatchView, record::Record};
 use host::BoxFuture;
 use tokio::sync::mpsc;
-use wire::TopicPartition;
 
 use crate::base::budget::Permit;
 
@@ -27,91 +29,66 @@ pub trait Source: Send + Sync + std::fmt::Debug {
     ) -> BoxFuture<'a, Result<PartitionReader, SourceError>>;
 }
 
-/// What a partition yields, in order. Bounded; the source stops fetching when it is full.
+/// What a partition yields, in order: batches, some at a time, or the reason why there are no more.
+/// Nothing follows an error.
+pub type Event = Result<Vec<Batch>, SourceError>;
+
+/// What a partition yields, one by one. Bounded; the source stops fetching when it is full.
 #[derive(Debug)]
 pub struct PartitionReader {
-    /// Batches, or the reason why there are no more. Nothing follows an error.
-    pub events: mpsc::Receiver<Result<Batch, SourceError>>,
+    events: mpsc::Receiver<Event>,
+    arrived: VecDeque<Batch>,
 }
 
-/// Records of one partition on their way from source to target.
+impl PartitionReader {
+    /// Takes what comes through `events`.
+    pub fn new(events: mpsc::Receiver<Event>) -> Self {
+        Self {
+            events,
+            arrived: VecDeque::new(),
+        }
+    }
+
+    /// The next batch; none if the source has stopped. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Result<Batch, SourceError>> {
+        loop {
+            if let Some(batch) = self.arrived.pop_front() {
+                return Some(Ok(batch));
+            }
+            match self.events.recv().await? {
+                Ok(batches) => self.arrived = batches.into(),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+/// A part of one partition on its way from source to target.
 #[derive(Debug)]
 pub struct Batch {
     /// First source offset that this batch accounts for.
     pub first_offset: i64,
-    /// The source offset to read after this batch. With no records, only the position advances.
+    /// The source offset to read after this batch.
     pub next_offset: i64,
     /// The source's high watermark (last stable offset under read_committed) when this was
     /// fetched, for the lag; -1 if not known.
     pub source_end: i64,
-    /// The records, offsets ascending, all in `first_offset..next_offset`.
-    pub records: Vec<Record>,
+    /// What it holds.
+    pub content: Content,
     /// The bytes charged for this batch; released when the batch is acknowledged or dropped.
     pub permit: Permit,
 }
 
-/// One open record. Key, value and headers are slices of a buffer shared by the batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Offset on the source.
-    pub offset: i64,
-    /// Milliseconds since 1970; -1: none.
-    pub timestamp: i64,
-    /// Absent is not empty.
-    pub key: Option<Bytes>,
-    /// Absent is a tombstone.
-    pub value: Option<Bytes>,
-    /// In their order, duplicates kept.
-    pub headers: Vec<(Bytes, Option<Bytes>)>,
-}
-
-impl Record {
-    /// Bytes of key, value and headers.
-    pub fn bytes(&self) -> u64 {
-        let size = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-        let headers = self
-            .headers
-            .iter()
-            .map(|(key, value)| key.len() + size(value));
-        (size(&self.key) + size(&self.value) + headers.sum::<usize>()) as u64
-    }
-
-    /// CRC-32C over timestamp, key, value and headers, each with its length (-1: null), by which the
-    /// record is recognised after a restart.
-    pub fn crc(&self) -> u32 {
-        let headers = self
-            .headers
-            .iter()
-            .map(|(key, value)| (&key[..], value.as_deref()));
-        record_crc(
-            self.timestamp,
-            self.key.as_deref(),
-            self.value.as_deref(),
-            headers,
-        )
-    }
-}
-
-/// See [`Record::crc`]; for records that come from elsewhere.
-pub fn record_crc<'a>(
-    timestamp: i64,
-    key: Option<&[u8]>,
-    value: Option<&[u8]>,
-    headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
-) -> u32 {
-    let mut crc = crc32c::crc32c(&timestamp.to_be_bytes());
-    let mut add = |part: Option<&[u8]>| {
-        let length = part.map_or(-1, |bytes| bytes.len().cast_signed() as i64);
-        crc = crc32c::crc32c_append(crc, &length.to_be_bytes());
-        crc = crc32c::crc32c_append(crc, part.unwrap_or_default());
-    };
-    add(key);
-    add(value);
-    for (key, value) in headers {
-        add(Some(key));
-        add(value);
-    }
-    crc
+/// Records, opened or not. Their offsets are in `first_offset..next_offset` of their batch, save for records of
+/// a sealed batch that begins before `first_offset`: those are not wanted.
+#[derive(Debug)]
+pub enum Content {
+    /// No records: only the position advances.
+    Nothing,
+    /// A batch as it came over the wire.
+    Sealed(BatchView),
+    /// Decoded records, offsets ascending, at least one.
+    Open(Vec<Record>),
 }
 
 /// Why a partition yields no more batches.
@@ -147,6 +124,14 @@ pub enum SourceError {
         /// What the client found.
         reason: String,
     },
+    /// The source lost its end: it wrote on under another leader from an offset that was read already.
+    #[error("{partition} was cut off at offset {end} on the source, and written on from there")]
+    Truncated {
+        /// The source partition.
+        partition: TopicPartition,
+        /// From here on its log is another one.
+        end: i64,
+    },
     /// The client itself failed; open again after a pause.
     #[error("reading {partition}: {reason}")]
     Lost {
@@ -165,6 +150,7 @@ impl SourceError {
             | Self::Missing { partition }
             | Self::Denied { partition }
             | Self::Corrupt { partition, .. }
+            | Self::Truncated { partition, .. }
             | Self::Lost { partition, .. } => partition,
         }
     }

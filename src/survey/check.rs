@@ -70,6 +70,8 @@ pub struct TopicReport {
     pub partitions: usize,
     /// Records on the source, counted by offsets.
     pub records: i64,
+    /// Bytes on the disks of the source's leaders; none if not all are known.
+    pub bytes: Option<i64>,
     /// Records still to copy, counted by offsets.
     pub lag: i64,
     /// Partitions that have a checkpoint.
@@ -92,7 +94,10 @@ pub async fn run(host: &Host, config: &Config) -> Report {
         let pair = Pair::new(host, config, flow);
         flows.push(match pair.sides().await {
             (Ok(source), Ok(target)) => match pair.survey(source, target).await {
-                Ok(survey) => FlowReport::new(&survey),
+                Ok(mut survey) => {
+                    pair.measure(&mut survey).await;
+                    FlowReport::new(&survey)
+                }
                 Err(error) => FlowReport::unreachable(flow, &[error]),
             },
             (source, target) => {
@@ -171,6 +176,11 @@ impl FlowReport {
                 "no_topics",
                 format!("no topic of {source} matches `topics`"),
             );
+        }
+        if let Some(reason) = &survey.sizes_unknown {
+            let source = &survey.source.alias;
+            let message = format!("{source} does not tell how large its topics are: {reason}");
+            report.warn("bytes_unknown", message);
         }
         for trouble in &survey.troubles {
             report.problem(trouble.code, format!("{}: {}", trouble.topic, trouble.text));
@@ -330,8 +340,9 @@ fn identity(survey: &Survey, topic: &Topic, partition: i32) -> Identity {
         group: survey.group.clone(),
         source: side(&survey.source, topic.source_id),
         target: side(&survey.target, target_id.unwrap_or_default()),
-        // Decides how a worker starts, not whether.
+        // They decide how a worker starts, not whether.
         fingerprint: 0,
+        sealed: false,
     }
 }
 
@@ -356,6 +367,13 @@ fn row(survey: &Survey, topic: &Topic) -> TopicReport {
         target_exists: topic.existing.is_some(),
         partitions: partitions.len(),
         records: partitions.iter().filter_map(Partition::records).sum(),
+        bytes: partitions
+            .iter()
+            .map(|partition| {
+                let partition = TopicPartition::new(&topic.source, partition.index);
+                survey.sizes.get(&partition).copied()
+            })
+            .sum(),
         lag: partitions
             .iter()
             .filter_map(|partition| partition.lag(survey.start))

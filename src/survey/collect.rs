@@ -94,8 +94,36 @@ impl<'a> Pair<'a> {
             target,
             replication_factor: flow.replication_factor,
             topics: topics.collect(),
+            sizes: BTreeMap::new(),
+            sizes_unknown: None,
             troubles: snapshot.troubles,
         })
+    }
+
+    /// Adds how large the source's partitions are. A cluster need not tell.
+    pub async fn measure(&self, survey: &mut Survey) {
+        let partitions = survey.topics.iter().flat_map(|topic| {
+            let indexes = topic.partitions.iter().map(|partition| partition.index);
+            indexes.map(|index| TopicPartition::new(&topic.source, index))
+        });
+        let partitions: Vec<_> = partitions.collect();
+        if partitions.is_empty() {
+            return;
+        }
+        match self.source.client.partition_sizes(&partitions).await {
+            Ok(sizes) => {
+                for (partition, size) in sizes {
+                    match size {
+                        Ok(size) => drop(survey.sizes.insert(partition, size)),
+                        Err(error) => {
+                            let reason = || format!("{partition}: {error}");
+                            survey.sizes_unknown.get_or_insert_with(reason);
+                        }
+                    }
+                }
+            }
+            Err(error) => survey.sizes_unknown = Some(error.to_string()),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
+use wire::TopicPartition;
 
 use crate::{
     checkpoint::{Checkpoint, Stored, codec},
@@ -36,6 +37,10 @@ pub struct Survey {
     pub replication_factor: i16,
     /// Topics that the flow selects, by source name.
     pub topics: Vec<Topic>,
+    /// Bytes of source partitions on the disks of their leaders, where known.
+    pub sizes: BTreeMap<TopicPartition, i64>,
+    /// Why not all of them are known, if they were asked for.
+    pub sizes_unknown: Option<String>,
     /// Why other selected topics cannot be replicated at all.
     pub troubles: Vec<Trouble>,
 }

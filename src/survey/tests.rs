@@ -72,6 +72,8 @@ fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
             target: "east.orders".to_owned(),
             existing,
         }],
+        sizes: BTreeMap::new(),
+        sizes_unknown: None,
         troubles: Vec::new(),
     }
 }
@@ -97,12 +99,38 @@ fn a_fresh_flow_is_ready_and_lags_by_all_records() {
 }
 
 #[test]
+fn bytes_are_summed_where_all_are_known_and_else_it_is_said_once() {
+    let partitions = vec![partition(0, 0, 1, None), partition(1, 0, 1, None)];
+    let mut sized = survey(partitions, None);
+    let insert = |survey: &mut Survey, index, size| {
+        let partition = TopicPartition::new("orders", index);
+        survey.sizes.insert(partition, size);
+    };
+    insert(&mut sized, 0, 5);
+    sized.sizes_unknown = Some("orders-1: no leader".to_owned());
+    let report = check::FlowReport::new(&sized);
+    assert_eq!(report.topics[0].bytes, None);
+    let [warning] = &report.warnings[..] else {
+        panic!("{:?}", report.warnings)
+    };
+    assert_eq!(warning.code, "bytes_unknown");
+    assert!(warning.message.contains("east does not tell") && report.problems.is_empty());
+    insert(&mut sized, 1, 7);
+    sized.sizes_unknown = None;
+    let report = check::FlowReport::new(&sized);
+    assert_eq!(
+        (report.topics[0].bytes, report.warnings.len()),
+        (Some(12), 0)
+    );
+}
+
+#[test]
 fn lag_counts_from_the_checkpoint() {
     let running = survey(vec![partition(0, 10, 110, known(100, 90))], Some(&[95]));
     assert_eq!(problems(&running), [""; 0]);
-    let flow = status::FlowStatus::new(&running);
+    let flow = status::flow_status(&running);
     assert_eq!(flow.lag, 10);
-    let shown = &flow.topics[0].partitions[0];
+    let shown = &flow.partitions[0];
     assert_eq!(shown.source_offset, Some(100));
     assert_eq!(
         (shown.source_end, shown.target_offset),
@@ -149,11 +177,8 @@ fn what_keeps_a_partition_from_running_is_named() {
     let mut unknown = one(known(50, 5), &[5]);
     unknown.topics[0].partitions[0].offsets = Err("no leader".to_owned());
     assert_eq!(problems(&unknown), ["offsets"]);
-    let flow = status::FlowStatus::new(&unknown);
-    assert_eq!(
-        flow.topics[0].partitions[0].unknown.as_deref(),
-        Some("no leader")
-    );
+    let flow = status::flow_status(&unknown);
+    assert_eq!(flow.partitions[0].unknown.as_deref(), Some("no leader"));
 }
 
 #[test]
@@ -171,14 +196,17 @@ fn a_stop_is_shown_with_its_reason() {
         (report.problems.len(), report.warnings[0].code),
         (0, "stopped")
     );
-    let flow = status::FlowStatus::new(&stopped);
+    let flow = status::flow_status(&stopped);
     assert_eq!(flow.stopped, 1);
-    let shown = flow.topics[0].partitions[0].stopped.as_ref().unwrap();
+    let shown = &flow.partitions[0];
     assert_eq!(
-        (shown.reason.as_str(), shown.source_offset),
-        ("record_refused", 50)
+        (shown.reason.as_deref(), shown.state.as_deref()),
+        (Some("record_refused"), Some("stopped"))
     );
-    assert_eq!(shown.since_ms, 7);
+    assert_eq!(
+        (shown.stopped_offset, shown.stopped_since_ms),
+        (Some(50), Some(7))
+    );
 }
 
 #[test]

@@ -1,53 +1,14 @@
 //! One function per fact.
 
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::metrics::{
-    BATCH_SECONDS, BYTES, CHECKPOINT_AGE, IN_FLIGHT, LAG, OUTAGES, RECORDS, RETRIES, WORKERS,
+    BATCH_SECONDS, BYTES, CHECKPOINT_AGE, IN_FLIGHT, LAG, RECORDS, RETRIES, WORKERS,
 };
 use crate::{base::ids::Route, worker::WorkerState};
-
-/// A cluster is away, or back. One line for each, however often librdkafka says it.
-#[derive(Debug)]
-pub struct Outage {
-    flow: String,
-    cluster: String,
-    away: AtomicBool,
-}
-
-impl Outage {
-    /// Of `cluster`, as `flow` sees it.
-    pub fn new(flow: &str, cluster: &str) -> Self {
-        Self {
-            flow: flow.to_owned(),
-            cluster: cluster.to_owned(),
-            away: AtomicBool::new(false),
-        }
-    }
-
-    /// No broker of the cluster can be reached.
-    pub fn begins(&self, reason: &str) {
-        if !self.away.swap(true, Ordering::Relaxed) {
-            let (flow, cluster) = (self.flow.clone(), self.cluster.clone());
-            tracing::warn!(%flow, %cluster, reason, "cluster is unreachable, trying again");
-            counter!(OUTAGES, "flow" => flow, "cluster" => cluster).increment(1);
-        }
-    }
-
-    /// A broker of the cluster did something.
-    pub fn ends(&self) {
-        if self.away.load(Ordering::Relaxed) && self.away.swap(false, Ordering::Relaxed) {
-            tracing::info!(flow = %self.flow, cluster = %self.cluster, "cluster is reachable again");
-        }
-    }
-}
 
 /// What one worker reports. Made once, so that nothing is looked up by name per batch.
 #[derive(Debug)]
@@ -105,6 +66,12 @@ impl WorkerEvents {
         self.retries.increment(1);
         let (flow, source) = (&self.flow, &self.route.source);
         tracing::warn!(%flow, partition = %source, source_offset, why, "going back and trying again");
+    }
+
+    /// The target holds records beyond what was known to be acknowledged: they are passed over.
+    pub fn reconciled(&self, source_offset: i64, records: i64) {
+        let (flow, source) = (&self.flow, &self.route.source);
+        tracing::info!(%flow, partition = %source, source_offset, records, "the target holds these already");
     }
 
     /// The worker stopped for a reason that needs a person.

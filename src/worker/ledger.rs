@@ -5,13 +5,13 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::progress::Progress;
-use crate::{
-    base::budget::Permit,
-    checkpoint::LastRecord,
-    sink::Appended,
-    source::{Batch, Record},
+use wire::batch::{BatchError, BatchView};
+
+use super::{
+    prepare::{Body, Part},
+    progress::Progress,
 };
+use crate::{base::budget::Permit, checkpoint::LastRecord, sink::Appended};
 
 /// Batches and their answers.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) struct Ledger {
     progress: Progress,
     entries: VecDeque<Entry>,
     next_ticket: u64,
+    /// Of the next record to be sent.
+    next_sequence: i64,
 }
 
 /// What is remembered of a batch until it is acknowledged.
@@ -29,6 +31,8 @@ struct Entry {
     records: u64,
     bytes: u64,
     last_record: Option<LastRecord>,
+    source_offset: i64,
+    sealed: Option<BatchView>,
     sent_at: Duration,
     _permit: Permit,
 }
@@ -36,6 +40,8 @@ struct Entry {
 /// A batch that became part of the acknowledged prefix.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Settled {
+    /// Largest timestamp of a sealed batch; -1 for others.
+    pub(super) max_timestamp: i64,
     pub(super) records: u64,
     pub(super) bytes: u64,
     pub(super) took: Duration,
@@ -54,37 +60,63 @@ pub(super) enum LedgerError {
     Order { answered: u64, expected: u64 },
 }
 
+impl Entry {
+    fn max_timestamp(&self) -> i64 {
+        self.sealed
+            .as_ref()
+            .map_or(-1, |view| view.header.max_timestamp)
+    }
+}
+
 impl Ledger {
     /// Begins behind what is acknowledged already.
     pub(super) fn new(progress: Progress) -> Self {
         Self {
+            next_sequence: progress.sequence,
             progress,
             entries: VecDeque::new(),
             next_ticket: 0,
         }
     }
 
-    /// Takes a batch up; its records are the caller's to send under the ticket. None for a batch
-    /// without records.
-    pub(super) fn push(&mut self, batch: Batch, now: Duration) -> Option<(u64, Vec<Record>)> {
+    /// Takes a part up; what it holds is to be sent under the ticket. `permit` is kept until it is acknowledged.
+    pub(super) fn push(&mut self, part: &Part, permit: Permit, now: Duration) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
+        self.next_sequence += part.records.cast_signed();
         self.entries.push_back(Entry {
             ticket,
-            next_offset: batch.next_offset,
-            records: batch.records.len() as u64,
-            bytes: batch.records.iter().map(Record::bytes).sum(),
-            last_record: batch.records.last().map(|record| LastRecord {
-                source_offset: record.offset,
-                crc: record.crc(),
-                leader_epoch: -1,
-                payload_crc: None,
-            }),
+            next_offset: part.next_offset,
+            records: part.records,
+            bytes: part.bytes,
+            last_record: part.last,
+            sealed: match &part.body {
+                Body::Sealed(view) => Some(view.clone()),
+                Body::Nothing | Body::Open(_) => None,
+            },
+            source_offset: part.source_offset,
             sent_at: now,
-            _permit: batch.permit,
+            _permit: permit,
         });
         self.settle_empty();
-        (!batch.records.is_empty()).then_some((ticket, batch.records))
+        ticket
+    }
+
+    /// Everything up to and with `last` turned out to be on the target already, `records` in number; the
+    /// target goes on at `target_offset`. Nothing is in flight.
+    pub(super) fn passed_over(&mut self, records: i64, last: LastRecord, target_offset: i64) {
+        debug_assert!(
+            self.entries.is_empty(),
+            "nothing is sent while records are passed over"
+        );
+        self.progress
+            .advance(last.source_offset + 1, records.unsigned_abs(), 0);
+        let appended = Appended {
+            first_offset: target_offset - 1,
+            last_offset: target_offset - 1,
+        };
+        self.progress.appended(Some(last), appended);
+        self.next_sequence = self.progress.sequence;
     }
 
     /// Takes an answer for the oldest batch that waits for one.
@@ -121,6 +153,7 @@ impl Ledger {
         self.settle_empty();
         let took = now.saturating_sub(entry.sent_at);
         Ok(Settled {
+            max_timestamp: entry.max_timestamp(),
             records: entry.records,
             bytes: entry.bytes,
             took,
@@ -129,12 +162,15 @@ impl Ledger {
 
     /// Forgets the newest batch: nobody will answer for it.
     pub(super) fn abandon_newest(&mut self) {
-        self.entries.pop_back();
+        if let Some(entry) = self.entries.pop_back() {
+            self.next_sequence -= entry.records.cast_signed();
+        }
     }
 
     /// Forgets what is not acknowledged: it will be read and sent again.
     pub(super) fn rewind(&mut self) {
         self.entries.clear();
+        self.next_sequence = self.progress.sequence;
     }
 
     /// The acknowledged prefix.
@@ -142,9 +178,30 @@ impl Ledger {
         &self.progress
     }
 
-    /// Batches that wait for an answer.
+    /// Batches that wait for an answer, and ranges without records behind them.
     pub(super) fn in_flight(&self) -> usize {
         self.entries.len()
+    }
+
+    /// The sequence of the next record to be sent, not wrapped.
+    pub(super) fn next_sequence(&self) -> i64 {
+        self.next_sequence
+    }
+
+    /// How many sealed batches wait for an answer, and the smallest of their largest timestamps.
+    pub(super) fn unresolved(&self) -> (usize, i64) {
+        let sealed = self.entries.iter().filter(|entry| entry.records > 0);
+        sealed.fold((0, i64::MAX), |(count, oldest), entry| {
+            (count + 1, oldest.min(entry.max_timestamp()))
+        })
+    }
+
+    /// What is wrong with the bytes of the sealed batch in flight that begins at `source_offset`, as they came
+    /// from the source; none if nothing is.
+    pub(super) fn damaged(&self, source_offset: i64) -> Option<BatchError> {
+        let mut entries = self.entries.iter();
+        let entry = entries.find(|entry| entry.source_offset == source_offset)?;
+        entry.sealed.as_ref()?.check_crc().err()
     }
 
     fn settle_empty(&mut self) {
@@ -156,10 +213,16 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::prepare::prepare, *};
+    use crate::{
+        sink::{Form, Limits},
+        source::Content,
+    };
     use proptest::prelude::*;
+    use wire::record::{Codec, Record};
 
-    fn batch(first: i64, next: i64, records: i64) -> Batch {
+    /// Pushes a part; its ticket, if it holds records.
+    fn push(ledger: &mut Ledger, first: i64, next: i64, records: i64) -> Option<u64> {
         let record = |offset| Record {
             offset,
             timestamp: 1,
@@ -167,13 +230,19 @@ mod tests {
             value: Some(vec![0; 10].into()),
             headers: Vec::new(),
         };
-        Batch {
-            first_offset: first,
-            next_offset: next,
-            source_end: next,
-            records: (first..first + records).map(record).collect(),
-            permit: Permit::default(),
-        }
+        let records: Vec<_> = (first..first + records).map(record).collect();
+        let content = match records.len() {
+            0 => Content::Nothing,
+            _ => Content::Open(records),
+        };
+        let limits = Limits {
+            codec: Codec::None,
+            max_batch_bytes: 1 << 20,
+            log_append_time: false,
+        };
+        let parts = prepare(content, (first, next), Form::Open, &limits).unwrap();
+        let ticket = ledger.push(&parts[0], Permit::default(), NOW);
+        (parts[0].records > 0).then_some(ticket)
     }
 
     fn appended(first_offset: i64, records: i64) -> Appended {
@@ -188,11 +257,10 @@ mod tests {
     #[test]
     fn empty_batches_count_once_everything_before_them_is_acknowledged() {
         let mut ledger = Ledger::new(Progress::start(5, 0));
-        assert!(ledger.push(batch(5, 9, 0), NOW).is_none());
+        assert!(push(&mut ledger, 5, 9, 0).is_none());
         assert_eq!(ledger.progress().source_offset, 9);
-        let (ticket, records) = ledger.push(batch(9, 12, 3), NOW).unwrap();
-        assert_eq!(records.len(), 3);
-        assert!(ledger.push(batch(12, 20, 0), NOW).is_none());
+        let ticket = push(&mut ledger, 9, 12, 3).unwrap();
+        assert!(push(&mut ledger, 12, 20, 0).is_none());
         assert_eq!(ledger.progress().source_offset, 9);
         let settled = ledger.acknowledge(ticket, appended(0, 3), NOW).unwrap();
         assert_eq!((settled.records, settled.bytes), (3, 30));
@@ -209,7 +277,7 @@ mod tests {
     #[test]
     fn a_target_whose_offsets_go_back_is_another_target() {
         let mut ledger = Ledger::new(Progress::start(0, 100));
-        let (ticket, _) = ledger.push(batch(0, 1, 1), NOW).unwrap();
+        let ticket = push(&mut ledger, 0, 1, 1).unwrap();
         let error = ledger.acknowledge(ticket, appended(0, 1), NOW).unwrap_err();
         assert_eq!(
             error,
@@ -240,8 +308,8 @@ mod tests {
                     }
                     1..=5 => {
                         let next = read + records + gap;
-                        let sent = ledger.push(batch(read, next, records), NOW);
-                        waiting.push_back((sent.map(|(ticket, _)| ticket), next, records));
+                        let sent = push(&mut ledger, read, next, records);
+                        waiting.push_back((sent, next, records));
                         read = next;
                     }
                     _ => {

@@ -1,7 +1,7 @@
 //! How far a worker is.
 
 use crate::{
-    checkpoint::{Anchor, LastRecord, MAX_ANCHORS},
+    checkpoint::{Anchor, LastRecord, MAX_ANCHORS, ProducerState},
     sink::Appended,
 };
 
@@ -14,8 +14,10 @@ pub struct Progress {
     pub target_offset: i64,
     /// The last record that was copied.
     pub last_record: Option<LastRecord>,
-    /// Records appended since the unit began.
+    /// Records appended in this epoch; what the leader sees of it is [`wrap`]ped.
     pub sequence: i64,
+    /// The unit's producer, where sealed batches are or were written.
+    pub producer: Option<ProducerState>,
     /// Older exact pairs, newest first, exponentially spaced.
     pub anchors: Vec<Anchor>,
     /// Records acknowledged by this worker.
@@ -32,6 +34,7 @@ impl Progress {
             target_offset,
             last_record: None,
             sequence: 0,
+            producer: None,
             anchors: Vec::new(),
             records: 0,
             bytes: 0,

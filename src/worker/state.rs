@@ -59,6 +59,10 @@ pub enum StopReason {
     TargetTopicRecreated,
     /// The target ends before the checkpoint.
     TargetTruncated,
+    /// The target holds other records than the source where this flow wrote.
+    TargetDiffers,
+    /// Another process writes this unit.
+    TakenOver,
     /// Not allowed to write the target topic.
     TargetDenied,
     /// The target topic could not be created or grown.
@@ -83,6 +87,8 @@ impl StopReason {
             Self::TargetTopicMissing => "target_topic_missing",
             Self::TargetTopicRecreated => "target_topic_recreated",
             Self::TargetTruncated => "target_truncated",
+            Self::TargetDiffers => "target_differs",
+            Self::TakenOver => "taken_over",
             Self::TargetDenied => "target_denied",
             Self::TargetTopicRefused => "target_topic_refused",
             Self::CheckpointMissing => "checkpoint_missing",

@@ -7,10 +7,17 @@ use std::{
 
 use host::{BoxFuture, Host};
 use tokio::sync::mpsc;
-use wire::TopicPartition;
+use wire::{
+    TopicPartition,
+    record::{Codec, Record},
+};
 
 use super::*;
-use crate::{base::budget::Permit, sink::Appended, source::Record};
+use crate::{
+    base::budget::Permit,
+    sink::{Answer, Appended, Form, Lane, Outgoing, SinkError},
+    source::{Batch, Content, PartitionReader, SourceError},
+};
 
 /// A source partition: ten records in batches of two, then 5 offsets without records.
 #[derive(Debug, Default)]
@@ -29,18 +36,18 @@ impl Source for Script {
         let (sender, events) = mpsc::channel(16);
         for first in (offset..10).step_by(2) {
             sender
-                .try_send(Ok(batch(first, (first + 2).min(10))))
+                .try_send(Ok(vec![batch(first, (first + 2).min(10))]))
                 .unwrap();
         }
         sender
-            .try_send(Ok(Batch {
-                records: Vec::new(),
+            .try_send(Ok(vec![Batch {
+                content: Content::Nothing,
                 ..batch(10, 15)
-            }))
+            }]))
             .unwrap();
         // More may come: the reader must not see an end.
         tokio::spawn(async move { sender.closed().await });
-        Box::pin(async move { Ok(PartitionReader { events }) })
+        Box::pin(async move { Ok(PartitionReader::new(events)) })
     }
 }
 
@@ -56,7 +63,7 @@ fn batch(first: i64, next: i64) -> Batch {
         first_offset: first,
         next_offset: next,
         source_end: 15,
-        records: (first..next).map(record).collect(),
+        content: Content::Open((first..next).map(record).collect()),
         permit: Permit::default(),
     }
 }
@@ -81,11 +88,14 @@ struct Target {
 }
 
 impl Sink for Target {
+    fn form(&self) -> Form {
+        Form::Open
+    }
+
     fn open<'a>(
         &'a self,
         _partition: &'a TopicPartition,
-        _codec: Codec,
-        _max_batch_bytes: usize,
+        _limits: &'a Limits,
     ) -> BoxFuture<'a, Result<Box<dyn Lane>, SinkError>> {
         let lane = TargetLane {
             target: self.clone(),
@@ -109,6 +119,7 @@ impl TargetLane {
         let lost = SinkError::Lost {
             partition: partition.clone(),
             reason: "scripted".to_owned(),
+            unanswered: true,
         };
         if self.broken {
             return Some(Err(lost));
@@ -151,8 +162,11 @@ impl Lane for TargetLane {
     fn send<'a>(
         &'a mut self,
         ticket: u64,
-        records: Vec<Record>,
+        batch: Outgoing,
     ) -> BoxFuture<'a, Result<(), SinkError>> {
+        let Outgoing::Open(records) = batch else {
+            panic!("{batch:?}");
+        };
         let outcome = self.outcome(&records);
         self.answers
             .extend(outcome.map(|outcome| Answer { ticket, outcome }));
@@ -176,6 +190,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// A worker at source offset 0, its source and its target.
 fn start(faults: &[(i64, Fault)]) -> (Worker, Arc<Script>, Target) {
+    start_with(faults, &Meter::new(u64::MAX))
+}
+
+/// The same, with `acknowledged` to count.
+fn start_with(faults: &[(i64, Fault)], acknowledged: &Meter) -> (Worker, Arc<Script>, Target) {
     let (source, target) = (Arc::new(Script::default()), Target::default());
     lock(&target.faults).extend_from_slice(faults);
     let partition = TopicPartition::new("t", 0);
@@ -187,11 +206,16 @@ fn start(faults: &[(i64, Fault)]) -> (Worker, Arc<Script>, Target) {
         events: WorkerEvents::new("f", &route, false),
         route,
         start: Progress::start(0, 0),
-        codec: Codec::None,
-        max_batch_bytes: 1 << 20,
+        limits: Limits {
+            codec: Codec::None,
+            max_batch_bytes: 1 << 20,
+            log_append_time: false,
+        },
+        exactness: None,
         drain_timeout: Duration::from_millis(300),
         source: Arc::clone(&source) as Arc<dyn Source>,
         sink: Arc::new(target.clone()),
+        acknowledged: acknowledged.clone(),
         host: Host::real(),
     });
     (worker, source, target)
@@ -236,6 +260,20 @@ async fn records_arrive_in_order_and_empty_ranges_advance() {
     worker.stop();
     worker.ended().await;
     assert_eq!(*worker.state.borrow(), WorkerState::Ended);
+}
+
+/// Ten records of a byte: the lost batch counts once.
+#[tokio::test]
+async fn acknowledged_bytes_are_counted_once() {
+    let acknowledged = Meter::new(10);
+    let (_worker, ..) = start_with(&[(4, Fault::Lost)], &acknowledged);
+    let full = tokio::time::timeout(Duration::from_secs(10), acknowledged.full());
+    full.await.unwrap();
+    let acknowledged = Meter::new(11);
+    let (mut worker, ..) = start_with(&[(4, Fault::Lost)], &acknowledged);
+    reaches(&mut worker, 15).await;
+    let full = tokio::time::timeout(Duration::from_millis(50), acknowledged.full());
+    assert!(full.await.is_err());
 }
 
 #[tokio::test]

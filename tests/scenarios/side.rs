@@ -79,7 +79,7 @@ impl Side {
         match self {
             Self::Lite { broker, .. } => {
                 if let Some(broker) = broker.take() {
-                    broker.kill();
+                    broker.kill().await;
                 }
                 Ok(())
             }

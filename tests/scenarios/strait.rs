@@ -75,6 +75,16 @@ impl Strait {
         Ok((output.status.code().unwrap_or(-1), text))
     }
 
+    /// `strait status --json`, asked of the running process.
+    pub fn status_by_url(&self) -> Result<String> {
+        let url = format!("http://127.0.0.1:{}", self.http);
+        let output = Command::new(env!("CARGO_BIN_EXE_strait"))
+            .args(["status", "--json", "--url", &url])
+            .output()?;
+        ensure!(output.status.success(), "{output:?}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) -> Result<()> {
         if let Some(mut process) = self.process.take() {

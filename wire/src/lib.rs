@@ -10,6 +10,7 @@ pub mod connection;
 pub mod error;
 pub mod frame;
 pub mod guard;
+pub mod produce;
 pub mod record;
 pub mod request;
 pub mod security;

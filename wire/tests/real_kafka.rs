@@ -323,6 +323,31 @@ async fn offsets_are_found_by_every_spec() {
 }
 
 #[tokio::test]
+async fn brokers_tell_how_large_partitions_are() {
+    let fixture = Fixture::new("sizes", 3).await;
+    let batch = batch(Codec::None, TIME, &["v", "w"]);
+    let partition = fixture.partition(2);
+    for _ in 0..2 {
+        let produced = fixture.client.produce(&partition, batch.clone()).await;
+        produced.unwrap();
+    }
+    let missing = TopicPartition::new(name("none"), 0);
+    let wanted = [partition, missing, fixture.partition(0)];
+    let sizes = fixture.client.partition_sizes(&wanted).await.unwrap();
+    let sizes: Vec<_> = sizes
+        .into_iter()
+        .zip(&wanted)
+        .map(|((partition, size), wanted)| {
+            assert_eq!(partition, *wanted, "in the order of the question");
+            size.map_err(|error| error.code)
+        })
+        .collect();
+    let written = 2 * batch.len() as i64;
+    assert_eq!(sizes, [Ok(written), Err(3), Ok(0)]);
+    fixture.delete().await;
+}
+
+#[tokio::test]
 async fn leaders_tell_where_epochs_end() {
     let fixture = Fixture::new("epochs", 3).await;
     let partition = fixture.partition(1);

@@ -18,10 +18,7 @@ use kafka_protocol::{
 };
 use wire::Isolation;
 
-use super::{
-    Context,
-    fetch::{epoch_error, isolation},
-};
+use super::{Context, fetch::isolation};
 use crate::state::partition::Partition;
 
 /// Special offsets, and the versions from which on they may be asked for.
@@ -86,14 +83,12 @@ fn find(
     wanted: &ListOffsetsPartition,
     isolation: Isolation,
 ) -> Result<Option<Found>, ResponseError> {
-    if let Some(error) = epoch_error(wanted.current_leader_epoch) {
-        return Err(error);
-    }
+    partition.check_leader(wanted.current_leader_epoch)?;
     let ends = partition.ends();
     let at = |offset| Found {
         offset,
         timestamp: -1,
-        leader_epoch: 0,
+        leader_epoch: partition.epoch_at(offset),
     };
     let record = match wanted.timestamp {
         -1 => return Ok(Some(at(ends.of(isolation)))),

@@ -1,6 +1,6 @@
 //! Metadata (key 3), versions 0-13.
 //!
-//! This broker leads every partition, in leader epoch 0. Topics that are asked for by name and are not
+//! This broker leads every partition. Topics that are asked for by name and are not
 //! there are created if the request and `auto.create.topics.enable` allow it.
 //! Version 0: no topics means all. Version 4: the client may forbid creation. Version 10: topic ids; version
 //! 12: topics by id.
@@ -24,11 +24,6 @@ pub(super) async fn handle(
     version: i16,
     request: MetadataRequest,
 ) -> MetadataResponse {
-    let node = cx.state.node();
-    let broker = MetadataResponseBroker::default()
-        .with_node_id(BrokerId(node.id))
-        .with_host(StrBytes::from_string(node.host))
-        .with_port(i32::from(node.port));
     let create =
         cx.state.config.auto_create_topics && (version < 4 || request.allow_auto_topic_creation);
     let topics = match request.topics {
@@ -38,25 +33,33 @@ pub(super) async fn handle(
                 Some(name) => by_name(cx, name, create),
                 None => match cx.state.topics.get_by_id(topic.topic_id) {
                     Some(found) => describe(cx, &found),
-                    None => {
-                        failed(ResponseError::UnknownTopicId, None).with_topic_id(topic.topic_id)
-                    }
+                    None => failed(ResponseError::UnknownTopicId.code(), None)
+                        .with_topic_id(topic.topic_id),
                 },
             })
             .collect(),
-        _ => cx
-            .state
-            .topics
-            .all()
-            .iter()
-            .map(|topic| describe(cx, topic))
-            .collect(),
+        _ => all(cx),
     };
+    cluster(cx).with_topics(topics)
+}
+
+/// The answer without its topics.
+pub(super) fn cluster(cx: &Context) -> MetadataResponse {
+    let node = cx.state.node();
+    let broker = MetadataResponseBroker::default()
+        .with_node_id(BrokerId(node.id))
+        .with_host(StrBytes::from_string(node.host))
+        .with_port(i32::from(node.port));
     MetadataResponse::default()
         .with_brokers(vec![broker])
         .with_cluster_id(Some(StrBytes::from_string(cx.state.cluster_id.clone())))
         .with_controller_id(BrokerId(node.id))
-        .with_topics(topics)
+}
+
+/// All topics.
+pub(super) fn all(cx: &Context) -> Vec<MetadataResponseTopic> {
+    let topics = cx.state.topics.all();
+    topics.iter().map(|topic| describe(cx, topic)).collect()
 }
 
 fn by_name(cx: &Context, name: TopicName, create: bool) -> MetadataResponseTopic {
@@ -64,10 +67,10 @@ fn by_name(cx: &Context, name: TopicName, create: bool) -> MetadataResponseTopic
         return describe(cx, &topic);
     }
     if check_name(&name).is_err() {
-        return failed(ResponseError::InvalidTopicException, Some(name));
+        return failed(ResponseError::InvalidTopicException.code(), Some(name));
     }
     if !create {
-        return failed(ResponseError::UnknownTopicOrPartition, Some(name));
+        return failed(ResponseError::UnknownTopicOrPartition.code(), Some(name));
     }
     let partitions = cx.state.config.num_partitions;
     match cx
@@ -78,19 +81,20 @@ fn by_name(cx: &Context, name: TopicName, create: bool) -> MetadataResponseTopic
         Ok(topic) => describe(cx, &topic),
         // Somebody else was faster.
         Err(ResponseError::TopicAlreadyExists) => {
-            failed(ResponseError::LeaderNotAvailable, Some(name))
+            failed(ResponseError::LeaderNotAvailable.code(), Some(name))
         }
-        Err(error) => failed(error, Some(name)),
+        Err(error) => failed(error.code(), Some(name)),
     }
 }
 
 fn describe(cx: &Context, topic: &Topic) -> MetadataResponseTopic {
     let node = BrokerId(cx.state.node.id);
-    let partitions = (0..topic.partition_count()).map(|number| {
+    let partitions = topic.partitions();
+    let partitions = partitions.iter().zip(0..).map(|(partition, number)| {
         MetadataResponsePartition::default()
             .with_partition_index(number)
             .with_leader_id(node)
-            .with_leader_epoch(0)
+            .with_leader_epoch(partition.leader_epoch())
             .with_replica_nodes(vec![node])
             .with_isr_nodes(vec![node])
     });
@@ -100,8 +104,8 @@ fn describe(cx: &Context, topic: &Topic) -> MetadataResponseTopic {
         .with_partitions(partitions.collect())
 }
 
-fn failed(error: ResponseError, name: Option<TopicName>) -> MetadataResponseTopic {
+pub(super) fn failed(error: i16, name: Option<TopicName>) -> MetadataResponseTopic {
     MetadataResponseTopic::default()
-        .with_error_code(error.code())
+        .with_error_code(error)
         .with_name(name)
 }

@@ -14,10 +14,12 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
 mod describe_producers;
 mod describe_transactions;
 mod end_txn;
 mod errors;
+mod faulty;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -41,6 +43,7 @@ use std::{io, marker::PhantomData, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 pub(crate) use errors::{code, fenced_before, outside_transaction};
+pub(crate) use faulty::takes_errors;
 use host::BoxFuture;
 use kafka_protocol::{
     messages::{ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader},
@@ -50,6 +53,9 @@ use kafka_protocol::{
 use wire::request;
 
 use crate::state::State;
+
+/// Bytes before an answer: length, correlation id, tagged fields.
+const HEAD: usize = 9;
 
 /// Who asks, and what of.
 #[derive(Clone, Debug)]
@@ -81,7 +87,8 @@ macro_rules! apis {
                 let version = header.request_api_version;
                 let request = request::decode(body, version).map_err(invalid)?;
                 let kind = kind(&request);
-                let response = $module::handle(cx, version, request).await;
+                let handle = |request| $module::handle(cx, version, request);
+                let response = faulty::serve(cx, version, request, handle).await?;
                 encode(kind, header.correlation_id, version, response)
             }),
         },)*];
@@ -113,6 +120,7 @@ apis! {
     end_txn EndTxn 0..=5,
     txn_offset_commit TxnOffsetCommit 0..=5,
     describe_configs DescribeConfigs 1..=4,
+    describe_log_dirs DescribeLogDirs 1..=4,
     create_partitions CreatePartitions 0..=3,
     delete_groups DeleteGroups 0..=2,
     incremental_alter_configs IncrementalAlterConfigs 0..=1,
@@ -159,7 +167,10 @@ fn encode<R: Request>(
     let Some(response) = response.into() else {
         return Ok(None);
     };
-    let mut frame = BytesMut::new();
+    // Answers of many megabytes must not be moved while they grow.
+    let size = response.compute_size(version);
+    let size = size.map_err(|error| invalid(format!("encode the answer: {error}")))?;
+    let mut frame = BytesMut::with_capacity(size + HEAD);
     frame.put_i32(0);
     ResponseHeader::default()
         .with_correlation_id(correlation_id)

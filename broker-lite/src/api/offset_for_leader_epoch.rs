@@ -1,7 +1,6 @@
 //! OffsetForLeaderEpoch (key 23), versions 2-4.
 //!
-//! Where the records of a leader's epoch end (KIP-320). There is one epoch, 0, and it ends at the log's end;
-//! of others nothing is known: -1.
+//! Where the records of a leader's epoch end (KIP-320); of an epoch that did not begin nothing is known: -1.
 
 use kafka_protocol::{
     error::ResponseError,
@@ -12,7 +11,8 @@ use kafka_protocol::{
     },
 };
 
-use super::{Context, fetch::epoch_error};
+use super::Context;
+use crate::state::partition::Partition;
 
 pub(super) async fn handle(
     cx: &Context,
@@ -27,7 +27,7 @@ pub(super) async fn handle(
                 .and_then(|topic| topic.partition(one.partition));
             let end = match partition {
                 None => Err(ResponseError::UnknownTopicOrPartition),
-                Some(partition) => end(one, partition.ends().high_watermark),
+                Some(partition) => end(one, &partition),
             };
             let answer = EpochEndOffset::default()
                 .with_partition(one.partition)
@@ -47,9 +47,10 @@ pub(super) async fn handle(
     OffsetForLeaderEpochResponse::default().with_topics(topics.collect())
 }
 
-fn end(wanted: &OffsetForLeaderPartition, end: i64) -> Result<Option<(i32, i64)>, ResponseError> {
-    match epoch_error(wanted.current_leader_epoch) {
-        Some(error) => Err(error),
-        None => Ok((wanted.leader_epoch == 0).then_some((0, end))),
-    }
+fn end(
+    wanted: &OffsetForLeaderPartition,
+    partition: &Partition,
+) -> Result<Option<(i32, i64)>, ResponseError> {
+    partition.check_leader(wanted.current_leader_epoch)?;
+    Ok(partition.end_of_epoch(wanted.leader_epoch))
 }

@@ -14,7 +14,7 @@ use std::{collections::HashMap, io, sync::Arc};
 use kafka_protocol::{
     error::ResponseError,
     messages::{
-        ProduceRequest, ProduceResponse,
+        ApiKey, ProduceRequest, ProduceResponse,
         produce_request::{PartitionProduceData, TopicProduceData},
         produce_response::{
             BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
@@ -27,11 +27,14 @@ use uuid::Uuid;
 use wire::batch::{BatchHeader, BatchView};
 
 use super::{Context, outside_transaction};
-use crate::state::{
-    partition::{Appended, Partition},
-    topics::Topic,
-    transactions::{Claim, Part, machine::Producer},
-    validate::{Refusal, one_batch},
+use crate::{
+    faults::Failure,
+    state::{
+        partition::{Appended, Partition},
+        topics::Topic,
+        transactions::{Claim, Part, machine::Producer},
+        validate::{Refusal, one_batch},
+    },
 };
 
 /// From this version on a transaction takes in its partitions by writing to them (KIP-890).
@@ -92,6 +95,13 @@ pub(super) async fn handle(
 }
 
 impl Outcome {
+    fn refused(refusal: Refusal) -> Self {
+        Self {
+            appended: Err(refusal),
+            sync: None,
+        }
+    }
+
     async fn wait(self) -> Result<Appended, Refusal> {
         match self.sync {
             None => self.appended,
@@ -140,6 +150,31 @@ fn append(
     topic: Result<Arc<Topic>, ResponseError>,
     data: &PartitionProduceData,
 ) -> Outcome {
+    let befalls = |topic: &Arc<Topic>| {
+        let hooks = &cx.state.hooks;
+        hooks.failure(ApiKey::Produce, &topic.name, data.index)
+    };
+    let failure = topic.as_ref().ok().and_then(befalls);
+    if let Some(Failure::Before(error)) = failure {
+        return Outcome::refused(Refusal::of(error));
+    }
+    let outcome = append_checked(cx, version, request, topic, data);
+    match failure {
+        Some(Failure::After(error)) => Outcome {
+            appended: Err(Refusal::of(error)),
+            ..outcome
+        },
+        _ => outcome,
+    }
+}
+
+fn append_checked(
+    cx: &Context,
+    version: i16,
+    request: &ProduceRequest,
+    topic: Result<Arc<Topic>, ResponseError>,
+    data: &PartitionProduceData,
+) -> Outcome {
     let found = topic.and_then(|topic| {
         let partition = topic.partition(data.index);
         Ok((
@@ -159,12 +194,7 @@ fn append(
     });
     let (partition, topic, batch) = match checked {
         Ok(checked) => checked,
-        Err(refusal) => {
-            return Outcome {
-                appended: Err(refusal),
-                sync: None,
-            };
-        }
+        Err(refusal) => return Outcome::refused(refusal),
     };
     let appended = match &request.transactional_id {
         Some(id) if batch.header.is_transactional() => {

@@ -17,13 +17,26 @@ use host::File;
 struct Table<const N: usize> {
     file: Arc<dyn File>,
     count: u64,
+    /// The last entry, which is asked for most.
+    last: Option<[u8; N]>,
 }
 
 impl<const N: usize> Table<N> {
     /// The whole entries that are in `file`.
     fn open(file: Arc<dyn File>) -> io::Result<Self> {
-        let count = file.len()? / N as u64;
-        Ok(Self { file, count })
+        let mut table = Self {
+            count: file.len()? / N as u64,
+            file,
+            last: None,
+        };
+        table.read_last()?;
+        Ok(table)
+    }
+
+    fn read_last(&mut self) -> io::Result<()> {
+        let last = self.count.checked_sub(1);
+        self.last = last.map(|at| self.get(at)).transpose()?;
+        Ok(())
     }
 
     fn get(&self, at: u64) -> io::Result<[u8; N]> {
@@ -33,27 +46,24 @@ impl<const N: usize> Table<N> {
             .map_err(|_| io::ErrorKind::InvalidData.into())
     }
 
-    fn last(&self) -> io::Result<Option<[u8; N]>> {
-        self.count.checked_sub(1).map(|at| self.get(at)).transpose()
-    }
-
     fn push(&mut self, entry: [u8; N]) -> io::Result<()> {
         self.file.write_all_at(&entry, self.count * N as u64)?;
         self.count += 1;
+        self.last = Some(entry);
         Ok(())
     }
 
     fn cut(&mut self, count: u64) -> io::Result<()> {
         self.file.set_len(count * N as u64)?;
         self.count = count;
-        Ok(())
+        self.read_last()
     }
 
     /// How many entries at the start are `before`; the others are not.
     fn count_while(&self, before: impl Fn(&[u8; N]) -> bool) -> io::Result<u64> {
         let (mut low, mut high) = (0, self.count);
         // Most look-ups are for what came last.
-        if self.last()?.is_some_and(|last| before(&last)) {
+        if self.last.as_ref().is_some_and(&before) {
             return Ok(high);
         }
         while low < high {
@@ -93,8 +103,8 @@ impl OffsetIndex {
         Ok(entry.map(|entry| self.decode(&entry)))
     }
 
-    pub(super) fn last(&self) -> io::Result<Option<(i64, u64)>> {
-        Ok(self.table.last()?.map(|entry| self.decode(&entry)))
+    pub(super) fn last(&self) -> Option<(i64, u64)> {
+        self.table.last.map(|entry| self.decode(&entry))
     }
 
     pub(super) fn push(&mut self, last_offset: i64, position: u64) -> io::Result<()> {
@@ -158,13 +168,13 @@ impl TimeIndex {
     }
 
     /// The largest timestamp that is indexed, and the last offset of its batch.
-    pub(super) fn last(&self) -> io::Result<Option<(i64, i64)>> {
-        Ok(self.table.last()?.map(|entry| self.decode(&entry)))
+    pub(super) fn last(&self) -> Option<(i64, i64)> {
+        self.table.last.map(|entry| self.decode(&entry))
     }
 
     /// Adds an entry if its timestamp is larger than all before (`TimeIndex.maybeAppend`).
     pub(super) fn push(&mut self, timestamp: i64, last_offset: i64) -> io::Result<()> {
-        if self.last()?.map_or(-1, |(last, _)| last) >= timestamp {
+        if self.last().map_or(-1, |(last, _)| last) >= timestamp {
             return Ok(());
         }
         let mut entry = [0; 12];

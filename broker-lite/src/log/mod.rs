@@ -135,6 +135,16 @@ impl Log {
         self.active.reader().next()
     }
 
+    /// Bytes of all segments, without indexes.
+    pub(crate) fn size(&self) -> io::Result<u64> {
+        let sealed = self.sealed.iter().map(|segment| {
+            let reader = segment.reader(&*self.files, &self.folder)?;
+            Ok(reader.len)
+        });
+        let sealed: io::Result<u64> = sealed.sum();
+        Ok(sealed? + self.active.reader().len)
+    }
+
     /// Appends a batch whose offsets are set, to a new segment where it is due: then true.
     pub(crate) fn append(
         &mut self,
@@ -216,6 +226,27 @@ impl Log {
         host::files::replace(&*self.files, &path, start.to_string().as_bytes())?;
         self.start = start;
         self.remove_old()
+    }
+
+    /// Cuts the files off before the batch that holds `offset`; false if there is none. The log has to be opened
+    /// again.
+    pub(crate) fn truncate(&mut self, offset: i64) -> io::Result<bool> {
+        let mut next = offset;
+        loop {
+            let Some(reader) = self.reader(next)? else {
+                return Ok(false);
+            };
+            if let Some(position) = reader.position(offset)? {
+                let behind: Vec<i64> = self.bases().filter(|base| *base > reader.base).collect();
+                for base in behind {
+                    segment::remove(&*self.files, &self.folder, base)?;
+                }
+                reader.log.set_len(position)?;
+                return Ok(true);
+            }
+            // The segment ends in a gap.
+            next = reader.next();
+        }
     }
 
     /// What was appended and is not durable. Indexes of the growing segment are left out: they can be made

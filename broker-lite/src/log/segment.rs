@@ -64,7 +64,7 @@ impl Sealed {
         };
         let reader = sealed.reader(&**files, folder)?;
         if let (Some((last_offset, position)), Some((max_timestamp, of))) =
-            (reader.offsets.last()?, reader.times.last()?)
+            (reader.offsets.last(), reader.times.last())
             && reader
                 .header(position)
                 .is_ok_and(|header| header.last_offset() == last_offset)
@@ -231,7 +231,7 @@ impl Active {
             self.first_timestamp = Some(first.max_timestamp).filter(|time| *time >= 0);
         }
         let (Some((last_offset, position)), Some((max_timestamp, of))) =
-            (reader.offsets.last()?, reader.times.last()?)
+            (reader.offsets.last(), reader.times.last())
         else {
             return Ok(false);
         };

@@ -1,6 +1,7 @@
 //! What the broker is: its topics, groups and transactions, each durable in the data folder.
 
 pub(crate) mod entries;
+pub(crate) mod fetch_sessions;
 pub(crate) mod groups;
 pub(crate) mod journal;
 pub(crate) mod offsets;
@@ -11,15 +12,16 @@ pub(crate) mod topics;
 pub(crate) mod transactions;
 pub(crate) mod validate;
 
-use std::{io, path::Path};
+use std::{fs::File, io, path::Path, sync::Arc};
 
+use fetch_sessions::FetchSessions;
 use groups::{GroupSettings, Groups};
 use host::Host;
 use topics::{TopicSettings, Topics};
 use transactions::{Participants, TransactionSettings, Transactions, machine::Producer};
 use wire::TopicPartition;
 
-use crate::config::Config;
+use crate::{config::Config, faults::Hooks};
 
 /// This broker as clients reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +41,16 @@ pub(crate) struct State {
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
     pub(crate) transactions: Transactions,
+    pub(crate) fetch_sessions: FetchSessions,
+    /// Faults that tests set.
+    pub(crate) hooks: Arc<Hooks>,
+    /// On the folder; held for as long as anything can write there.
+    _lock: File,
 }
 
 impl State {
-    /// Reads what is in the data folder.
-    pub(crate) fn open(host: Host, config: Config, node: Node) -> io::Result<Self> {
+    /// Reads what is in the data folder, which `lock` keeps for this broker.
+    pub(crate) fn open(host: Host, config: Config, node: Node, lock: File) -> io::Result<Self> {
         let folder = config.data.clone();
         let cluster_id = cluster_id(&host, &folder, node.id)?;
         let settings = TopicSettings {
@@ -75,6 +82,9 @@ impl State {
             topics,
             groups,
             transactions,
+            fetch_sessions: FetchSessions::default(),
+            hooks: Arc::default(),
+            _lock: lock,
         })
     }
 
@@ -92,6 +102,13 @@ impl State {
     pub(crate) fn has_partition(&self, partition: &TopicPartition) -> bool {
         let topic = self.topics.get(&partition.topic);
         topic.is_some_and(|topic| topic.partition(partition.partition).is_some())
+    }
+}
+
+impl Drop for State {
+    /// What is still being made durable in the background ends before the folder is free again.
+    fn drop(&mut self) {
+        self.topics.close();
     }
 }
 

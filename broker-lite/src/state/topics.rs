@@ -5,7 +5,7 @@
 //! is opened, removed after the topic is, and at start if no topic owns them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
@@ -106,9 +106,16 @@ pub(crate) struct Topics {
     host: Host,
     folder: PathBuf,
     settings: TopicSettings,
-    by_name: RwLock<BTreeMap<String, Arc<Topic>>>,
+    known: RwLock<Known>,
     /// Held over each change, so that changes come one by one.
     journal: Mutex<Entries<Entry>>,
+}
+
+/// The topics that are there, by both of their names.
+#[derive(Debug, Default)]
+struct Known {
+    by_name: BTreeMap<String, Arc<Topic>>,
+    by_id: HashMap<Uuid, Arc<Topic>>,
 }
 
 /// A topic as the journal has it.
@@ -129,7 +136,7 @@ impl Topics {
             host,
             folder: folder.to_owned(),
             settings,
-            by_name: RwLock::default(),
+            known: RwLock::default(),
             journal: Mutex::new(journal),
         };
         for (id, topic) in recorded {
@@ -142,18 +149,15 @@ impl Topics {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Topic>> {
-        self.names().get(name).map(Arc::clone)
+        self.known().by_name.get(name).map(Arc::clone)
     }
 
     pub(crate) fn get_by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
-        self.names()
-            .values()
-            .find(|topic| topic.id == id)
-            .map(Arc::clone)
+        self.known().by_id.get(&id).map(Arc::clone)
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Topic>> {
-        self.names().values().cloned().collect()
+        self.known().by_name.values().cloned().collect()
     }
 
     /// Creates a topic whose name and configs are checked.
@@ -237,14 +241,25 @@ impl Topics {
         let done = self
             .record(&mut journal, &Entry::Deleted { id: topic.id })
             .and_then(|()| {
-                let mut names = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
-                names.remove(&topic.name);
+                let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+                known.by_name.remove(&topic.name);
+                known.by_id.remove(&topic.id);
+                drop(known);
                 topic
                     .partitions()
                     .iter()
                     .try_for_each(|partition| partition.remove())
             });
         done.map_err(|error| storage_error(&topic.name, &error))
+    }
+
+    /// Waits for background work on all partitions; none of it begins after this.
+    pub(crate) fn close(&self) {
+        let topics = self.all();
+        topics
+            .iter()
+            .flat_map(|topic| topic.partitions())
+            .for_each(|p| p.close());
     }
 
     /// Makes all records durable.
@@ -283,8 +298,10 @@ impl Topics {
             configs: RwLock::new(configs),
             partitions: RwLock::new(partitions),
         });
-        let mut names = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
-        names.insert(name, Arc::clone(&topic));
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.by_name.insert(name, Arc::clone(&topic));
+        known.by_id.insert(id, Arc::clone(&topic));
+        drop(known);
         topic
     }
 
@@ -328,8 +345,8 @@ impl Topics {
         Ok(())
     }
 
-    fn names(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Topic>>> {
-        self.by_name.read().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> std::sync::RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn journal(&self) -> MutexGuard<'_, Entries<Entry>> {

@@ -15,7 +15,7 @@ use kafka_protocol::{
 
 /// One connection.
 pub(crate) struct Client {
-    stream: TcpStream,
+    pub(crate) stream: TcpStream,
     next: i32,
 }
 

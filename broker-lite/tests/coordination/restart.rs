@@ -72,7 +72,7 @@ async fn groups_offsets_and_transactions_survive_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let broker = start(folder.path()).await;
     noted(&broker, before).await;
-    broker.kill();
+    broker.kill().await;
     let broker = start(folder.path()).await;
     let lines = noted(&broker, after).await;
     let has = |line: &str| {

@@ -1,14 +1,19 @@
-//! What partitions answer to raw requests: produce rules, sequences, reading, offsets.
+//! What partitions answer to raw requests: produce rules, sequences, reading, sessions, offsets, sizes.
 //!
 //! The answers are compared with those that Apache Kafka 4.1.1 gave to the very same requests
 //! (`kafka-4.1.1.txt`). With `PARTITIONS_BOOTSTRAP=HOST:PORT` they are asked of that broker, which must
-//! be new, and with `PARTITIONS_RECORD=FILE` written there instead.
+//! be new, and with `PARTITIONS_RECORD=FILE` written there instead. `epochs.rs` has a recording of its own; `faults.rs`
+//! tries what no client can bring about.
 
 #[cfg(test)]
 mod batches;
 #[cfg(test)]
 #[path = "../coordination/client.rs"]
 mod client;
+#[cfg(test)]
+mod epochs;
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod offsets;
 #[cfg(test)]
@@ -17,6 +22,12 @@ mod produce;
 mod reading;
 #[cfg(test)]
 mod sequences;
+#[cfg(test)]
+mod sessions;
+#[cfg(test)]
+mod sizes;
+#[cfg(test)]
+mod topic_ids;
 #[cfg(test)]
 mod transactions;
 
@@ -50,12 +61,17 @@ fn scenes(address: SocketAddr) -> Vec<String> {
     reading::limits(&mut c, &mut t);
     reading::unknown(&mut c, &mut t);
     reading::waiting(&mut c, &mut t);
-    reading::sessions(&mut c, &mut t);
+    sessions::requests(&mut c, &mut t);
+    sessions::by_name(address, &mut t);
+    sessions::turns(&mut c, &mut t);
+    topic_ids::sessions(&mut c, &mut t);
+    topic_ids::producing(&mut c, &mut t);
     offsets::specials(&mut c, &mut t);
     offsets::times(&mut c, &mut t);
     offsets::epochs(&mut c, &mut t);
     offsets::deleting(&mut c, &mut t);
     transactions::aborted(&mut c, &mut t);
+    sizes::sizes(&mut c, &mut t);
     t.lines
 }
 

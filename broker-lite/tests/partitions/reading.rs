@@ -9,14 +9,14 @@ use kafka_protocol::messages::{
 use wire::{batch::batches, record::Codec};
 
 use super::{
-    batches::{T, batch, ends, fetch, from, read, write},
+    batches::{T, batch, fetch, from, read, write},
     client::{Client, Transcript},
     offsets::delete,
     topic,
 };
 
 /// Three batches, offsets 0-2, 3-5, 6-8.
-fn filled(c: &mut Client, t: &mut Transcript, name: &str, partitions: i32) {
+pub(crate) fn filled(c: &mut Client, t: &mut Transcript, name: &str, partitions: i32) {
     topic(c, name, partitions, &[]);
     for _ in 0..3 {
         write(c, t, name, "fill", &batch(Codec::None, &[T, T + 1, T + 2]));
@@ -211,25 +211,4 @@ pub(crate) fn waiting(c: &mut Client, t: &mut Transcript) {
             .with_max_wait_ms(400)
             .with_min_bytes(1),
     );
-}
-
-pub(crate) fn sessions(c: &mut Client, t: &mut Transcript) {
-    t.title("sessions");
-    filled(c, t, "sessions", 1);
-    for (id, epoch) in [(0, -1), (0, 0), (0, 1), (7, 1), (7, -1), (7, 0)] {
-        let request = fetch("sessions", vec![from(0, 6, 1 << 20)])
-            .with_session_id(id)
-            .with_session_epoch(epoch);
-        let answer = c.call(11, &request);
-        t.note(format!(
-            "session {id} epoch {epoch}: error {}",
-            answer.error_code
-        ));
-        if let Some(first) = answer.responses.first() {
-            t.note(format!(
-                " {}",
-                ends(first.partitions[0].error_code, &answer)
-            ));
-        }
-    }
 }

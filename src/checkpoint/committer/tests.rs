@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use host::{BoxFuture, sim::SimClock};
 use uuid::Uuid;
@@ -10,6 +10,7 @@ use crate::worker::Stop;
 #[derive(Debug, Default)]
 struct Memory {
     down: AtomicBool,
+    tries: AtomicUsize,
     commits: Mutex<Vec<(TopicPartition, Stored)>>,
 }
 
@@ -23,6 +24,7 @@ impl CheckpointStore for Memory {
         entries: &'a [(TopicPartition, Stored)],
     ) -> BoxFuture<'a, Vec<(TopicPartition, Result<(), StoreError>)>> {
         let down = self.down.load(Ordering::Relaxed);
+        self.tries.fetch_add(1, Ordering::Relaxed);
         if !down {
             self.commits.lock().unwrap().extend_from_slice(entries);
         }
@@ -41,6 +43,9 @@ impl CheckpointStore for Memory {
     }
 }
 
+/// Bytes after which a commit is due.
+const BOUND: u64 = 100;
+
 struct Bench {
     store: Arc<Memory>,
     clock: SimClock,
@@ -57,7 +62,12 @@ impl Bench {
             clock: Arc::new(clock.clone()),
             ..Host::real()
         };
-        let committer = Committer::new("f", Arc::clone(&store) as Arc<dyn CheckpointStore>, host);
+        let committer = Committer::new(
+            "f",
+            Arc::clone(&store) as Arc<dyn CheckpointStore>,
+            host,
+            BOUND,
+        );
         let (progress, progress_seen) = watch::channel(Progress::start(5, 0));
         let (state, state_seen) = watch::channel(WorkerState::Running);
         let template = Checkpoint {
@@ -76,8 +86,11 @@ impl Bench {
         };
         committer.watch(
             TopicPartition::new("t", 0),
-            template,
-            true,
+            Template {
+                checkpoint: template,
+                known: true,
+                told: watch::Sender::new(-1),
+            },
             progress_seen,
             state_seen,
         );
@@ -195,4 +208,70 @@ async fn it_commits_every_interval_until_it_is_stopped() {
     };
     tokio::join!(running, driver);
     assert_eq!(bench.store.commits.lock().unwrap().len(), 1);
+}
+
+/// Lets all that can go on do so; time stands still.
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn it_commits_when_enough_bytes_are_acknowledged() {
+    let bench = Bench::new();
+    let (stop, acknowledged) = (CancellationToken::new(), bench.committer.acknowledged());
+    let running = bench.committer.run(Duration::from_secs(3600), stop.clone());
+    let driver = async {
+        let count = || bench.store.commits.lock().unwrap().len();
+        bench.advance_to(8, 3);
+        acknowledged.add(BOUND - 1);
+        settle().await;
+        assert_eq!(count(), 0);
+        acknowledged.add(1);
+        settle().await;
+        assert_eq!(count(), 1);
+        bench.advance_to(9, 4);
+        acknowledged.add(BOUND - 1);
+        settle().await;
+        assert_eq!(count(), 1, "what was committed does not count again");
+        acknowledged.add(10 * BOUND);
+        settle().await;
+        assert_eq!(count(), 2);
+        stop.cancel();
+    };
+    tokio::join!(running, driver);
+    let commits = bench.store.commits.lock().unwrap();
+    let offsets = commits.iter().map(|(_, stored)| stored.offset);
+    assert_eq!(offsets.collect::<Vec<_>>(), [3, 4]);
+}
+
+#[tokio::test]
+async fn bytes_do_not_hurry_commits_that_fail() {
+    let bench = Bench::new();
+    let (stop, acknowledged) = (CancellationToken::new(), bench.committer.acknowledged());
+    let running = bench.committer.run(Duration::from_secs(3600), stop.clone());
+    let driver = async {
+        let tries = || bench.store.tries.load(Ordering::Relaxed);
+        bench.store.down.store(true, Ordering::Relaxed);
+        bench.advance_to(8, 3);
+        for _ in 0..5 {
+            acknowledged.add(BOUND);
+            settle().await;
+        }
+        assert_eq!(tries(), 1);
+        bench.store.down.store(false, Ordering::Relaxed);
+        // However long the interval, what failed is tried again soon.
+        bench.clock.advance(LAST_PAUSE);
+        settle().await;
+        assert_eq!((tries(), bench.store.commits.lock().unwrap().len()), (2, 1));
+        stop.cancel();
+    };
+    tokio::join!(running, driver);
+}
+
+#[test]
+fn the_bound_derives_from_the_memory_limit() {
+    assert_eq!(bound(64 << 20), 32 << 20);
+    assert_eq!(bound(1 << 20), 4 << 20);
 }

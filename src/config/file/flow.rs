@@ -10,7 +10,7 @@ use super::{
     units,
 };
 use crate::config::{
-    ClusterConfig, FlowConfig, Naming, Start, TopicPattern,
+    ClusterConfig, FlowConfig, Naming, Start, TopicPattern, Transport,
     error::{ConfigError, Place, did_you_mean},
     flow::check_name,
 };
@@ -38,7 +38,6 @@ pub(super) fn flow(
         rate_bytes, rate_records, rules,
     } = FlowFile::read(table)?;
 
-    only(transport, &["auto", "librdkafka"], &["wire"], "")?;
     only(assignment, &["solo"], &["shared"], "")?;
     only(on_gap, &["stop"], &["earliest", "latest"], "")?;
     only(on_poison, &["stop"], &["skip", "quarantine"], "")?;
@@ -76,6 +75,7 @@ pub(super) fn flow(
         naming: parsed(naming, Naming::Identity, Naming::parse)?,
         start: parsed(start, Start::Earliest, parse_start)?,
         isolation: parsed(isolation, Isolation::ReadCommitted, parse_isolation)?,
+        transport: parsed(transport, Transport::Auto, Transport::parse)?,
         replication_factor: parsed(replication_factor, -1, parse_replication_factor)?,
         checkpoint_interval: parsed(checkpoint_interval, Duration::from_secs(1), parse_interval)?,
     })

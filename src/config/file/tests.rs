@@ -404,7 +404,6 @@ fn flows_are_checked() {
 #[test]
 fn what_this_version_does_not_have_is_refused() {
     for line in [
-        "transport = \"wire\"",
         "assignment = \"shared\"",
         "on_gap = \"earliest\"",
         "on_poison = \"quarantine\"",

@@ -14,6 +14,7 @@ fn rules(naming: &config::Naming) -> Rules {
         naming: naming.clone(),
         start: Start::Earliest,
         isolation: Isolation::ReadCommitted,
+        transport: crate::config::Transport::Auto,
         replication_factor: -1,
         checkpoint_interval: std::time::Duration::from_secs(1),
     };

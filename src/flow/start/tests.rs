@@ -1,7 +1,7 @@
 use wire::TopicPartition;
 
 use super::*;
-use crate::checkpoint::{Anchor, LastRecord};
+use crate::checkpoint::{Anchor, LastRecord, ProducerState};
 
 fn identity() -> Identity {
     let side = |alias: &str, topic| Side {
@@ -18,6 +18,7 @@ fn identity() -> Identity {
         source: side("east", 1),
         target: side("west", 2),
         fingerprint: 7,
+        sealed: false,
     }
 }
 
@@ -49,7 +50,16 @@ fn evidence() -> Evidence {
         },
         target: Extent { start: 10, end: 80 },
         first_start: None,
-        last: Some(LastSeen::Found(0xabc)),
+        last: Some(found(0xabc)),
+    }
+}
+
+/// What the source holds where the last copied record was.
+fn found(crc: u32) -> LastSeen {
+    LastSeen::Found {
+        crc,
+        payload_crc: 0x111,
+        leader_epoch: 4,
     }
 }
 
@@ -158,11 +168,11 @@ fn a_wanted_offset_that_is_gone_stops() {
 
 #[test]
 fn a_source_with_another_record_stops() {
-    let verdict = with(|e| e.last = Some(LastSeen::Found(0xdef)));
+    let verdict = with(|e| e.last = Some(found(0xdef)));
     assert_stops(
         &verdict,
         StopReason::SourceRecordMismatch,
-        &["offset 98", "00000def", "00000abc"],
+        &["offset 98", "not the one that was copied"],
     );
 }
 
@@ -263,4 +273,126 @@ fn fingerprints_are_fnv_1a() {
     assert_eq!(fingerprint(""), 0xcbf2_9ce4_8422_2325);
     assert_eq!(fingerprint("a"), 0xaf63_dc4c_8601_ec8c);
     assert_eq!(fingerprint("foobar"), 0x8594_4171_f739_67e8);
+}
+
+#[test]
+fn rule_11_a_batch_that_was_copied_sealed_is_known_by_its_bytes_or_its_epoch() {
+    let last = |payload, epoch| {
+        with_checkpoint(|checkpoint| {
+            checkpoint.last_record = Some(LastRecord {
+                source_offset: 98,
+                crc: 0,
+                leader_epoch: epoch,
+                payload_crc: Some(payload),
+            });
+        })
+    };
+    assert!(matches!(last(0x111, -1), Verdict::Run { .. }));
+    // Compacted since, under the same leader.
+    assert!(matches!(last(0x222, 4), Verdict::Run { .. }));
+    assert_stops(&last(0x222, 3), StopReason::SourceRecordMismatch, &["98"]);
+    assert_stops(&last(0x222, -1), StopReason::SourceRecordMismatch, &["98"]);
+}
+
+/// The verdict for a flow that writes sealed batches, on a checkpoint of this mapping and producer.
+fn sealed(fingerprint: u64, producer: Option<ProducerState>) -> (Progress, bool) {
+    let mut evidence = evidence();
+    let mut checkpoint = identity().checkpoint(&progress());
+    checkpoint.fingerprint = fingerprint;
+    checkpoint.producer = producer;
+    evidence.stored = Some(codec::encode(&checkpoint));
+    let identity = Identity {
+        sealed: true,
+        ..identity()
+    };
+    match identity.verdict(&evidence) {
+        Verdict::Run { start, barrier } => (start, barrier),
+        Verdict::Stop(stop) => panic!("{stop:?}"),
+    }
+}
+
+#[test]
+fn rule_1_the_producer_id_is_derived_from_the_unit() {
+    let identity = Identity {
+        sealed: true,
+        ..identity()
+    };
+    let mut evidence = evidence();
+    evidence.stored = None;
+    evidence.target = Extent { start: 0, end: 0 };
+    let Verdict::Run {
+        start,
+        barrier: true,
+    } = identity.verdict(&evidence)
+    else {
+        panic!();
+    };
+    let producer = start.producer.unwrap();
+    assert_eq!(
+        (producer.epoch, producer.epoch_base, start.sequence),
+        (0, 0, 0)
+    );
+    assert_eq!(producer.id >> 62, 1);
+    let again = identity.producer(0);
+    assert_eq!(again, producer);
+    let mut other = identity.clone();
+    other.route.target.partition += 1;
+    assert_ne!(other.producer(0).id, producer.id);
+    assert_ne!(identity.producer(1).id, producer.id);
+}
+
+#[test]
+fn the_same_mapping_goes_on_in_its_epoch() {
+    let producer = ProducerState {
+        id: 5 | 1 << 62,
+        generation: 0,
+        epoch: 2,
+        epoch_base: 1000,
+    };
+    let (start, barrier) = sealed(7, Some(producer));
+    assert_eq!(
+        (start.producer, start.sequence, barrier),
+        (Some(producer), 60, false)
+    );
+}
+
+#[test]
+fn rule_5_another_mapping_or_transport_begins_an_epoch_behind_a_barrier() {
+    let producer = ProducerState {
+        id: 5 | 1 << 62,
+        generation: 0,
+        epoch: 2,
+        epoch_base: 1000,
+    };
+    let (start, barrier) = sealed(8, Some(producer));
+    let next = start.producer.unwrap();
+    assert_eq!(
+        (next.id, next.epoch, next.epoch_base),
+        (producer.id, 3, 1060)
+    );
+    assert_eq!(
+        (start.sequence, start.source_offset, barrier),
+        (0, 100, true)
+    );
+
+    let (start, barrier) = sealed(8, None);
+    let first = start.producer.unwrap();
+    assert_eq!(
+        (first.epoch, first.epoch_base, start.sequence, barrier),
+        (0, 60, 0, true)
+    );
+}
+
+#[test]
+fn rule_1_used_up_epochs_raise_the_generation() {
+    let producer = ProducerState {
+        id: 5 | 1 << 62,
+        generation: 3,
+        epoch: 32_766,
+        epoch_base: 1000,
+    };
+    let (start, _) = sealed(8, Some(producer));
+    let next = start.producer.unwrap();
+    assert_ne!(next.id, producer.id);
+    assert_eq!((next.generation, next.epoch, next.epoch_base), (4, 0, 1060));
 }

@@ -9,13 +9,10 @@ use rdkafka::{
     producer::BaseRecord,
 };
 use tokio::sync::Notify;
-use wire::TopicPartition;
+use wire::{TopicPartition, record::Record};
 
 use super::producer::{Generation, Ticket};
-use crate::{
-    sink::{Answer, Lane, SinkError},
-    source::Record,
-};
+use crate::sink::{Answer, Lane, Outgoing, SinkError};
 
 /// Pause before librdkafka's full queue is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(5);
@@ -119,7 +116,14 @@ impl LibrdkafkaLane {
                 // The rest of the batch will never be answered by librdkafka.
                 self.generation.fail();
                 let (partition, reason) = (self.partition.clone(), error.to_string());
-                ticket.fail(count - index, SinkError::Lost { partition, reason });
+                ticket.fail(
+                    count - index,
+                    SinkError::Lost {
+                        partition,
+                        reason,
+                        unanswered: true,
+                    },
+                );
                 return Ok(());
             }
             if index % TURN == TURN - 1 {
@@ -134,8 +138,11 @@ impl Lane for LibrdkafkaLane {
     fn send<'a>(
         &'a mut self,
         ticket: u64,
-        records: Vec<Record>,
+        batch: Outgoing,
     ) -> BoxFuture<'a, Result<(), SinkError>> {
+        let Outgoing::Open(records) = batch else {
+            unreachable!("the worker hands over what Sink::form asks for");
+        };
         Box::pin(self.send_all(ticket, records))
     }
 
@@ -178,11 +185,11 @@ fn located(error: SinkError, first: i64) -> SinkError {
 
 fn headers(record: &Record) -> OwnedHeaders {
     let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-    for (key, value) in &record.headers {
+    for header in &record.headers {
         // Kafka's header keys are UTF-8; librdkafka takes them as such.
         headers = headers.insert(Header {
-            key: &String::from_utf8_lossy(key),
-            value: value.as_deref(),
+            key: &String::from_utf8_lossy(&header.key),
+            value: header.value.as_deref(),
         });
     }
     headers

@@ -17,7 +17,8 @@ use tokio::sync::Mutex;
 use wire::{TopicPartition, record::Codec};
 
 use self::{lane::LibrdkafkaLane, producer::Generation};
-use super::{Lane, Sink, SinkError};
+use super::{Form, Lane, Limits, Sink, SinkError};
+use crate::telemetry::Outage;
 
 /// Room that a batch's own header takes of what the target topic allows.
 const BATCH_OVERHEAD: usize = 1024;
@@ -38,10 +39,8 @@ pub struct LibrdkafkaSink {
 pub struct Settings {
     /// The operator's properties of the cluster.
     pub properties: ClientConfig,
-    /// The flow, for logs.
-    pub flow: String,
-    /// The cluster's alias, for logs.
-    pub cluster: String,
+    /// Told when no broker can be reached.
+    pub outage: Outage,
     /// Bytes that may be in flight: librdkafka's queue is as large, so that it is never what is full first.
     pub budget: usize,
 }
@@ -75,13 +74,21 @@ impl LibrdkafkaSink {
 }
 
 impl Sink for LibrdkafkaSink {
+    fn form(&self) -> Form {
+        Form::Open
+    }
+
     fn open<'a>(
         &'a self,
         partition: &'a TopicPartition,
-        codec: Codec,
-        max_batch_bytes: usize,
+        limits: &'a Limits,
     ) -> BoxFuture<'a, Result<Box<dyn Lane>, SinkError>> {
         Box::pin(async move {
+            let Limits {
+                codec,
+                max_batch_bytes,
+                ..
+            } = *limits;
             let batch = max_batch_bytes
                 .saturating_sub(BATCH_OVERHEAD)
                 .clamp(1, MAX_BATCH);
@@ -89,6 +96,7 @@ impl Sink for LibrdkafkaSink {
             let generation = generation.map_err(|reason| SinkError::Lost {
                 partition: partition.clone(),
                 reason,
+                unanswered: false,
             })?;
             let limit = (codec == Codec::None).then_some(max_batch_bytes);
             Ok(

@@ -49,7 +49,7 @@ impl Generation {
             broken: AtomicBool::new(false),
             outstanding: AtomicUsize::new(0),
             breaks: Notify::new(),
-            outage: Outage::new(&settings.flow, &settings.cluster),
+            outage: settings.outage.clone(),
         });
         let context = Context(Arc::clone(&state));
         let producer: ThreadedProducer<Context> =
@@ -214,7 +214,6 @@ impl ProducerContext for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Arc<Ticket>) {
         match result {
             Ok(message) => {
-                self.0.outage.ends();
                 ticket.delivered(message.offset());
             }
             Err((error, message)) => {
@@ -259,6 +258,7 @@ fn failure(partition: &TopicPartition, error: &KafkaError, timestamp: Option<i64
         _ => SinkError::Lost {
             partition,
             reason: error.to_string(),
+            unanswered: true,
         },
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 
-use crate::source::Record;
+use wire::record::{Header, Record};
 
 /// A batch is handed on at this size, or when nothing more is ready.
 pub(super) const FULL_BYTES: usize = 256 << 10;
@@ -78,7 +78,10 @@ impl Building {
                 headers: raw
                     .headers
                     .into_iter()
-                    .map(|(key, value)| (cut(&buffer, key), slice(value)))
+                    .map(|(key, value)| Header {
+                        key: cut(&buffer, key),
+                        value: slice(value),
+                    })
                     .collect(),
             })
             .collect()

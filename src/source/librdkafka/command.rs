@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::mpsc;
 use wire::TopicPartition;
 
-use crate::source::{Batch, SourceError};
+use crate::source::Event;
 
 /// The next offset of each open partition, written by the thread that polls.
 pub(super) type Positions = Arc<Mutex<HashMap<TopicPartition, i64>>>;
@@ -20,7 +20,7 @@ pub(super) enum Command {
     Open {
         partition: TopicPartition,
         offset: i64,
-        sender: mpsc::Sender<Result<Batch, SourceError>>,
+        sender: mpsc::Sender<Event>,
     },
     /// `from..to` of a partition holds no record.
     Passed {

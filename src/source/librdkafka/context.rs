@@ -1,4 +1,4 @@
-//! librdkafka's callbacks: that brokers are away or back, and its log lines.
+//! librdkafka's callbacks: that brokers are away, and its log lines.
 
 use rdkafka::{
     ClientContext,

@@ -52,6 +52,8 @@ pub struct Settings {
     pub flow: String,
     /// The cluster's alias, for logs.
     pub cluster: String,
+    /// Told when no broker can be reached.
+    pub outage: Outage,
     /// What of transactions is seen.
     pub isolation: Isolation,
     /// Charged for every batch.
@@ -66,7 +68,7 @@ impl LibrdkafkaSource {
     pub fn start(settings: Settings) -> anyhow::Result<Self> {
         let (commands, queue) = mpsc::channel(COMMANDS);
         let positions = Positions::default();
-        let context = Context(Outage::new(&settings.flow, &settings.cluster));
+        let context = Context(settings.outage.clone());
         let consumer: BaseConsumer<Context> = configure(&settings).create_with_context(context)?;
         let runtime = Handle::current();
         let (client, isolation) = (settings.client.clone(), settings.isolation);
@@ -98,7 +100,7 @@ impl Source for LibrdkafkaSource {
                 partition: partition.clone(),
                 reason: "the source has stopped".to_owned(),
             })?;
-            Ok(PartitionReader { events })
+            Ok(PartitionReader::new(events))
         })
     }
 }

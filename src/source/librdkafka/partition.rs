@@ -7,10 +7,7 @@ use tokio::sync::mpsc;
 use wire::TopicPartition;
 
 use super::building::Building;
-use crate::{
-    base::budget::Budget,
-    source::{Batch, SourceError},
-};
+use crate::{base::budget::Budget, source::Event};
 
 /// By topic, then number: looked up once per record, without making a key.
 pub(super) type Partitions = HashMap<String, HashMap<i32, Partition>>;
@@ -19,7 +16,7 @@ pub(super) type Partitions = HashMap<String, HashMap<i32, Partition>>;
 #[derive(Debug)]
 pub(super) struct Partition {
     /// To its worker.
-    pub(super) sender: mpsc::Sender<Result<Batch, SourceError>>,
+    pub(super) sender: mpsc::Sender<Event>,
     /// From here on nothing has been handed on.
     pub(super) first: i64,
     /// The offset that is expected.

@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     base::budget::{Budget, Permit},
-    source::{Batch, SourceError},
+    source::{Batch, Content, Event, SourceError},
 };
 
 /// How long the thread waits for records when there is nothing else to do.
@@ -134,12 +134,7 @@ impl Poller {
         }
     }
 
-    fn open(
-        &mut self,
-        partition: TopicPartition,
-        offset: i64,
-        sender: mpsc::Sender<Result<Batch, SourceError>>,
-    ) {
+    fn open(&mut self, partition: TopicPartition, offset: i64, sender: mpsc::Sender<Event>) {
         self.close(&partition);
         let share = Budget::new((self.settings.budget.total() / 2).max(1));
         let state = Partition {
@@ -213,9 +208,6 @@ impl Poller {
         let Some(permit) = permit else {
             return self.stall(partition);
         };
-        if charge > 0 {
-            self.consumer.context().0.ends();
-        }
         let Some(state) = get(&mut self.partitions, partition) else {
             return;
         };
@@ -223,13 +215,16 @@ impl Poller {
             first_offset: state.first,
             next_offset: state.next,
             source_end: state.end.max(state.next),
-            records: state.building.take(),
+            content: match state.building.take() {
+                records if records.is_empty() => Content::Nothing,
+                records => Content::Open(records),
+            },
             permit,
         };
         state.first = state.next;
         let (next, stalled) = (state.next, std::mem::take(&mut state.stalled));
         // There was room, and only this thread fills it; a worker that went away is closed later.
-        state.sender.try_send(Ok(batch)).ok();
+        state.sender.try_send(Ok(vec![batch])).ok();
         self.dirty.remove(partition);
         self.note_position(partition, next);
         if stalled {

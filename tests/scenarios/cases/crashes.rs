@@ -10,6 +10,7 @@ use super::{
         clients::{Application, Content},
         model,
         pair::Pair,
+        strait::Strait,
     },
     fidelity::digests,
     lifecycle::{await_lag_zero, eventually},
@@ -85,6 +86,7 @@ pub async fn source_restart_is_survived(pair: &mut Pair) -> Result<()> {
         verdict.repeated == 0,
         "a source restart repeats nothing, but {verdict:?}"
     );
+    await_one_outage(&strait, "east").await?;
     ensure!(strait.is_running()?, "strait ended:\n{}", strait.log());
     Ok(())
 }
@@ -104,6 +106,7 @@ pub async fn target_restart_is_survived(pair: &mut Pair) -> Result<()> {
         verdict.repeated == 0,
         "the idempotent producer repeats nothing, but {verdict:?}"
     );
+    await_one_outage(&strait, "west").await?;
     ensure!(strait.is_running()?, "strait ended:\n{}", strait.log());
     Ok(())
 }
@@ -161,6 +164,28 @@ fn wide_records(partition: i32, count: usize) -> Vec<model::Record> {
             }
         })
         .collect()
+}
+
+/// The metric and the log tell one outage of `cluster`, and no other, once it is over.
+async fn await_one_outage(strait: &Strait, cluster: &str) -> Result<()> {
+    eventually(30, "one outage", async || {
+        let log = strait.log();
+        let lines = ["cluster is unreachable", "cluster is reachable again"]
+            .map(|what| log.lines().filter(|line| line.contains(what)).count());
+        ensure!(lines == [1, 1], "{lines:?} lines of the outage in:\n{log}");
+        Ok(())
+    })
+    .await?;
+    let (_, metrics) = strait.get("/metrics")?;
+    let mut counts = metrics
+        .lines()
+        .filter(|line| line.starts_with("strait_outages_total{"));
+    let (count, others) = (counts.next().unwrap_or_default(), counts.count());
+    ensure!(
+        count.contains(&format!("cluster=\"{cluster}\"")) && count.ends_with("} 1") && others == 0,
+        "not one outage of {cluster}:\n{metrics}"
+    );
+    Ok(())
 }
 
 async fn start_topic(pair: &Pair) -> Result<(String, Content)> {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::{
     super::{
@@ -124,20 +125,51 @@ pub async fn http_tells_live_ready_and_lag(pair: &mut Pair) -> Result<()> {
         metrics.contains("strait_workers{"),
         "no strait_workers in\n{metrics}"
     );
+    let by_url: Value = serde_json::from_str(&strait.status_by_url()?)?;
     // The same from both clusters alone, after the process is gone.
     ensure!(strait.terminate()?.success());
     let (code, text) = strait.call(&["status", "--json"])?;
     ensure!(code == 0, "status ended with {code}:\n{text}");
-    ensure!(
-        text.contains(&topic),
-        "status does not name the topic:\n{text}"
-    );
+    let from_outside = serde_json::from_str(&text)?;
+    compare_views(&by_url, &from_outside, &topic)?;
     let (code, text) = strait.call(&["check"])?;
     ensure!(code == 0, "check ended with {code}:\n{text}");
     ensure!(
         text.contains(&topic),
         "check does not name the topic:\n{text}"
     );
+    Ok(())
+}
+
+/// Both views have one shape, and agree on what both know.
+fn compare_views(by_url: &Value, from_outside: &Value, topic: &str) -> Result<()> {
+    let flows = [by_url, from_outside].map(|view| &view["flows"][0]);
+    let partitions = flows.map(|flow| &flow["partitions"][1]);
+    let keys = |value: &Value| -> Vec<String> {
+        let keys = value
+            .as_object()
+            .into_iter()
+            .flat_map(|object| object.keys());
+        keys.filter(|key| *key != "phase").cloned().collect()
+    };
+    for pair in [flows, partitions] {
+        let [one, other] = pair.map(keys);
+        ensure!(one == other && !one.is_empty(), "{one:?} and {other:?}");
+    }
+    ensure!(flows[0]["phase"] == "running" && flows[1].get("phase").is_none());
+    ensure!(flows[0]["records"] == 100 && flows[1]["records"].is_null());
+    for key in [
+        "topic",
+        "partition",
+        "target_topic",
+        "source_offset",
+        "target_offset",
+        "lag",
+    ] {
+        let [one, other] = partitions.map(|partition| &partition[key]);
+        ensure!(one == other && !one.is_null(), "{key}: {one} and {other}");
+    }
+    ensure!(partitions[0]["topic"] == topic && partitions[0]["source_offset"] == 100);
     Ok(())
 }
 

@@ -22,9 +22,12 @@
 //!
 //! Source: `org.apache.kafka.common.record.DefaultRecordBatch`.
 
+mod algebra;
+mod edit;
 mod header;
 mod view;
 
+pub use edit::Stamp;
 pub use header::{BatchHeader, CONTROL, DELETE_HORIZON, LOG_APPEND_TIME, TRANSACTIONAL};
 pub use view::{BatchView, batches};
 

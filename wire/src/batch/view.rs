@@ -51,7 +51,8 @@ impl BatchView {
         }
     }
 
-    /// A copy with another header; length and CRC are set from the bytes.
+    /// A copy with another header; length and CRC are set from the bytes. The CRC stays as it is if nothing changes
+    /// that it covers.
     #[must_use]
     pub fn with_header(&self, header: BatchHeader) -> Self {
         let mut header = BatchHeader {
@@ -61,7 +62,12 @@ impl BatchView {
         let mut bytes = BytesMut::with_capacity(self.bytes.len());
         bytes.extend_from_slice(&header.to_bytes());
         bytes.extend_from_slice(&self.bytes[HEADER_LEN..]);
-        header.crc = crc(&bytes);
+        let is_covered = bytes[CRC_START..HEADER_LEN] != self.bytes[CRC_START..HEADER_LEN];
+        header.crc = if is_covered {
+            crc(&bytes)
+        } else {
+            self.header.crc
+        };
         bytes[CRC_START - 4..CRC_START].copy_from_slice(&header.crc.to_be_bytes());
         Self {
             header,
@@ -81,4 +87,34 @@ pub fn batches(mut bytes: Bytes) -> impl Iterator<Item = Result<BatchView, Batch
         };
         Some(next)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{BatchBuilder, Codec};
+
+    #[test]
+    fn a_batch_with_another_header_is_sound() {
+        let mut builder = BatchBuilder::new(Codec::None);
+        builder.push(5, None, Some(b"value"), &[]);
+        let batch = BatchView::read(&builder.build(0).unwrap());
+        let batch = batch.unwrap().unwrap();
+        let moved = BatchHeader {
+            base_offset: 7,
+            partition_leader_epoch: 3,
+            ..batch.header
+        };
+        let owned = BatchHeader {
+            producer_id: 9,
+            ..moved
+        };
+        for (header, keeps_crc) in [(moved, true), (owned, false)] {
+            let edited = batch.with_header(header);
+            assert_eq!(edited.check_crc(), Ok(()));
+            assert_eq!(edited.header.crc == batch.header.crc, keeps_crc);
+            let read = BatchView::read(&edited.bytes).unwrap().unwrap();
+            assert_eq!(read.header, edited.header);
+        }
+    }
 }

@@ -75,6 +75,7 @@ pub type Outcomes = Vec<(String, Result<(), ApiError>)>;
 
 /// Resource type of topics in config calls.
 const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
 const NOT_CONTROLLER: i16 = 41;
 
 impl Client {
@@ -189,6 +190,31 @@ impl Client {
             )
         });
         Ok(topics.collect())
+    }
+
+    /// Named configs of one broker, as it runs with them.
+    ///
+    /// # Errors
+    /// If the broker cannot be reached or refuses.
+    pub async fn describe_broker_configs(
+        &self,
+        broker: i32,
+        names: &[&str],
+    ) -> Result<Vec<ConfigEntry>, ClientError> {
+        let keys = names.iter().map(|name| text(name)).collect();
+        let resource = DescribeConfigsResource::default()
+            .with_resource_type(BROKER)
+            .with_resource_name(text(&broker.to_string()))
+            .with_configuration_keys(Some(keys));
+        let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+        let answer = self
+            .call(To::Broker(broker), &request, 1..=4, |answer| {
+                let mut results = answer.results.iter();
+                results.find_map(|r| ApiError::from_code(r.error_code, r.error_message.as_deref()))
+            })
+            .await?;
+        let configs = answer.results.into_iter().flat_map(|found| found.configs);
+        Ok(configs.map(config_entry).collect())
     }
 
     /// Changes configs of topics; those not named stay.

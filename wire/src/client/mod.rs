@@ -6,9 +6,9 @@
 //! to wait and what to say meanwhile. Nothing here creates a topic by asking for it.
 //!
 //! `topics` and `admin` describe and change topics, `group_admin` groups; `groups` holds what groups
-//! committed, `offsets` where partitions begin and end, `leader_state` what leaders remember, `records` what
-//! is written and read. `routing` finds the broker for a call, `leaders` those for many partitions, `dial`
-//! connects.
+//! committed, `offsets` where partitions begin and end, `log_dirs` how large they are, `leader_state` what
+//! leaders remember, `records` what is written and read. `routing` finds the broker for a call, `leaders` those
+//! for many partitions, `dial` connects.
 
 mod admin;
 mod dial;
@@ -16,6 +16,7 @@ mod group_admin;
 mod groups;
 mod leader_state;
 mod leaders;
+mod log_dirs;
 mod offsets;
 mod records;
 mod routing;
@@ -29,6 +30,7 @@ pub use groups::{CommitOutcomes, CommittedOffset};
 use host::Host;
 use kafka_protocol::{messages::ApiKey, protocol::Request};
 pub use leader_state::{EpochEnd, EpochEnds, ProducerState, Producers};
+pub use log_dirs::PartitionSizes;
 pub use offsets::{ListedOffset, ListedOffsets, OffsetSpec};
 pub use records::{Committed, FetchRequest, Fetched, Produced};
 pub(crate) use routing::To;

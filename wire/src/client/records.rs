@@ -1,10 +1,7 @@
 //! Single partitions, read and written: for checks, comparisons and small topics of our own. The data
 //! path has its own source and sink.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::{
@@ -17,9 +14,9 @@ use kafka_protocol::messages::{
 use super::{Client, To, offsets::name, unanswered};
 use crate::{
     Isolation, TopicPartition,
-    batch::{BatchView, batches},
+    batch::batches,
     error::{ApiError, ClientError},
-    record::{ControlType, Record, control_type, decode},
+    record::{Aborted, Record, decode},
 };
 
 /// A read of one partition.
@@ -209,7 +206,7 @@ impl Fetched {
     /// # Errors
     /// If a batch is damaged.
     pub fn committed(&self, offset: i64, isolation: Isolation) -> Result<Committed, ClientError> {
-        let mut aborted = Aborted::new(&self.aborted);
+        let mut aborted = Aborted::new(&self.aborted, isolation);
         let mut committed = Committed {
             records: Vec::new(),
             next_offset: offset,
@@ -224,7 +221,7 @@ impl Fetched {
                 .check_crc()
                 .map_err(|e| ClientError::damaged(&self.partition, base, e))?;
             let skip = aborted
-                .skips(&batch, isolation)
+                .skips(&batch)
                 .map_err(|e| ClientError::damaged(&self.partition, base, e))?;
             if !skip {
                 let records = decode(&batch, MAX_DECOMPRESSED)
@@ -236,46 +233,5 @@ impl Fetched {
             committed.next_offset = committed.next_offset.max(batch.header.next_offset());
         }
         Ok(committed)
-    }
-}
-
-/// Which batches belong to aborted transactions: the rule of `CompletedFetch.nextFetchedRecord`.
-/// Before each batch the transactions that begin at or before its last offset come into effect; an
-/// abort marker of the producer ends its transaction.
-struct Aborted {
-    upcoming: VecDeque<(i64, i64)>,
-    producers: BTreeSet<i64>,
-}
-
-impl Aborted {
-    fn new(aborted: &[(i64, i64)]) -> Self {
-        let mut upcoming: Vec<_> = aborted.to_vec();
-        upcoming.sort_by_key(|(_, first_offset)| *first_offset);
-        Self {
-            upcoming: upcoming.into(),
-            producers: BTreeSet::new(),
-        }
-    }
-
-    fn skips(
-        &mut self,
-        batch: &BatchView,
-        isolation: Isolation,
-    ) -> Result<bool, crate::record::RecordError> {
-        let header = &batch.header;
-        while let Some((producer, _)) = self
-            .upcoming
-            .pop_front_if(|(_, first)| *first <= header.last_offset())
-        {
-            self.producers.insert(producer);
-        }
-        if header.is_control() {
-            if control_type(batch)? == ControlType::Abort {
-                self.producers.remove(&header.producer_id);
-            }
-            return Ok(true);
-        }
-        let aborted = header.is_transactional() && self.producers.contains(&header.producer_id);
-        Ok(aborted && isolation == Isolation::ReadCommitted)
     }
 }

@@ -97,6 +97,20 @@ impl Routes {
 }
 
 impl Client {
+    /// A connection to a broker that nobody else uses, for whoever moves many bytes.
+    ///
+    /// # Errors
+    /// If the broker is not known or cannot be reached.
+    pub async fn dial(&self, broker: i32) -> Result<Arc<Connection>, ClientError> {
+        let address = self.broker(broker).await?;
+        let dialled = self.open(&address).await;
+        if dialled.is_err() {
+            // It may have moved.
+            self.forget(To::Broker(broker));
+        }
+        dialled
+    }
+
     /// Forgets where `to` is, so that the next call looks again.
     pub(super) fn forget(&self, to: To<'_>) {
         let mut known = self.0.routes.known();

@@ -7,6 +7,7 @@
 
 mod exchange;
 mod login;
+mod segments;
 
 use std::{
     collections::BTreeMap,
@@ -22,13 +23,16 @@ use bytes::{BufMut, Bytes, BytesMut};
 use exchange::{Alone, Exchange};
 use host::{ByteStream, Clock};
 use kafka_protocol::{
-    messages::{ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader},
+    messages::{
+        ApiKey, ApiVersionsRequest, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
+    },
     protocol::{Encodable, HeaderVersion, Request, StrBytes},
 };
 
 use crate::{
     error::{ApiError, ClientError},
     guard,
+    produce::{self, ProduceBatch},
 };
 
 /// What a connection needs to know.
@@ -58,6 +62,13 @@ pub struct Connection {
     /// Whether the broker answered more than its versions, which it tells to anybody.
     trusted: AtomicBool,
     session: OnceLock<login::Session>,
+}
+
+/// A Produce request on its way.
+#[derive(Debug)]
+pub struct PendingProduce {
+    answer: tokio::sync::oneshot::Receiver<Bytes>,
+    version: i16,
 }
 
 impl Connection {
@@ -144,6 +155,48 @@ impl Connection {
         self.last_used.store(now, Ordering::Relaxed);
     }
 
+    /// Sends batches, to be acknowledged by all in-sync replicas, and does not wait: requests of one
+    /// connection are worked on and answered in their order. At most 64 may be on their way. The answer has no
+    /// timer of its own.
+    ///
+    /// # Errors
+    /// If the connection broke, or both sides share no version from 9 to 13.
+    pub fn begin_produce(
+        &self,
+        batches: &[ProduceBatch],
+        timeout: Duration,
+    ) -> Result<PendingProduce, ClientError> {
+        self.touch();
+        let id_known = batches.iter().all(|batch| !batch.topic_id.is_nil());
+        let highest = produce::MAX_VERSION - i16::from(!id_known);
+        let version = self.version::<ProduceRequest>(produce::MIN_VERSION..=highest)?;
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        let client = &self.settings.client_id;
+        let frame = produce::encode(batches, version, id, client, timeout);
+        let answer = self.exchange.begin(id, frame.into());
+        let answer = answer.ok_or_else(|| self.unreachable())?;
+        Ok(PendingProduce { answer, version })
+    }
+
+    /// What a request that was begun came to. Cancel-safe.
+    ///
+    /// # Errors
+    /// If the connection broke, or the answer makes no sense.
+    pub async fn finish(
+        &self,
+        pending: &mut PendingProduce,
+    ) -> Result<ProduceResponse, ClientError> {
+        let answer = (&mut pending.answer).await;
+        let answer = answer.map_err(|_| self.unreachable())?;
+        self.decode::<ProduceRequest>(answer, pending.version)
+    }
+
+    /// Breaks the connection: everybody who waits hears the reason.
+    pub fn close(&self, reason: &str) {
+        self.exchange.close(reason);
+    }
+
     /// Whether the connection broke.
     pub fn is_broken(&self) -> bool {
         self.exchange.broken().is_some()
@@ -176,7 +229,7 @@ impl Connection {
     /// With `alone`, past the callers that wait for it.
     async fn exchange_as<R: Request>(
         &self,
-        alone: Option<&Alone>,
+        alone: Option<&Alone<'_>>,
         request: &R,
         version: i16,
     ) -> Result<R::Response, ClientError> {
@@ -200,13 +253,7 @@ impl Connection {
                 return Err(ClientError::Timeout { broker, api, seconds });
             }
         };
-        let answer = answer.ok_or_else(|| ClientError::Unreachable {
-            broker: self.settings.broker.clone(),
-            reason: self
-                .exchange
-                .broken()
-                .unwrap_or_else(|| "closed".to_owned()),
-        })?;
+        let answer = answer.ok_or_else(|| self.unreachable())?;
         self.touch();
         self.decode::<R>(answer, version)
     }
@@ -246,6 +293,14 @@ impl Connection {
                 self.exchange.close(&reason);
                 self.protocol(reason)
             })
+    }
+
+    fn unreachable(&self) -> ClientError {
+        let reason = self.exchange.broken();
+        ClientError::Unreachable {
+            broker: self.settings.broker.clone(),
+            reason: reason.unwrap_or_else(|| "closed".to_owned()),
+        }
     }
 
     fn protocol(&self, reason: String) -> ClientError {

@@ -37,6 +37,7 @@ pub(super) fn fields(api: ApiKey) -> Option<Fields> {
         ApiKey::EndTxn => END_TXN,
         ApiKey::TxnOffsetCommit => TXN_OFFSET_COMMIT,
         ApiKey::DescribeConfigs => DESCRIBE_CONFIGS,
+        ApiKey::DescribeLogDirs => DESCRIBE_LOG_DIRS,
         ApiKey::CreatePartitions => CREATE_PARTITIONS,
         ApiKey::DeleteGroups => DELETE_GROUPS,
         ApiKey::IncrementalAlterConfigs => INCREMENTAL_ALTER_CONFIGS,
@@ -366,6 +367,14 @@ const DESCRIBE_CONFIGS: Fields = &[
     (1..=4, Array(&Struct(DESCRIBE_CONFIGS_RESOURCES))), // resources
     (1..=4, I8),                                         // include_synonyms
     (3..=4, I8),                                         // include_documentation
+];
+
+const DESCRIBE_LOG_DIRS_TOPICS: Fields = &[
+    (1..=4, Text),        // topic
+    (1..=4, Array(&I32)), // partitions
+];
+const DESCRIBE_LOG_DIRS: Fields = &[
+    (1..=4, Array(&Struct(DESCRIBE_LOG_DIRS_TOPICS))), // topics
 ];
 
 const CREATE_PARTITIONS_ASSIGNMENTS: Fields = &[

@@ -146,6 +146,15 @@ fn cluster_requests() {
     let alter = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
     walks(&alter, &range(0, 1));
     walks(&DescribeClusterRequest::default(), &range(0, 2));
+    let topic = describe_log_dirs_request::DescribableLogDirTopic::default()
+        .with_topic(TopicName(text("t")))
+        .with_partitions(vec![1]);
+    let some = DescribeLogDirsRequest::default().with_topics(Some(vec![topic]));
+    walks(&some, &range(1, 4));
+    walks(
+        &DescribeLogDirsRequest::default().with_topics(None),
+        &range(1, 4),
+    );
 }
 
 #[test]

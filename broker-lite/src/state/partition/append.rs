@@ -3,16 +3,16 @@
 use std::{io, sync::Arc};
 
 use kafka_protocol::error::ResponseError;
-use wire::{batch::BatchView, record::control_batch};
+use wire::{
+    batch::{BatchHeader, BatchView},
+    record::control_batch,
+};
 
 use super::{DueSnapshot, Partition, State};
 use crate::state::{
     producers::{Verdict, snapshot},
     validate::{Refusal, validate},
 };
-
-/// The epoch of every partition's leader: there is one broker, and it never changed.
-const LEADER_EPOCH: i32 = 0;
 
 /// What a producer is told of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Partition {
         }
         let base_offset = state.log.end();
         header.base_offset = base_offset;
-        header.partition_leader_epoch = LEADER_EPOCH;
+        header.partition_leader_epoch = state.epochs.current();
         let batch = batch.with_header(header);
         let written = state.write(&batch);
         written.map_err(|error| Refusal::of(self.log_error(&error)))?;
@@ -97,6 +97,11 @@ impl Partition {
         let batch = BatchView::read(&bytes.map_err(io::Error::other)?);
         let batch = batch.ok().flatten();
         let batch = batch.ok_or_else(|| io::Error::other("a marker that is no batch"))?;
+        let header = BatchHeader {
+            partition_leader_epoch: state.epochs.current(),
+            ..batch.header
+        };
+        let batch = batch.with_header(header);
         state.write(&batch)?;
         let aborted = state
             .producers

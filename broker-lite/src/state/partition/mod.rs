@@ -4,14 +4,17 @@
 //! durable: nobody reads what a loss of power could take back. The last stable offset is the first
 //! open transaction's or the high watermark.
 //!
-//! `append.rs` writes, `read.rs` reads, `durability.rs` syncs. Writes go to the page cache under the
+//! `append.rs` writes, `read.rs` reads, `durability.rs` syncs, `epochs.rs` knows the leader's epochs, and
+//! `upheaval.rs` is what only tests do. Writes go to the page cache under the
 //! partition's lock; reads and syncs of the disk go on outside of it.
 
 mod append;
 mod durability;
+mod epochs;
 mod read;
 #[cfg(test)]
 mod tests;
+mod upheaval;
 
 use std::{
     io,
@@ -28,6 +31,7 @@ use wire::{
     record::{ControlType, control_type, decode},
 };
 
+use self::epochs::Epochs;
 pub(crate) use self::{
     append::Appended,
     read::{Found, Read},
@@ -88,6 +92,7 @@ pub(crate) struct Partition {
 struct State {
     log: Log,
     producers: Producers,
+    epochs: Epochs,
     config: Arc<LogConfig>,
     /// Up to here the log is durable.
     durable: i64,
@@ -95,7 +100,7 @@ struct State {
     snapshot_offset: i64,
     /// A snapshot that is written once the log before its offset is durable.
     due_snapshot: Option<DueSnapshot>,
-    /// The topic was deleted.
+    /// The topic was deleted, or the broker ends.
     is_removed: bool,
     /// A sync failed: what is on disk is not known any more.
     is_broken: bool,
@@ -111,27 +116,21 @@ impl Partition {
     /// Opens the partition in `folder`, made if it is not there.
     pub(crate) fn open(host: &Host, folder: &Path, config: LogConfig) -> io::Result<Self> {
         host.files.create_dir_all(folder)?;
-        let (now, expiration) = (host.clock.wall_ms(), config.producer_id_expiration_ms);
-        let (trusted, mut producers) = snapshot::read(&*host.files, folder)?.unwrap_or_default();
-        producers.expire(now, expiration);
-        let open = |trusted, producers: &mut Producers| {
-            Log::open(&host.files, folder, trusted, &mut |batch| {
-                replay(producers, &batch)
-            })
-        };
-        let mut log = open(trusted, &mut producers)?;
-        if log.end() < trusted {
-            tracing::warn!(folder = %folder.display(), end = log.end(), snapshot = trusted,
-                "the log ends before what is remembered of producers: read it whole");
-            producers = Producers::default();
-            log = open(0, &mut producers)?;
-        }
+        let epochs = Epochs::read(&*host.files, folder)?;
+        let Contents {
+            log,
+            producers,
+            mut epochs,
+            trusted,
+        } = contents(host, folder, &config, epochs)?;
+        // A crash may have taken the records that an epoch began with.
+        epochs.cut(log.end());
         let partition = Self {
             host: host.clone(),
             folder: folder.to_owned(),
             high_watermark: watch::Sender::new(log.end()),
             state: Mutex::new(State {
-                durable: trusted.min(log.end()),
+                durable: trusted,
                 snapshot_offset: trusted,
                 due_snapshot: None,
                 is_removed: false,
@@ -139,6 +138,7 @@ impl Partition {
                 config: Arc::new(config),
                 log,
                 producers,
+                epochs,
             }),
             syncing: Mutex::default(),
         };
@@ -152,9 +152,58 @@ impl Partition {
         self.state().ends()
     }
 
+    /// Bytes of its records on disk.
+    pub(crate) fn size(&self) -> Result<u64, ResponseError> {
+        let size = self.usable()?.log.size();
+        size.map_err(|error| self.log_error(&error))
+    }
+
     /// Told whenever there may be more to read.
     pub(crate) fn subscribe(&self) -> watch::Receiver<i64> {
         self.high_watermark.subscribe()
+    }
+
+    /// FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH if a client knows another epoch of the leader; -1 is a client
+    /// that does not say.
+    pub(crate) fn check_leader(&self, known: i32) -> Result<(), ResponseError> {
+        self.state().epochs.check(known)
+    }
+
+    /// The leader's epoch.
+    pub(crate) fn leader_epoch(&self) -> i32 {
+        self.state().epochs.current()
+    }
+
+    /// The epoch of the record at `offset`.
+    pub(crate) fn epoch_at(&self, offset: i64) -> i32 {
+        self.state().epochs.at(offset)
+    }
+
+    /// The largest epoch up to `epoch`, and where its records end; none if the leader does not know it.
+    pub(crate) fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
+        let state = self.state();
+        let ends = state.ends();
+        state
+            .epochs
+            .end_of(epoch, ends.log_start, ends.high_watermark)
+    }
+
+    /// Where the log and that of a reader part, whose last record is of `last_epoch` and right before `offset`
+    /// (`Partition.readRecords`, KIP-595); none if they do not.
+    pub(crate) fn divergence(
+        &self,
+        last_epoch: i32,
+        offset: i64,
+    ) -> Result<Option<(i32, i64)>, ResponseError> {
+        if last_epoch < 0 {
+            return Ok(None);
+        }
+        let end = self.end_of_epoch(last_epoch);
+        let (epoch, end) = end.ok_or(ResponseError::OffsetOutOfRange)?;
+        if offset < self.ends().log_start {
+            return Err(ResponseError::OffsetOutOfRange);
+        }
+        Ok((epoch < last_epoch || end < offset).then_some((epoch, end)))
     }
 
     /// Drops records before `offset`; -1: all. Returns the new start.
@@ -196,6 +245,12 @@ impl Partition {
         self.state().is_removed = true;
         self.high_watermark.send_modify(|_| ());
         self.host.files.remove_dir_all(&self.folder)
+    }
+
+    /// The broker ends: waits for what is being made durable in the background; nothing is written after it.
+    pub(crate) fn close(&self) {
+        let _syncing = self.syncing();
+        self.state().is_removed = true;
     }
 
     /// The state of a partition that may be read and written.
@@ -242,6 +297,47 @@ impl State {
         self.producers
             .sweep(now_ms, self.config.producer_id_expiration_ms);
     }
+}
+
+/// What is in a partition's folder.
+struct Contents {
+    log: Log,
+    producers: Producers,
+    epochs: Epochs,
+    /// Up to here the log is known to be durable.
+    trusted: i64,
+}
+
+/// Reads the log, and what is to be remembered of its producers: as of the last snapshot, and of all batches
+/// behind it.
+fn contents(
+    host: &Host,
+    folder: &Path,
+    config: &LogConfig,
+    epochs: Epochs,
+) -> io::Result<Contents> {
+    let (now, expiration) = (host.clock.wall_ms(), config.producer_id_expiration_ms);
+    let (trusted, mut producers) = snapshot::read(&*host.files, folder)?.unwrap_or_default();
+    producers.expire(now, expiration);
+    let open = |trusted, producers: &mut Producers| {
+        Log::open(&host.files, folder, trusted, &mut |batch| {
+            replay(producers, &batch)
+        })
+    };
+    let mut log = open(trusted, &mut producers)?;
+    if log.end() < trusted {
+        tracing::warn!(folder = %folder.display(), end = log.end(), snapshot = trusted,
+            "the log ends before what is remembered of producers: read it whole");
+        snapshot::remove(&*host.files, folder)?;
+        producers = Producers::default();
+        log = open(0, &mut producers)?;
+    }
+    Ok(Contents {
+        trusted: trusted.min(log.end()),
+        log,
+        producers,
+        epochs,
+    })
 }
 
 /// Remembers a batch that was found at open.

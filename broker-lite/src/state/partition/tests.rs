@@ -18,6 +18,8 @@ use wire::{
     record::{BatchBuilder, Codec},
 };
 
+mod truncation;
+
 use super::*;
 use crate::state::validate::Refusal;
 

@@ -176,6 +176,14 @@ impl Producers {
         });
     }
 
+    /// Forgets a producer, or all, whatever their age, open transactions aside. Returns how many.
+    pub(crate) fn forget(&mut self, id: Option<i64>) -> usize {
+        let before = self.entries.len();
+        self.entries
+            .retain(|one, entry| entry.transaction.is_some() || id.is_some_and(|id| id != *one));
+        before - self.entries.len()
+    }
+
     /// All producers.
     pub(crate) fn describe(&self) -> Vec<ProducerDescription> {
         let describe = |(id, entry): (&i64, &Entry)| ProducerDescription {

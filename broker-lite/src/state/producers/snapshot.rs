@@ -46,6 +46,11 @@ pub(crate) fn write(files: &dyn Files, folder: &Path, bytes: &[u8]) -> io::Resul
     files::replace(files, &folder.join(NAME), bytes)
 }
 
+/// Removes the snapshot in `folder`.
+pub(crate) fn remove(files: &dyn Files, folder: &Path) -> io::Result<()> {
+    files.remove(&folder.join(NAME))
+}
+
 /// A snapshot of what is remembered as of `offset`.
 pub(crate) fn encode(producers: &Producers, offset: i64) -> Vec<u8> {
     let mut rest = offset.to_be_bytes().to_vec();

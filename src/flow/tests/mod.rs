@@ -1,5 +1,7 @@
 //! Flows between two broker-lites in this process, seen through the wire client.
 
+mod exactness;
+
 use std::{io, net::SocketAddr, time::Duration};
 
 use broker_lite::Broker;
@@ -188,7 +190,7 @@ impl Running {
                 .partitions
                 .iter()
                 .find(|partition| partition.topic == topic);
-            match found.and_then(|partition| partition.reason) {
+            match found.and_then(|partition| partition.reason.as_deref()) {
                 Some(found) if found == reason => Ok(()),
                 _ => Err(format!("{status:?}")),
             }
@@ -387,7 +389,7 @@ async fn what_another_source_left_on_the_target_is_a_mistake_of_the_config() {
     let running = pair.run("topics = [\"none\"]");
     eventually("running", async || {
         let phase = running.status().phase;
-        if phase == Phase::Running {
+        if phase == Some(Phase::Running) {
             Ok(())
         } else {
             Err(format!("{phase:?}"))
@@ -422,7 +424,7 @@ async fn a_cluster_that_is_down_is_waited_for_and_named() {
     pair.west.broker.stop().await.unwrap();
     let running = run_between(pair.east.broker.address(), address, "topics = [\".*\"]");
     eventually("waiting", async || match running.status().phase {
-        Phase::Waiting { cluster, reason }
+        Some(Phase::Waiting { cluster, reason })
             if cluster == "west"
                 && reason.contains(&format!("waiting for cluster west at {address}")) =>
         {

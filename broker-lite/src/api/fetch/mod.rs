@@ -1,0 +1,174 @@
+//! Fetch (key 1), versions 4-18.
+//!
+//! Waits until `min_bytes` are there or `max_wait` is over. Answers hold whole batches; the first batch may
+//! begin before the wanted offset. The first partition that has records gives at least one batch whatever
+//! the limits are, as Kafka does.
+//! Version 4: isolation. Version 7: sessions, see `state::fetch_sessions`. Version 9: the leader's epoch is checked.
+//! Version 12: a reader who is ahead of the log, or went another way, learns where its leader's epoch ends (KIP-595).
+//! Version 13: topics by id: UNKNOWN_TOPIC_ID, and INCONSISTENT_TOPIC_ID for a session's topic that was made anew.
+//! Version 16: readers with another leader in mind are told the right one (KIP-951).
+
+mod answer;
+mod changes;
+
+use std::{sync::Arc, time::Duration};
+
+use changes::Changes;
+use kafka_protocol::{
+    error::ResponseError,
+    messages::{ApiKey, FetchRequest, FetchResponse},
+};
+use uuid::Uuid;
+use wire::Isolation;
+
+use super::Context;
+use crate::{
+    faults::Failure,
+    state::{
+        fetch_sessions::{Asked, TopicKey},
+        partition::{Found, Partition},
+    },
+};
+
+/// Largest answer, in bytes (`fetch.max.bytes` of a broker).
+const MAX_BYTES: u64 = 55 << 20;
+
+/// From these versions on: topics by id, leaders named.
+const BY_ID: i16 = 13;
+const LEADERS: i16 = 16;
+
+/// One partition of the request.
+struct Wanted<'a> {
+    asked: &'a Asked,
+    partition: Option<Arc<Partition>>,
+    look: Look,
+    /// A fault befalls it.
+    failure: Option<Failure>,
+}
+
+/// What a look at a partition found.
+enum Look {
+    Found(Found),
+    Failed(ResponseError),
+    /// The records of this epoch, the largest that both know, end here.
+    Diverged(i32, i64),
+}
+
+pub(super) async fn handle(cx: &Context, version: i16, request: FetchRequest) -> FetchResponse {
+    let topics = &cx.state.topics;
+    let name = |id: Uuid| topics.get_by_id(id).map(|topic| topic.name.as_str().into());
+    let (sessions, now) = (&cx.state.fetch_sessions, cx.state.host.clock.monotonic());
+    let begun = match sessions.begin(&request, version >= BY_ID, name, now) {
+        Ok(begun) => begun,
+        Err(error) => return FetchResponse::default().with_error_code(error.code()),
+    };
+    let isolation = isolation(request.isolation_level);
+    let max = u64::try_from(request.max_bytes).unwrap_or(0).min(MAX_BYTES);
+    let min = u64::try_from(request.min_bytes).unwrap_or(0).min(max);
+    let wait = Duration::from_millis(u64::from(request.max_wait_ms.max(0).unsigned_abs()));
+    let deadline = cx.state.host.clock.sleep(wait);
+    tokio::pin!(deadline);
+
+    let mut wanted: Vec<_> = begun.asked.iter().map(|one| resolve(cx, one)).collect();
+    // Subscribed before the look, so that nothing that comes after it is missed.
+    let known = wanted.iter().enumerate();
+    let known = known.filter_map(|(at, one)| Some((at, one.partition.as_ref()?.subscribe())));
+    let mut changes = Changes::of(known);
+    wanted.iter_mut().for_each(|one| one.look_again(isolation));
+    while !changes.is_empty() && !is_enough(&wanted, min) {
+        tokio::select! {
+            biased;
+            changed = changes.next() => wanted[changed].look_again(isolation),
+            () = &mut deadline => break,
+        }
+    }
+    let node = (version >= LEADERS).then_some(&cx.state.node);
+    let mut data = answer::read_all(&wanted, isolation, max, node);
+    let (session, finished) = sessions.finish(begun, &mut data, &cx.state.host);
+    let answer = answer::answer(session, data, node);
+    match finished {
+        Ok(()) => answer,
+        Err(error) => answer.with_error_code(error.code()),
+    }
+}
+
+pub(super) fn isolation(level: i8) -> Isolation {
+    match level {
+        1 => Isolation::ReadCommitted,
+        _ => Isolation::ReadUncommitted,
+    }
+}
+
+fn resolve<'a>(cx: &Context, asked: &'a Asked) -> Wanted<'a> {
+    let name = asked.name.as_deref();
+    let topic = name.and_then(|name| cx.state.topics.get(name));
+    let unknown = match name {
+        Some(_) => ResponseError::UnknownTopicOrPartition,
+        None => ResponseError::UnknownTopicId,
+    };
+    let is_another = match (&topic, &asked.key.topic) {
+        (Some(topic), TopicKey::Id(id)) => topic.id != *id,
+        _ => false,
+    };
+    let partition = topic.and_then(|topic| topic.partition(asked.key.partition));
+    let hooks = &cx.state.hooks;
+    let failure = hooks.failure(ApiKey::Fetch, name.unwrap_or_default(), asked.key.partition);
+    let inconsistent = Failure::Before(ResponseError::InconsistentTopicId);
+    Wanted {
+        asked,
+        failure: failure.or((is_another && partition.is_some()).then_some(inconsistent)),
+        partition,
+        look: Look::Failed(unknown),
+    }
+}
+
+impl Wanted<'_> {
+    fn look_again(&mut self, isolation: Isolation) {
+        if let Some(Failure::Before(error)) = self.failure {
+            self.look = Look::Failed(error);
+        } else if let Some(partition) = &self.partition {
+            let found = look(partition, self.asked, isolation);
+            self.look = found.unwrap_or_else(Look::Failed);
+        }
+    }
+
+    fn max_bytes(&self) -> u64 {
+        u64::try_from(self.asked.max_bytes).unwrap_or(0)
+    }
+
+    /// Bytes that the look found, as far as the reader takes them.
+    fn bytes(&self) -> u64 {
+        match &self.look {
+            Look::Found(found) => found.len().min(self.max_bytes()),
+            _ => 0,
+        }
+    }
+
+    /// Partitions that do not exist wait for the others, as in Kafka, so that their readers do not ask in a
+    /// circle.
+    fn is_known(&self) -> bool {
+        self.partition.is_some() || matches!(self.failure, Some(Failure::Before(_)))
+    }
+
+    /// Whether there is something to say that does not wait.
+    fn is_urgent(&self) -> bool {
+        self.is_known() && !matches!(self.look, Look::Found(_))
+    }
+}
+
+fn is_enough(wanted: &[Wanted<'_>], min: u64) -> bool {
+    let bytes = wanted
+        .iter()
+        .map(Wanted::bytes)
+        .fold(0, u64::saturating_add);
+    bytes >= min || wanted.iter().any(Wanted::is_urgent)
+}
+
+fn look(partition: &Partition, asked: &Asked, isolation: Isolation) -> Result<Look, ResponseError> {
+    partition.check_leader(asked.leader_epoch)?;
+    let diverging = partition.divergence(asked.last_fetched_epoch, asked.offset)?;
+    if let Some((epoch, end)) = diverging {
+        return Ok(Look::Diverged(epoch, end));
+    }
+    partition.find(asked.offset, isolation).map(Look::Found)
+}

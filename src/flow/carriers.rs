@@ -1,0 +1,86 @@
+//! Which source and sink carry the records of a flow: our own, which keep batches sealed and write exactly once,
+//! or librdkafka.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Flow, FlowError, workers::Sealing};
+use crate::{
+    config::Transport,
+    sink::{self, Sink, wire::WireSink},
+    source::{self, Source, wire::WireSource},
+    worker::reconcile::TargetReader,
+};
+
+/// A source and a sink that fit.
+pub(super) struct Carriers {
+    pub(super) source: Arc<dyn Source>,
+    pub(super) sink: Arc<dyn Sink>,
+    pub(super) sealing: Option<Sealing>,
+}
+
+impl Flow {
+    /// Whether batches are written sealed.
+    pub(super) fn is_sealed(&self) -> bool {
+        match self.config.transport {
+            Transport::Auto | Transport::Wire => true,
+            Transport::Librdkafka => false,
+        }
+    }
+
+    /// `expiration` is how long the target's leaders remember producers, if it is known.
+    pub(super) fn carriers(&self, expiration: Option<Duration>) -> Result<Carriers, FlowError> {
+        if self.is_sealed() {
+            Ok(self.wire(expiration))
+        } else {
+            self.librdkafka()
+        }
+    }
+
+    fn wire(&self, expiration: Option<Duration>) -> Carriers {
+        let config = &self.config;
+        let source = WireSource::new(source::wire::Settings {
+            client: self.source.client().clone(),
+            host: self.host.clone(),
+            isolation: config.isolation,
+            budget: self.budget.clone(),
+            outage: self.outages.source.clone(),
+        });
+        let target = self.target.client().clone();
+        let outage = self.outages.target.clone();
+        Carriers {
+            source: Arc::new(source),
+            sink: Arc::new(WireSink::new(target.clone(), self.host.clone(), outage)),
+            sealing: Some(Sealing {
+                reconciler: Arc::new(TargetReader::new(target)),
+                expiration,
+            }),
+        }
+    }
+
+    fn librdkafka(&self) -> Result<Carriers, FlowError> {
+        let config = &self.config;
+        let source = source::librdkafka::LibrdkafkaSource::start(source::librdkafka::Settings {
+            properties: self.source.properties(),
+            client: self.source.client().clone(),
+            flow: config.name.clone(),
+            cluster: config.source.clone(),
+            outage: self.outages.source.clone(),
+            isolation: config.isolation,
+            budget: self.budget.clone(),
+        });
+        let source = source.map_err(|error| FlowError::Source {
+            alias: config.source.clone(),
+            reason: format!("{error:#}"),
+        })?;
+        let sink = sink::librdkafka::LibrdkafkaSink::new(sink::librdkafka::Settings {
+            properties: self.target.properties(),
+            outage: self.outages.target.clone(),
+            budget: self.budget.total(),
+        });
+        Ok(Carriers {
+            source: Arc::new(source),
+            sink: Arc::new(sink),
+            sealing: None,
+        })
+    }
+}

@@ -1,0 +1,346 @@
+//! EXACTNESS.md, rule by rule: what a broker may do to a sealed flow, and that nothing is lost or doubled by it.
+//! Each test is named after its rule.
+
+use broker_lite::faults::{ApiKey, Fault, ResponseError, What};
+
+use super::*;
+
+/// Old enough that no leader remembers the producer of such records.
+const OLD: i64 = 1_600_000_000_000;
+
+fn now() -> i64 {
+    Host::real().clock.wall_ms()
+}
+
+fn values(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|index| format!("value-{index}")).collect()
+}
+
+/// A pair whose source has topic `t`, and batches of three records written to it on demand.
+struct Bench {
+    pair: Pair,
+    written: usize,
+    timestamp: i64,
+}
+
+impl Bench {
+    async fn start(timestamp: i64) -> Self {
+        let pair = Pair::start().await;
+        pair.east.create("t", &[]).await;
+        Self {
+            pair,
+            written: 0,
+            timestamp,
+        }
+    }
+
+    async fn write(&mut self, batches: usize) {
+        for _ in 0..batches {
+            let values = values(self.written..self.written + 3);
+            let values: Vec<_> = values.iter().map(String::as_str).collect();
+            self.pair.east.write_at("t", &values, self.timestamp).await;
+            self.written += 3;
+        }
+    }
+
+    /// Everything written is on the target, in order, each record once.
+    async fn await_exactly(&self) {
+        let all = values(0..self.written);
+        let all: Vec<_> = all.iter().map(String::as_str).collect();
+        self.pair.await_read("t", &all).await;
+    }
+
+    fn fault(&self, fault: Fault) -> broker_lite::faults::Hook {
+        self.pair
+            .west
+            .broker
+            .faults()
+            .set(fault.topic("t"))
+            .unwrap()
+    }
+
+    /// Runs a flow over `what` happening to Produce at the target some batches later.
+    async fn survives(what: What, timestamp: i64) {
+        let mut bench = Self::start(timestamp).await;
+        let running = bench.pair.run("topics = [\"t\"]");
+        bench.write(3).await;
+        bench.await_exactly().await;
+        let hook = bench.fault(Fault::new(ApiKey::Produce, what).skip(2).times(2));
+        bench.write(12).await;
+        hook.wait(1).await;
+        bench.await_exactly().await;
+        bench.write(3).await;
+        bench.await_exactly().await;
+        running.stop().await;
+    }
+}
+
+const FLAVOURS: [fn() -> i64; 2] = [now, || OLD];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_4_an_append_that_was_answered_as_an_error_is_not_written_twice() {
+    for error in [
+        ResponseError::NotLeaderOrFollower,
+        ResponseError::RequestTimedOut,
+        ResponseError::NotEnoughReplicasAfterAppend,
+        ResponseError::UnknownServerError,
+    ] {
+        Bench::survives(What::FailAfter(error), now()).await;
+    }
+    Bench::survives(What::FailAfter(ResponseError::NotLeaderOrFollower), OLD).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_4_what_was_not_appended_is_sent_again() {
+    for error in [
+        ResponseError::NotEnoughReplicas,
+        ResponseError::OutOfOrderSequenceNumber,
+        ResponseError::CorruptMessage,
+        ResponseError::KafkaStorageError,
+        ResponseError::UnknownProducerId,
+    ] {
+        Bench::survives(What::Refuse(error), now()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_4_a_connection_lost_before_and_after_the_append() {
+    for timestamp in FLAVOURS {
+        Bench::survives(What::CloseAfter, timestamp()).await;
+        Bench::survives(What::Close, timestamp()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_13_a_slow_answer_is_waited_for() {
+    Bench::survives(What::DelayAfter(Duration::from_millis(700)), now()).await;
+    Bench::survives(What::Delay(Duration::from_millis(700)), OLD).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_9_a_newer_epoch_stops_the_worker_and_is_not_answered_with_another() {
+    let mut bench = Bench::start(now()).await;
+    let running = bench.pair.run("topics = [\"t\"]");
+    bench.write(1).await;
+    bench.await_exactly().await;
+    let refused = What::Refuse(ResponseError::InvalidProducerEpoch);
+    bench.fault(Fault::new(ApiKey::Produce, refused).always());
+    bench.write(1).await;
+    running.await_reason("t", "taken_over").await;
+    running.stop().await;
+}
+
+/// Stops a flow whose checkpoints never got beyond its first one.
+async fn stop_with_an_old_checkpoint(bench: &mut Bench, flow: &str, batches: usize) {
+    let running = bench.pair.run(flow);
+    bench.write(1).await;
+    bench.await_exactly().await;
+    let faults = bench.pair.west.broker.faults();
+    let refused = What::Refuse(ResponseError::UnknownServerError);
+    let hook = faults
+        .set(Fault::new(ApiKey::OffsetCommit, refused).always())
+        .unwrap();
+    bench.write(batches).await;
+    bench.await_exactly().await;
+    running.stop().await;
+    hook.remove();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_8_a_checkpoint_that_stayed_behind_doubles_nothing() {
+    for timestamp in FLAVOURS {
+        let mut bench = Bench::start(timestamp()).await;
+        stop_with_an_old_checkpoint(&mut bench, "topics = [\"t\"]", 20).await;
+        bench.write(5).await;
+        let running = bench.pair.run("topics = [\"t\"]");
+        bench.await_exactly().await;
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_6_the_log_tells_what_a_leader_forgot() {
+    let mut bench = Bench::start(now()).await;
+    stop_with_an_old_checkpoint(&mut bench, "topics = [\"t\"]", 20).await;
+    let forgotten = bench
+        .pair
+        .west
+        .broker
+        .faults()
+        .forget_producers("t", 0)
+        .unwrap();
+    assert_eq!(forgotten, 1);
+    bench.write(5).await;
+    let running = bench.pair.run("topics = [\"t\"]");
+    bench.await_exactly().await;
+    // Forgotten under its feet, too.
+    bench
+        .pair
+        .west
+        .broker
+        .faults()
+        .forget_producers("t", 0)
+        .unwrap();
+    bench.write(5).await;
+    bench.await_exactly().await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_6_a_batch_of_somebody_else_behind_ours_is_passed_over() {
+    let mut bench = Bench::start(now()).await;
+    stop_with_an_old_checkpoint(&mut bench, "topics = [\"t\"]", 4).await;
+    bench.pair.west.write("t", &["foreign"]).await;
+    bench.write(2).await;
+    let running = bench.pair.run("topics = [\"t\"]");
+    let mut all = values(0..15);
+    all.push("foreign".to_owned());
+    all.extend(values(15..21));
+    let all: Vec<_> = all.iter().map(String::as_str).collect();
+    bench.pair.await_read("t", &all).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_10_a_target_that_lost_its_end_stops_the_worker() {
+    let mut bench = Bench::start(now()).await;
+    let running = bench.pair.run("topics = [\"t\"]");
+    bench.write(4).await;
+    bench.await_exactly().await;
+    let faults = bench.pair.west.broker.faults();
+    let end = tokio::task::spawn_blocking(move || faults.truncate("t", 0, 6))
+        .await
+        .unwrap();
+    assert_eq!(end.unwrap(), 6);
+    bench.write(1).await;
+    running.await_reason("t", "target_truncated").await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_11_a_source_whose_leader_changes_is_read_on() {
+    let mut bench = Bench::start(now()).await;
+    let running = bench.pair.run("topics = [\"t\"]");
+    bench.write(3).await;
+    bench.await_exactly().await;
+    let faults = bench.pair.east.broker.faults();
+    let raise = faults.clone();
+    tokio::task::spawn_blocking(move || raise.raise_leader_epoch("t", 0))
+        .await
+        .unwrap()
+        .unwrap();
+    bench.write(3).await;
+    bench.await_exactly().await;
+    for what in [
+        What::Refuse(ResponseError::NotLeaderOrFollower),
+        What::Refuse(ResponseError::OffsetNotAvailable),
+        What::Close,
+        What::CloseAfter,
+        What::Delay(Duration::from_millis(300)),
+    ] {
+        let hook = faults
+            .set(Fault::new(ApiKey::Fetch, what).topic("t"))
+            .unwrap();
+        bench.write(3).await;
+        hook.wait(1).await;
+        bench.await_exactly().await;
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_11_a_source_that_was_cut_off_and_written_on_stops_the_worker() {
+    let mut bench = Bench::start(now()).await;
+    let running = bench.pair.run("topics = [\"t\"]");
+    bench.write(4).await;
+    bench.await_exactly().await;
+    let faults = bench.pair.east.broker.faults();
+    tokio::task::spawn_blocking(move || {
+        faults.truncate("t", 0, 6).unwrap();
+        faults.raise_leader_epoch("t", 0).unwrap();
+    })
+    .await
+    .unwrap();
+    bench
+        .pair
+        .east
+        .write("t", &["x", "y", "z", "0", "1", "2", "3"])
+        .await;
+    eventually("stopped", async || {
+        let status = running.status();
+        let reason = status
+            .partitions
+            .iter()
+            .find_map(|partition| partition.reason.clone());
+        match reason.as_deref() {
+            Some("source_record_mismatch" | "offset_out_of_range") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    let copied = bench.pair.west.read("t").await;
+    assert_eq!(
+        copied,
+        values(0..12),
+        "nothing of the other log was put behind it"
+    );
+    running.stop().await;
+}
+
+/// One checkpoint, three transports in turn: each begins behind a barrier, with a new epoch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_15_from_librdkafka_to_wire_and_back_on_one_checkpoint() {
+    let mut bench = Bench::start(now()).await;
+    for transport in ["librdkafka", "wire", "librdkafka", "wire", "auto"] {
+        let running = bench
+            .pair
+            .run(&format!("topics = [\"t\"]\ntransport = \"{transport}\""));
+        bench.write(4).await;
+        bench.await_exactly().await;
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_15_what_librdkafka_left_behind_its_checkpoint_is_found_by_content() {
+    let mut bench = Bench::start(now()).await;
+    let flow = "topics = [\"t\"]\ntransport = \"librdkafka\"";
+    stop_with_an_old_checkpoint(&mut bench, flow, 10).await;
+    bench.write(3).await;
+    for _ in 0..2 {
+        let running = bench.pair.run("topics = [\"t\"]\ntransport = \"wire\"");
+        bench.await_exactly().await;
+        running.stop().await;
+        bench.write(3).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_14_transactions_and_append_times_leave_no_trace_on_the_target() {
+    let mut bench = Bench::start(now()).await;
+    bench
+        .pair
+        .east
+        .create("times", &[("message.timestamp.type", "LogAppendTime")])
+        .await;
+    let before = now();
+    bench.pair.east.write_at("times", &["a"], OLD).await;
+    let running = bench.pair.run("topics = [\"t\", \"times\"]");
+    bench.write(1).await;
+    bench.await_exactly().await;
+    bench.pair.await_read("times", &["a"]).await;
+    let request = FetchRequest {
+        partition: TopicPartition::new("times", 0),
+        offset: 0,
+        max_bytes: 1 << 20,
+        max_wait: Duration::ZERO,
+        isolation: Isolation::ReadUncommitted,
+    };
+    let fetched = bench.pair.west.client.fetch(request).await.unwrap();
+    let committed = fetched.committed(0, Isolation::ReadUncommitted).unwrap();
+    assert!(
+        committed.records[0].timestamp >= before,
+        "the time of the source's append is kept"
+    );
+    running.stop().await;
+}

@@ -1,0 +1,422 @@
+//! The task that fetches from one source broker.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use kafka_protocol::{
+    messages::{
+        BrokerId, FetchRequest, FetchResponse, TopicName,
+        fetch_request::{FetchPartition, FetchTopic, ForgottenTopic},
+        fetch_response::{FetchableTopicResponse, PartitionData},
+    },
+    protocol::StrBytes,
+};
+use tokio::sync::{Notify, mpsc};
+use uuid::Uuid;
+use wire::{
+    Isolation, TopicPartition,
+    connection::Connection,
+    error::{ApiError, ClientError},
+};
+
+use super::{
+    Settings,
+    cut::cut,
+    session::{Plan, Position, Session},
+};
+use crate::{
+    base::budget::{Permit, Share},
+    cluster::leaders::Leader,
+    source::{Batch, Content, Event, SourceError},
+};
+
+/// Bytes of one answer: enough for several large batches, small enough that few buffers hold much.
+const MAX_RESPONSE: usize = 4 << 20;
+const MIN_RESPONSE: usize = 256 << 10;
+/// How long the broker waits for a first byte. New partitions and those that have room again wait behind it.
+const WAIT: Duration = Duration::from_millis(250);
+/// The same while some partition has no room and so is not part of the request.
+const SHORT_WAIT: Duration = Duration::from_millis(5);
+/// Between two looks for readers that went away while no partition has room.
+const LOOK: Duration = Duration::from_secs(1);
+/// Fetch versions: from 13 on topics go by id.
+const VERSIONS: std::ops::RangeInclusive<i16> = 4..=17;
+const LAST_BY_NAME: i16 = 12;
+
+/// A partition to be fetched.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) partition: TopicPartition,
+    pub(super) leader: Leader,
+    pub(super) offset: i64,
+    pub(super) sender: mpsc::Sender<Event>,
+}
+
+struct Partition {
+    position: Position,
+    sender: mpsc::Sender<Event>,
+    share: Share,
+    /// The end that was told last; -1: none.
+    end: i64,
+}
+
+pub(super) struct Fetcher {
+    broker: i32,
+    settings: Arc<Settings>,
+    connection: Option<Arc<Connection>>,
+    session: Session,
+    partitions: BTreeMap<TopicPartition, Partition>,
+    /// Told when a partition has room again.
+    freed: Arc<Notify>,
+    response_bytes: usize,
+    share_bytes: usize,
+}
+
+impl Fetcher {
+    pub(super) fn new(broker: i32, settings: Arc<Settings>) -> Self {
+        let budget = settings.budget.total();
+        Self {
+            broker,
+            connection: None,
+            session: Session::default(),
+            partitions: BTreeMap::new(),
+            freed: Arc::default(),
+            response_bytes: (budget / 8).clamp(MIN_RESPONSE, MAX_RESPONSE),
+            share_bytes: (budget / 8).max(MIN_RESPONSE),
+            settings,
+        }
+    }
+
+    /// Fetches until the source is gone and all readers are.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Open>) {
+        loop {
+            while let Ok(open) = commands.try_recv() {
+                self.open(open);
+            }
+            self.partitions
+                .retain(|_, partition| !partition.sender.is_closed());
+            if self.partitions.is_empty() {
+                // No session and no connection for nothing.
+                self.disconnect();
+                match commands.recv().await {
+                    Some(open) => self.open(open),
+                    None => return,
+                }
+                continue;
+            }
+            let wanted = self.with_room();
+            if wanted.is_empty() {
+                tokio::select! {
+                    biased;
+                    Some(open) = commands.recv() => self.open(open),
+                    () = self.freed.notified() => {}
+                    () = self.settings.host.clock.sleep(LOOK) => {}
+                }
+                continue;
+            }
+            let budget = self.settings.budget.clone();
+            let permit = tokio::select! {
+                biased;
+                Some(open) = commands.recv() => {
+                    self.open(open);
+                    continue;
+                }
+                permit = budget.take(self.response_bytes) => permit,
+            };
+            self.fetch(wanted, permit).await;
+        }
+    }
+
+    fn open(&mut self, open: Open) {
+        let partition = Partition {
+            position: Position {
+                topic_id: open.leader.topic_id,
+                offset: open.offset,
+                leader_epoch: open.leader.epoch,
+                last_epoch: -1,
+            },
+            sender: open.sender,
+            share: Share::new(Arc::clone(&self.freed)),
+            end: -1,
+        };
+        self.partitions.insert(open.partition, partition);
+    }
+
+    fn with_room(&self) -> BTreeMap<TopicPartition, Position> {
+        let room = |partition: &Partition| {
+            partition.sender.capacity() > 0 && partition.share.in_flight() < self.share_bytes
+        };
+        let partitions = self.partitions.iter();
+        let wanted = partitions.filter(|(_, partition)| room(partition));
+        wanted
+            .map(|(name, partition)| (name.clone(), partition.position))
+            .collect()
+    }
+
+    async fn fetch(&mut self, wanted: BTreeMap<TopicPartition, Position>, mut permit: Permit) {
+        let all = wanted.len() == self.partitions.len();
+        let plan = self.session.plan(wanted);
+        let answer = self.ask(&plan, if all { WAIT } else { SHORT_WAIT }).await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return self.give_up(&error),
+        };
+        match ApiError::from_code(answer.error_code, None::<&str>) {
+            None => self.session.answered(answer.session_id),
+            // FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH, FETCH_SESSION_TOPIC_ID_ERROR
+            Some(error) if matches!(error.code, 70 | 71 | 106) => return self.session.reset(),
+            Some(error) => {
+                let what = format!("broker {}", self.broker);
+                return self.give_up(&ClientError::Api { what, error });
+            }
+        }
+        let bytes: usize = answer
+            .responses
+            .iter()
+            .flat_map(|topic| &topic.partitions)
+            .map(size)
+            .sum();
+        permit.shrink(bytes);
+        let permit = Arc::new(permit);
+        let names = self.names_by_id();
+        for topic in answer.responses {
+            let Some(name) = name_of(&topic, &names) else {
+                continue;
+            };
+            for data in topic.partitions {
+                let partition = TopicPartition::new(&name, data.partition_index);
+                self.take(&partition, data, &permit);
+            }
+        }
+    }
+
+    /// Names of topics, for answers that only know ids.
+    fn names_by_id(&self) -> HashMap<Uuid, String> {
+        let mut names: HashMap<Uuid, String> = HashMap::new();
+        for (partition, state) in &self.partitions {
+            names
+                .entry(state.position.topic_id)
+                .or_insert_with(|| partition.topic.clone());
+        }
+        names
+    }
+
+    async fn ask(&mut self, plan: &Plan, wait: Duration) -> Result<FetchResponse, ClientError> {
+        if self
+            .connection
+            .as_ref()
+            .is_none_or(|known| known.is_broken())
+        {
+            self.connection = Some(self.settings.client.dial(self.broker).await?);
+        }
+        let Some(connection) = &self.connection else {
+            unreachable!("it was just made");
+        };
+        let by_id = self
+            .partitions
+            .values()
+            .all(|p| !p.position.topic_id.is_nil());
+        let highest = if by_id { *VERSIONS.end() } else { LAST_BY_NAME };
+        let request = self.request(plan, wait);
+        connection.call(&request, *VERSIONS.start()..=highest).await
+    }
+
+    fn request(&self, plan: &Plan, wait: Duration) -> FetchRequest {
+        let partition_bytes = self.response_bytes / 2;
+        let mut topics: Vec<FetchTopic> = Vec::new();
+        for (partition, at) in &plan.fetch {
+            let entry = FetchPartition::default()
+                .with_partition(partition.partition)
+                .with_current_leader_epoch(at.leader_epoch)
+                .with_fetch_offset(at.offset)
+                .with_last_fetched_epoch(at.last_epoch)
+                .with_log_start_offset(-1)
+                .with_partition_max_bytes(int(partition_bytes));
+            match topics
+                .last_mut()
+                .filter(|topic| topic.topic.as_str() == partition.topic)
+            {
+                Some(topic) => topic.partitions.push(entry),
+                None => topics.push(
+                    FetchTopic::default()
+                        .with_topic(name(&partition.topic))
+                        .with_topic_id(at.topic_id)
+                        .with_partitions(vec![entry]),
+                ),
+            }
+        }
+        let forgotten = plan.forget.iter().map(|(partition, id)| {
+            ForgottenTopic::default()
+                .with_topic(name(&partition.topic))
+                .with_topic_id(*id)
+                .with_partitions(vec![partition.partition])
+        });
+        FetchRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_max_wait_ms(int(wait.as_millis() as usize))
+            .with_min_bytes(1)
+            .with_max_bytes(int(self.response_bytes))
+            .with_isolation_level(self.settings.isolation as i8)
+            .with_session_id(plan.session_id)
+            .with_session_epoch(plan.session_epoch)
+            .with_topics(topics)
+            .with_forgotten_topics_data(forgotten.collect())
+    }
+
+    /// Hands on what came for one partition.
+    fn take(&mut self, name: &TopicPartition, data: PartitionData, permit: &Arc<Permit>) {
+        let Some(partition) = self.partitions.get_mut(name) else {
+            return;
+        };
+        if let Some(failure) = failure(name, partition, &data) {
+            return self.fail(name, failure);
+        }
+        let end = match self.settings.isolation {
+            Isolation::ReadUncommitted => data.high_watermark,
+            Isolation::ReadCommitted => data.last_stable_offset,
+        };
+        let aborted = data.aborted_transactions.unwrap_or_default();
+        let aborted: Vec<_> = aborted
+            .iter()
+            .map(|one| (one.producer_id.0, one.first_offset))
+            .collect();
+        let from = partition.position.offset;
+        let records = data.records.unwrap_or_default();
+        let (cuts, damage) = cut(records, &aborted, self.settings.isolation, from);
+        let mut batches: Vec<_> = cuts
+            .into_iter()
+            .map(|cut| {
+                let bytes = match &cut.content {
+                    Content::Sealed(view) => {
+                        partition.position.last_epoch = view.header.partition_leader_epoch;
+                        view.bytes.len()
+                    }
+                    Content::Nothing | Content::Open(_) => 0,
+                };
+                partition.position.offset = cut.next_offset;
+                Batch {
+                    first_offset: cut.first_offset,
+                    next_offset: cut.next_offset,
+                    source_end: end.max(cut.next_offset),
+                    content: cut.content,
+                    permit: Permit::slice(permit, &partition.share, bytes),
+                }
+            })
+            .collect();
+        if batches.is_empty() && end != partition.end {
+            // Only news of the end, for the lag.
+            batches.push(Batch {
+                first_offset: from,
+                next_offset: from,
+                source_end: end.max(from),
+                content: Content::Nothing,
+                permit: Permit::default(),
+            });
+        }
+        partition.end = end;
+        if !batches.is_empty() {
+            // There was room when it was asked for; a reader that went away does not mind.
+            partition.sender.try_send(Ok(batches)).ok();
+        }
+        if let Some(damage) = damage {
+            let failure = SourceError::Corrupt {
+                partition: name.clone(),
+                offset: damage.offset,
+                reason: format!(
+                    "{damage}; `transport = \"librdkafka\"` reads older record formats"
+                ),
+            };
+            self.fail(name, failure);
+        }
+    }
+
+    /// Tells a partition's worker why nothing more comes.
+    fn fail(&mut self, name: &TopicPartition, failure: SourceError) {
+        if let Some(partition) = self.partitions.remove(name) {
+            let sender = partition.sender;
+            if let Err(mpsc::error::TrySendError::Full(failure)) = sender.try_send(Err(failure)) {
+                // Behind what is still in its queue; ends when the reader does.
+                tokio::spawn(async move { sender.send(failure).await.ok() });
+            }
+        }
+    }
+
+    /// The broker cannot be used: every worker hears it and asks for the leader again.
+    fn give_up(&mut self, error: &ClientError) {
+        self.settings.outage.begins(&error.to_string());
+        self.disconnect();
+        let names: Vec<_> = self.partitions.keys().cloned().collect();
+        for partition in names {
+            let reason = error.to_string();
+            let failure = SourceError::Lost {
+                partition: partition.clone(),
+                reason,
+            };
+            self.fail(&partition, failure);
+        }
+    }
+
+    fn disconnect(&mut self) {
+        self.connection = None;
+        self.session.reset();
+    }
+}
+
+/// What the broker said instead of records.
+fn failure(
+    name: &TopicPartition,
+    partition: &Partition,
+    data: &PartitionData,
+) -> Option<SourceError> {
+    let (wanted, name) = (partition.position.offset, name.clone());
+    if data.diverging_epoch.end_offset >= 0 {
+        let end = data.diverging_epoch.end_offset;
+        return Some(SourceError::Truncated {
+            partition: name,
+            end,
+        });
+    }
+    let error = ApiError::from_code(data.error_code, None::<&str>)?;
+    Some(match error.code {
+        // OFFSET_OUT_OF_RANGE
+        1 => SourceError::OutOfRange {
+            partition: name,
+            wanted,
+        },
+        // CORRUPT_MESSAGE
+        2 => SourceError::Corrupt {
+            partition: name,
+            offset: wanted,
+            reason: error.to_string(),
+        },
+        // TOPIC_AUTHORIZATION_FAILED
+        29 => SourceError::Denied { partition: name },
+        // The leader moved, the topic is gone or another one, and so on: who opens it again sees.
+        _ => SourceError::Lost {
+            partition: name,
+            reason: error.to_string(),
+        },
+    })
+}
+
+fn name_of(topic: &FetchableTopicResponse, names: &HashMap<Uuid, String>) -> Option<String> {
+    if topic.topic.is_empty() {
+        return names.get(&topic.topic_id).cloned();
+    }
+    Some(topic.topic.to_string())
+}
+
+fn size(data: &PartitionData) -> usize {
+    data.records.as_ref().map_or(0, bytes::Bytes::len)
+}
+
+fn name(topic: &str) -> TopicName {
+    TopicName(StrBytes::from_string(topic.to_owned()))
+}
+
+fn int(value: usize) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}

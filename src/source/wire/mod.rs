@@ -1,0 +1,112 @@
+//! Our own consumer: whole batches as they lie in the source's log.
+//!
+//! One task and one connection per source broker ([`fetcher`]) fetches all partitions that the broker leads,
+//! in one fetch session (KIP-227), as a follower does. An answer is one buffer; batches are slices of it. Bytes
+//! are charged before they are fetched, by buffer, and each partition has a share, so that one that is slow
+//! does not hold what the others need. A partition whose leader moves is given back to its worker, which opens
+//! it again where it leads now.
+
+mod cut;
+mod fetcher;
+mod session;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use host::{BoxFuture, Host};
+use tokio::sync::mpsc;
+use wire::{Isolation, TopicPartition, client::Client};
+
+use self::fetcher::{Fetcher, Open};
+use super::{PartitionReader, Source, SourceError};
+use crate::{
+    base::budget::Budget,
+    cluster::leaders::{Leaders, NoLeader},
+    telemetry::Outage,
+};
+
+/// Answers that wait in one partition's queue; they are bounded by bytes first.
+const EVENTS: usize = 16;
+/// Partitions that wait to be opened at one broker.
+const COMMANDS: usize = 256;
+
+/// Fetches from the leaders of one flow's source.
+#[derive(Debug)]
+pub struct WireSource {
+    leaders: Leaders,
+    settings: Arc<Settings>,
+    brokers: Mutex<HashMap<i32, mpsc::Sender<Open>>>,
+}
+
+/// What a source needs.
+#[derive(Debug)]
+pub struct Settings {
+    /// Finds the leaders.
+    pub client: Client,
+    /// The machine.
+    pub host: Host,
+    /// What of transactions is seen.
+    pub isolation: Isolation,
+    /// Charged for every answer.
+    pub budget: Budget,
+    /// Told when a broker is away.
+    pub outage: Outage,
+}
+
+impl WireSource {
+    /// Connects when partitions open.
+    pub fn new(settings: Settings) -> Self {
+        let clock = Arc::clone(&settings.host.clock);
+        Self {
+            leaders: Leaders::new(settings.client.clone(), clock),
+            settings: Arc::new(settings),
+            brokers: Mutex::default(),
+        }
+    }
+
+    /// The queue of a broker's task, which is started if it does not run.
+    fn broker(&self, id: i32) -> mpsc::Sender<Open> {
+        let mut brokers = self.brokers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = brokers.get(&id).filter(|queue| !queue.is_closed()) {
+            return queue.clone();
+        }
+        let (queue, commands) = mpsc::channel(COMMANDS);
+        tokio::spawn(Fetcher::new(id, Arc::clone(&self.settings)).run(commands));
+        brokers.insert(id, queue.clone());
+        queue
+    }
+}
+
+impl Source for WireSource {
+    fn open<'a>(
+        &'a self,
+        partition: &'a TopicPartition,
+        offset: i64,
+    ) -> BoxFuture<'a, Result<PartitionReader, SourceError>> {
+        Box::pin(async move {
+            let leader = self.leaders.of(partition).await.map_err(|why| {
+                let partition = partition.clone();
+                match why {
+                    NoLeader::Missing => SourceError::Missing { partition },
+                    NoLeader::Denied => SourceError::Denied { partition },
+                    NoLeader::Later(reason) => SourceError::Lost { partition, reason },
+                }
+            })?;
+            let (sender, events) = mpsc::channel(EVENTS);
+            let open = Open {
+                partition: partition.clone(),
+                leader,
+                offset,
+                sender,
+            };
+            let sent = self.broker(leader.broker).send(open).await;
+            sent.map_err(|_| SourceError::Lost {
+                partition: partition.clone(),
+                reason: "the source has stopped".to_owned(),
+            })?;
+            Ok(PartitionReader::new(events))
+        })
+    }
+}

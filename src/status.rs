@@ -1,0 +1,197 @@
+//! How far flows are: one shape, whoever tells it. Described for its readers in `docs/status.md`.
+//!
+//! A running process tells it of its own flows (`/v1/status`, `strait status --url`), and both clusters tell
+//! it of a flow's checkpoints (`strait status FILE`). Each of the two views leaves null what only the other
+//! one knows.
+
+use serde::{Deserialize, Serialize};
+
+use crate::flow::plan;
+
+/// All flows of a file or process, in the order of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The flows.
+    pub flows: Vec<FlowStatus>,
+}
+
+/// One flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowStatus {
+    /// Its name.
+    pub name: String,
+    /// Alias of the side that is read.
+    pub source: String,
+    /// Alias of the side that is written to.
+    pub target: String,
+    /// What its process is doing; only that knows.
+    #[serde(flatten)]
+    pub phase: Option<Phase>,
+    /// What it provides here and now.
+    pub guarantee: String,
+    /// Why not more.
+    pub guarantee_reason: String,
+    /// Source records that are not copied yet, counted by offsets; partitions of unknown lag are left out.
+    pub lag: i64,
+    /// Records acknowledged since the process began; only that knows.
+    pub records: Option<u64>,
+    /// Their bytes; only the process knows.
+    pub bytes: Option<u64>,
+    /// Partitions that stopped and wait for a person.
+    pub stopped: usize,
+    /// By source topic and number.
+    pub partitions: Vec<PartitionStatus>,
+    /// Topics that are not, or not wholly, replicated.
+    pub troubles: Vec<Trouble>,
+}
+
+/// What a flow's process is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "phase")]
+pub enum Phase {
+    /// Before the first try to reach both clusters.
+    Starting,
+    /// One of them does not answer, or does not take what must be written first.
+    Waiting {
+        /// Which, by alias.
+        cluster: String,
+        /// What it is waited for.
+        reason: String,
+    },
+    /// Workers follow both clusters.
+    Running,
+    /// Workers end.
+    Draining,
+    /// Over.
+    Ended,
+}
+
+/// One partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionStatus {
+    /// Topic on the source.
+    pub topic: String,
+    /// Its number, on both sides.
+    pub partition: i32,
+    /// Topic on the target.
+    pub target_topic: String,
+    /// The source offset to read next; from outside that of the checkpoint, none before the first.
+    pub source_offset: Option<i64>,
+    /// The target offset after the last acknowledged record.
+    pub target_offset: Option<i64>,
+    /// Where the source ends, or ended when the process last heard of it.
+    pub source_end: Option<i64>,
+    /// Records between the two, counted by offsets.
+    pub lag: Option<i64>,
+    /// What its worker does; from outside only `stopped` is known.
+    pub state: Option<String>,
+    /// Why it stopped: a code from the closed list.
+    pub reason: Option<String>,
+    /// In words; only the process knows.
+    pub text: Option<String>,
+    /// The source offset that the stop is about.
+    pub stopped_offset: Option<i64>,
+    /// When it stopped, in milliseconds since 1970; the checkpoint knows.
+    pub stopped_since_ms: Option<i64>,
+    /// What could not be found out from outside.
+    pub unknown: Option<String>,
+}
+
+/// A topic that is not, or not wholly, replicated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// Its name on the source.
+    pub topic: String,
+    /// From a closed list, for scripts.
+    pub code: String,
+    /// For people.
+    pub text: String,
+}
+
+impl From<&plan::Trouble> for Trouble {
+    fn from(trouble: &plan::Trouble) -> Self {
+        Self {
+            topic: trouble.topic.clone(),
+            code: trouble.code.to_owned(),
+            text: trouble.text.clone(),
+        }
+    }
+}
+
+impl Phase {
+    /// Its name in JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Waiting { .. } => "waiting",
+            Self::Running => "running",
+            Self::Draining => "draining",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// The records to copy and the stopped ones among `partitions`.
+pub(crate) fn sums(partitions: &[PartitionStatus]) -> (i64, usize) {
+    let lags = partitions.iter().filter_map(|partition| partition.lag);
+    let stopped = partitions
+        .iter()
+        .filter(|partition| partition.reason.is_some());
+    (lags.sum(), stopped.count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flow(phase: Option<Phase>) -> FlowStatus {
+        FlowStatus {
+            name: "f".to_owned(),
+            source: "east".to_owned(),
+            target: "west".to_owned(),
+            phase,
+            guarantee: "at-least-once".to_owned(),
+            guarantee_reason: "why".to_owned(),
+            lag: 7,
+            records: None,
+            bytes: None,
+            stopped: 0,
+            partitions: vec![PartitionStatus::default()],
+            troubles: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_phase_is_read_back_and_none_is_none() {
+        let waiting = Phase::Waiting {
+            cluster: "west".to_owned(),
+            reason: "refused".to_owned(),
+        };
+        let phases = [
+            Phase::Starting,
+            waiting,
+            Phase::Running,
+            Phase::Draining,
+            Phase::Ended,
+        ];
+        for phase in phases.map(Some).into_iter().chain([None]) {
+            let name = phase.as_ref().map(Phase::name);
+            let written = flow(phase);
+            let json = serde_json::to_value(&written).unwrap();
+            assert_eq!(json.get("phase").and_then(|name| name.as_str()), name);
+            assert_eq!(serde_json::from_value::<FlowStatus>(json).unwrap(), written);
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_null_and_what_another_release_adds_is_passed_over() {
+        let mut json = serde_json::to_value(flow(None)).unwrap();
+        assert!(json["records"].is_null() && json["partitions"][0]["lag"].is_null());
+        json["new"] = 1.into();
+        json.as_object_mut().unwrap().remove("bytes");
+        assert_eq!(
+            serde_json::from_value::<FlowStatus>(json).unwrap(),
+            flow(None)
+        );
+    }
+}

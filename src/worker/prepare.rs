@@ -1,0 +1,436 @@
+//! From a batch as it came to batches as the sink takes them. Pure.
+//!
+//! A sealed batch stays sealed unless there is a reason to open it (DESIGN "Rules for a sealed batch"): it
+//! begins before the wanted offset, compaction took records out of it, it is larger than the target takes, or
+//! it carries append times that the target would not keep. What was opened is sealed again with its codec.
+
+use wire::{
+    batch::BatchView,
+    record::{BatchBuilder, Codec, Record, RecordError, decode},
+};
+
+use crate::{
+    checkpoint::LastRecord,
+    sink::{Form, Limits},
+    source::Content,
+};
+
+/// A batch may decompress to as much.
+const MAX_DECOMPRESSED: usize = 1 << 30;
+/// What a record costs in a batch beside its bytes, at most: length, attributes, deltas, counts.
+const RECORD_OVERHEAD: u64 = 40;
+/// Plain bytes of a batch that is sealed again: as producers make them, and small enough to move on soon.
+const SEAL_BYTES: u64 = 1 << 20;
+
+/// What becomes one batch on the target, or no batch at all.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// The source offset to read after it.
+    pub(super) next_offset: i64,
+    /// Where it begins on the source.
+    pub(super) source_offset: i64,
+    /// How many records it holds.
+    pub(super) records: u64,
+    /// Bytes of the records; as they lie on the wire where they were not opened.
+    pub(super) bytes: u64,
+    /// The last record.
+    pub(super) last: Option<LastRecord>,
+    /// The records.
+    pub(super) body: Body,
+}
+
+/// The records of a part.
+#[derive(Debug)]
+pub(super) enum Body {
+    Nothing,
+    Open(Vec<Record>),
+    Sealed(BatchView),
+}
+
+/// Why a batch cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PrepareError {
+    /// Its bytes are damaged: they were so on the source, or the source client's connection damaged them.
+    #[error("the batch at offset {offset} is damaged: {error}")]
+    Damaged { offset: i64, error: RecordError },
+    /// One record is larger than the target takes.
+    #[error(
+        "the record at offset {offset} makes a batch of {size} bytes, the target takes {limit}"
+    )]
+    TooLarge {
+        offset: i64,
+        size: usize,
+        limit: usize,
+    },
+}
+
+/// Makes parts of `content`, records before `first_offset` left out; the last one ends at `next_offset`.
+pub(super) fn prepare(
+    content: Content,
+    (first_offset, next_offset): (i64, i64),
+    form: Form,
+    limits: &Limits,
+) -> Result<Vec<Part>, PrepareError> {
+    let (records, codec, epoch) = match content {
+        Content::Nothing => (Vec::new(), limits.codec, -1),
+        Content::Open(records) => (records, limits.codec, -1),
+        Content::Sealed(view) => {
+            if form == Form::Sealed && passes(&view, first_offset, limits) {
+                return Ok(vec![sealed(view, next_offset)]);
+            }
+            let codec = view.header.codec().unwrap_or(limits.codec);
+            let records = open(&view, first_offset)?;
+            (records, codec, view.header.partition_leader_epoch)
+        }
+    };
+    if records.is_empty() {
+        return Ok(vec![Part {
+            next_offset,
+            source_offset: first_offset,
+            records: 0,
+            bytes: 0,
+            last: None,
+            body: Body::Nothing,
+        }]);
+    }
+    let mut parts = match form {
+        Form::Open => vec![opened(records, epoch)],
+        Form::Sealed => seal(&records, codec, epoch, limits.max_batch_bytes)?,
+    };
+    if let Some(last) = parts.last_mut() {
+        last.next_offset = next_offset;
+    }
+    Ok(parts)
+}
+
+/// Whether the batch can go out as it is.
+fn passes(view: &BatchView, first_offset: i64, limits: &Limits) -> bool {
+    let header = &view.header;
+    header.base_offset >= first_offset
+        && header.record_count == header.last_offset_delta.wrapping_add(1)
+        && view.bytes.len() <= limits.max_batch_bytes
+        && (!header.is_log_append_time() || limits.log_append_time)
+}
+
+/// The records of a sealed batch from `first_offset` on.
+pub(super) fn open(view: &BatchView, first_offset: i64) -> Result<Vec<Record>, PrepareError> {
+    let offset = view.header.base_offset;
+    let damaged = |error| PrepareError::Damaged { offset, error };
+    view.check_crc().map_err(|error| damaged(error.into()))?;
+    let mut records = decode(view, MAX_DECOMPRESSED).map_err(damaged)?;
+    records.retain(|record| record.offset >= first_offset);
+    Ok(records)
+}
+
+fn sealed(view: BatchView, next_offset: i64) -> Part {
+    let header = &view.header;
+    Part {
+        next_offset,
+        source_offset: header.base_offset,
+        records: u64::from(header.record_count.unsigned_abs()),
+        bytes: view.bytes.len() as u64,
+        last: Some(LastRecord {
+            source_offset: header.last_offset(),
+            crc: 0,
+            leader_epoch: header.partition_leader_epoch,
+            payload_crc: Some(view.payload_crc()),
+        }),
+        body: Body::Sealed(view),
+    }
+}
+
+/// `records` is not empty.
+fn opened(records: Vec<Record>, epoch: i32) -> Part {
+    let (source_offset, next_offset) = ends(&records);
+    Part {
+        next_offset,
+        source_offset,
+        records: records.len() as u64,
+        bytes: records.iter().map(Record::bytes).sum(),
+        last: records.last().map(|record| last_record(record, epoch)),
+        body: Body::Open(records),
+    }
+}
+
+fn last_record(record: &Record, leader_epoch: i32) -> LastRecord {
+    LastRecord {
+        source_offset: record.offset,
+        crc: record.crc(),
+        leader_epoch,
+        payload_crc: None,
+    }
+}
+
+fn ends(records: &[Record]) -> (i64, i64) {
+    let first = records.first().map_or(0, |record| record.offset);
+    (
+        first,
+        records.last().map_or(first, |record| record.offset + 1),
+    )
+}
+
+/// Batches of `records`, each small enough for the target.
+fn seal(
+    records: &[Record],
+    codec: Codec,
+    epoch: i32,
+    limit: usize,
+) -> Result<Vec<Part>, PrepareError> {
+    let mut parts = Vec::new();
+    let mut rest = records;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = rest.iter().take_while(|record| {
+            bytes += record.bytes() + RECORD_OVERHEAD;
+            bytes <= SEAL_BYTES
+        });
+        let (mut some, _) = rest.split_at(fits.count().max(1));
+        let view = loop {
+            let view = seal_one(some, codec)?;
+            if view.bytes.len() <= limit {
+                break view;
+            }
+            if let [record] = some {
+                return Err(PrepareError::TooLarge {
+                    offset: record.offset,
+                    size: view.bytes.len(),
+                    limit,
+                });
+            }
+            some = &some[..some.len() / 2];
+        };
+        let (source_offset, next_offset) = ends(some);
+        parts.push(Part {
+            next_offset,
+            source_offset,
+            records: some.len() as u64,
+            bytes: some.iter().map(Record::bytes).sum(),
+            last: some.last().map(|record| last_record(record, epoch)),
+            body: Body::Sealed(view),
+        });
+        rest = &rest[some.len()..];
+    }
+    Ok(parts)
+}
+
+fn seal_one(records: &[Record], codec: Codec) -> Result<BatchView, PrepareError> {
+    let offset = records.first().map_or(0, |record| record.offset);
+    let mut builder = BatchBuilder::new(codec);
+    for record in records {
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        builder.push(record.timestamp, key, value, &record.headers);
+    }
+    let batch = builder.build(offset);
+    let view = batch.and_then(|bytes| {
+        let view = BatchView::read(&bytes)?;
+        Ok(view.expect("a whole batch was just built"))
+    });
+    view.map_err(|error| PrepareError::Damaged { offset, error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use wire::batch::LOG_APPEND_TIME;
+
+    const LIMITS: Limits = Limits {
+        codec: Codec::Lz4,
+        max_batch_bytes: 1 << 20,
+        log_append_time: false,
+    };
+
+    fn record(offset: i64, size: usize) -> Record {
+        Record {
+            offset,
+            timestamp: 1_700_000_000_000 + offset % 3,
+            key: (offset % 2 == 0).then(|| vec![1; 3].into()),
+            // Not compressible: sizes are what they seem.
+            value: Some(
+                (0..size)
+                    .map(|i| (i as i64 * 7919 + offset * 31) as u8)
+                    .collect::<Vec<_>>()
+                    .into(),
+            ),
+            headers: Vec::new(),
+        }
+    }
+
+    /// A batch at offset 100 whose records have these offset deltas.
+    fn batch(deltas: &[i32], attributes: i16) -> BatchView {
+        let mut builder = BatchBuilder::new(Codec::None)
+            .attributes(attributes)
+            .leader_epoch(5);
+        for delta in deltas {
+            let record = record(100 + i64::from(*delta), 20);
+            builder.push_at(
+                *delta,
+                record.timestamp,
+                record.key.as_deref(),
+                record.value.as_deref(),
+                &[],
+            );
+        }
+        BatchView::read(&builder.build(100).unwrap())
+            .unwrap()
+            .unwrap()
+    }
+
+    fn records_of(parts: &[Part]) -> Vec<Record> {
+        parts
+            .iter()
+            .flat_map(|part| match &part.body {
+                Body::Nothing => Vec::new(),
+                Body::Open(records) => records.clone(),
+                Body::Sealed(view) => {
+                    view.check_crc().unwrap();
+                    decode(view, 1 << 30).unwrap()
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_whole_batch_stays_sealed() {
+        let view = batch(&[0, 1, 2], 0);
+        let parts = prepare(
+            Content::Sealed(view.clone()),
+            (100, 103),
+            Form::Sealed,
+            &LIMITS,
+        )
+        .unwrap();
+        let [
+            Part {
+                body: Body::Sealed(same),
+                records: 3,
+                source_offset: 100,
+                next_offset: 103,
+                last,
+                ..
+            },
+        ] = &parts[..]
+        else {
+            panic!("{parts:?}");
+        };
+        assert_eq!(same.bytes.as_ptr(), view.bytes.as_ptr());
+        let last = last.unwrap();
+        assert_eq!((last.source_offset, last.leader_epoch), (102, 5));
+        assert_eq!(last.payload_crc, Some(crc32c::crc32c(&view.payload())));
+    }
+
+    #[test]
+    fn what_begins_too_early_or_lost_records_is_opened() {
+        for (deltas, first, wanted) in [
+            (&[0, 1, 2, 3][..], 102, vec![102, 103]),
+            (&[0, 2, 5], 100, vec![100, 102, 105]),
+            (&[1, 2], 100, vec![101, 102]),
+        ] {
+            let view = batch(deltas, 0);
+            let parts =
+                prepare(Content::Sealed(view), (first, 106), Form::Sealed, &LIMITS).unwrap();
+            let [part] = &parts[..] else {
+                panic!("{parts:?}")
+            };
+            let Body::Sealed(view) = &part.body else {
+                panic!("{part:?}")
+            };
+            assert_eq!(view.header.record_count, view.header.last_offset_delta + 1);
+            assert_eq!(part.records, wanted.len() as u64);
+            assert_eq!((part.source_offset, part.next_offset), (wanted[0], 106));
+            let last = part.last.unwrap();
+            let offset = *wanted.last().unwrap();
+            assert_eq!(last.source_offset, offset);
+            assert_eq!(
+                (last.crc, last.payload_crc),
+                (record(offset, 20).crc(), None)
+            );
+        }
+    }
+
+    #[test]
+    fn append_times_are_kept_as_the_records_own() {
+        let view = batch(&[0, 1], LOG_APPEND_TIME);
+        let time = view.header.max_timestamp;
+        let parts = prepare(
+            Content::Sealed(view.clone()),
+            (100, 102),
+            Form::Sealed,
+            &LIMITS,
+        )
+        .unwrap();
+        assert!(
+            records_of(&parts)
+                .iter()
+                .all(|record| record.timestamp == time)
+        );
+        let limits = Limits {
+            log_append_time: true,
+            ..LIMITS
+        };
+        let parts = prepare(Content::Sealed(view), (100, 102), Form::Sealed, &limits).unwrap();
+        assert!(
+            parts[0].last.unwrap().payload_crc.is_some(),
+            "the target sets its own times"
+        );
+    }
+
+    #[test]
+    fn damage_is_found_when_a_batch_is_opened() {
+        let view = batch(&[0, 1, 2], 0);
+        let mut bytes = view.bytes.to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        let view = BatchView::read(&bytes.into()).unwrap().unwrap();
+        let error = prepare(Content::Sealed(view), (101, 103), Form::Sealed, &LIMITS).unwrap_err();
+        assert!(
+            matches!(error, PrepareError::Damaged { offset: 100, .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_record_larger_than_the_target_takes_is_named() {
+        let limits = Limits {
+            codec: Codec::None,
+            max_batch_bytes: 1000,
+            ..LIMITS
+        };
+        let records = vec![record(1, 10), record(2, 2000), record(3, 10)];
+        let error = prepare(Content::Open(records), (1, 4), Form::Sealed, &limits).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                PrepareError::TooLarge {
+                    offset: 2,
+                    limit: 1000,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+
+    proptest! {
+        /// Whatever is cut how small, the same records come out in order, in batches that the target takes.
+        #[test]
+        fn splitting_keeps_every_record(
+            sizes in proptest::collection::vec(0usize..400, 1..60),
+            limit in 520usize..3000,
+        ) {
+            let records: Vec<_> = sizes.iter().enumerate().map(|(i, size)| record(i as i64, *size)).collect();
+            let limits = Limits { codec: Codec::None, max_batch_bytes: limit, ..LIMITS };
+            let next = records.len() as i64 + 5;
+            let parts = prepare(Content::Open(records.clone()), (0, next), Form::Sealed, &limits).unwrap();
+            let mut from = 0;
+            for part in &parts {
+                let Body::Sealed(view) = &part.body else { panic!() };
+                prop_assert!(view.bytes.len() <= limit);
+                prop_assert_eq!(part.source_offset, from);
+                from = part.source_offset + part.records as i64;
+            }
+            prop_assert_eq!(parts.last().unwrap().next_offset, next);
+            let out: Vec<_> = records_of(&parts).iter().map(Record::crc).collect();
+            prop_assert_eq!(out, records.iter().map(Record::crc).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,575 @@
+//! The worker's task: passes, and within a pass the loop that copies.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Progress, Settings, Stop, StopReason, WorkerState,
+    ledger::{Ledger, LedgerError},
+    prepare::{Body, Part, PrepareError, prepare},
+    reconcile::{Passed, Verdict, verdict},
+    unit::{First, Unit, is_there},
+};
+use crate::{
+    base::{backoff::Backoff, budget::Permit},
+    checkpoint::LastRecord,
+    sink::{Answer, Appended, Lane, Outgoing, Sealed, SinkError},
+    source::{Batch, Content, PartitionReader, SourceError},
+};
+
+/// Batches in flight; bytes are bounded by the budget.
+const WINDOW: usize = 256;
+/// Pauses between passes.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// Between two looks at a target whose replicas are behind their leader, and how many there are.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const LOOKS: usize = 100;
+/// After the loss of an unguarded batch: what the broker may still do with it is done then (EXACTNESS 7).
+const QUIET: Duration = Duration::from_secs(6);
+
+/// How a pass ended.
+enum End {
+    /// It was asked to stop.
+    Asked,
+    /// Something that another pass may mend.
+    Lost(String),
+    /// Something that it will not.
+    Stop(StopReason, i64, String),
+}
+
+pub(super) struct Task {
+    settings: Settings,
+    ledger: Ledger,
+    /// Where batches are written sealed.
+    unit: Option<Unit>,
+    /// Parts of one batch that were not sent yet; the batch's permit goes with the last.
+    ready: VecDeque<(Part, Permit)>,
+    /// Batches handed to the lane and not answered.
+    outstanding: usize,
+    lag: i64,
+    progress: watch::Sender<Progress>,
+    state: watch::Sender<WorkerState>,
+    source_end: watch::Sender<i64>,
+    stop: CancellationToken,
+}
+
+impl Task {
+    pub(super) fn new(
+        settings: Settings,
+        progress: watch::Sender<Progress>,
+        state: watch::Sender<WorkerState>,
+        source_end: watch::Sender<i64>,
+        stop: CancellationToken,
+    ) -> Self {
+        let unit = settings.exactness.clone().zip(settings.start.producer);
+        let log_append_time = settings.limits.log_append_time;
+        Self {
+            ledger: Ledger::new(settings.start.clone()),
+            unit: unit.map(|(exactness, producer)| Unit::new(exactness, producer, log_append_time)),
+            ready: VecDeque::new(),
+            outstanding: 0,
+            lag: 0,
+            progress,
+            state,
+            source_end,
+            stop,
+            settings,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
+        self.settings
+            .events
+            .started(self.ledger.progress().source_offset);
+        loop {
+            let before = self.ledger.progress().source_offset;
+            let end = self.pass().await;
+            self.ledger.rewind();
+            self.ready.clear();
+            let at = self.ledger.progress().source_offset;
+            match end {
+                End::Asked => {
+                    self.enter(WorkerState::Ended);
+                    break;
+                }
+                End::Stop(reason, source_offset, text) => {
+                    self.settings
+                        .events
+                        .stopped(reason.code(), source_offset, &text);
+                    self.enter(WorkerState::Stopped(Stop {
+                        reason,
+                        source_offset,
+                        text,
+                    }));
+                    break;
+                }
+                End::Lost(why) => {
+                    if at > before {
+                        backoff.reset();
+                    }
+                    self.settings.events.retrying(at, &why);
+                    self.enter(WorkerState::Retrying { why });
+                    let pause = backoff.delay(&*self.settings.host.random);
+                    tokio::select! {
+                        biased;
+                        () = self.stop.cancelled() => {}
+                        () = self.settings.host.clock.sleep(pause) => {}
+                    }
+                }
+            }
+        }
+        self.settings.events.lag_changed(self.lag, 0);
+    }
+
+    /// Copies until something ends it.
+    async fn pass(&mut self) -> End {
+        let stop = self.stop.clone();
+        let opened = tokio::select! {
+            biased;
+            () = stop.cancelled() => return End::Asked,
+            opened = self.open() => opened,
+        };
+        let (mut reader, mut lane) = match opened {
+            Ok(opened) => opened,
+            Err(end) => return end,
+        };
+        self.outstanding = 0;
+        self.enter(WorkerState::Running);
+        let end = self.copy(&mut reader, &mut *lane).await;
+        drop(reader);
+        if matches!(end, End::Asked) {
+            self.enter(WorkerState::Draining);
+            self.drain(&mut *lane, self.settings.drain_timeout).await;
+        } else if self.unit.is_some() {
+            // Nothing of the unit may be on its way when the target is read again; the sink answers for all.
+            self.drain(&mut *lane, Duration::MAX).await;
+        }
+        end
+    }
+
+    async fn open(&mut self) -> Result<(PartitionReader, Box<dyn Lane>), End> {
+        self.reconcile().await?;
+        let Settings {
+            route,
+            limits,
+            source,
+            sink,
+            ..
+        } = &self.settings;
+        let offset = self.ledger.progress().source_offset;
+        let reader = source.open(&route.source, offset).await;
+        let lane = sink.open(&route.target, limits).await;
+        match (reader, lane) {
+            (Ok(reader), Ok(lane)) => Ok((reader, lane)),
+            (Err(error), _) => Err(source_end(error)),
+            (_, Err(error)) => Err(self.sink_end(error)),
+        }
+    }
+
+    /// Learns what the target holds (EXACTNESS 6). Nothing of the unit is on its way from here.
+    async fn reconcile(&mut self) -> Result<(), End> {
+        let Some(unit) = &mut self.unit else {
+            return Ok(());
+        };
+        let (clock, target) = (&self.settings.host.clock, &self.settings.route.target);
+        let quiet = unit.quiet_until.saturating_sub(clock.monotonic());
+        if !quiet.is_zero() {
+            clock.sleep(quiet).await;
+        }
+        let progress = self.ledger.progress();
+        for _ in 0..LOOKS {
+            let (from, id) = (progress.target_offset, unit.producer.id);
+            let evidence = unit.exactness.reconciler.look(target, from, id).await;
+            let evidence = evidence.map_err(|why| End::Lost(format!("reading {target}: {why}")))?;
+            match verdict(progress, &unit.producer, &evidence) {
+                Verdict::Wait => clock.sleep(LOOK_AGAIN).await,
+                Verdict::Stop(reason, text) => {
+                    let text = format!("{target}: {text}");
+                    return Err(End::Stop(reason, progress.source_offset, text));
+                }
+                Verdict::Go { skip, remembered } => {
+                    let skip = skip.filter(|skip| skip.certain || !unit.leftovers_differ);
+                    if unit.is_another_owner(progress, skip.as_ref()) {
+                        let text = format!("{target}: another process writes what this one would");
+                        let at = progress.source_offset;
+                        return Err(End::Stop(StopReason::TakenOver, at, text));
+                    }
+                    if let Some(skip) = &skip {
+                        self.settings
+                            .events
+                            .reconciled(progress.source_offset, skip.left);
+                    }
+                    unit.begin(skip, remembered);
+                    return Ok(());
+                }
+            }
+        }
+        Err(End::Lost(format!(
+            "{target}: its replicas are behind their leader"
+        )))
+    }
+
+    async fn copy(&mut self, reader: &mut PartitionReader, lane: &mut dyn Lane) -> End {
+        let stop = self.stop.clone();
+        loop {
+            let sent = tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    // What was half handed over is never answered as a whole.
+                    self.ledger.abandon_newest();
+                    return End::Asked;
+                }
+                sent = self.send_ready(lane) => sent,
+            };
+            if let Err(error) = sent {
+                return self.sink_end(error);
+            }
+            let in_flight = self.ledger.in_flight();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return End::Asked,
+                answer = lane.answer(), if self.outstanding > 0 => {
+                    if let Err(end) = self.take_answer(answer).await {
+                        return end;
+                    }
+                }
+                event = reader.next(), if self.ready.is_empty() && in_flight < WINDOW => match event {
+                    Some(Ok(batch)) => {
+                        if let Err(end) = self.take_batch(batch).await {
+                            return end;
+                        }
+                    }
+                    Some(Err(error)) => return source_end(error),
+                    None => return End::Lost("the source has stopped".to_owned()),
+                },
+            }
+        }
+    }
+
+    /// Makes parts of a batch, and passes over what the target holds already.
+    async fn take_batch(&mut self, mut batch: Batch) -> Result<(), End> {
+        let (end, next) = (batch.source_end, batch.next_offset);
+        if end >= 0 {
+            self.source_end
+                .send_if_modified(|seen| std::mem::replace(seen, end.max(next)) != end);
+        }
+        if self.unit.as_ref().is_some_and(|unit| unit.skip.is_some()) {
+            let rest = self.pass_over(&batch).await?;
+            let Some(rest) = rest else { return Ok(()) };
+            batch.first_offset = self.ledger.progress().source_offset;
+            batch.content = rest;
+        }
+        let offsets = (batch.first_offset, batch.next_offset);
+        let form = self.settings.sink.form();
+        let parts = prepare(batch.content, offsets, form, &self.settings.limits);
+        let parts = parts.map_err(|error| self.unprepared(&error))?;
+        let last = parts.len() - 1;
+        let mut permit = Some(batch.permit);
+        self.ready = parts
+            .into_iter()
+            .enumerate()
+            .map(|(index, part)| {
+                let permit = permit.take_if(|_| index == last);
+                (part, permit.unwrap_or_default())
+            })
+            .collect();
+        Ok(())
+    }
+
+    /// What is left of a batch when all that the target holds is passed over; none if that is more than the
+    /// batch.
+    async fn pass_over(&mut self, batch: &Batch) -> Result<Option<Content>, End> {
+        let Some((skip, records)) = self.unit.as_mut().and_then(|unit| unit.skip.as_mut()) else {
+            return Ok(None);
+        };
+        let (records, certain, next) = (*records, skip.certain, skip.newest.next_offset);
+        let passed = skip.pass(&batch.content, batch.first_offset);
+        let passed = passed.map_err(|error| self.unprepared(&error))?;
+        match passed {
+            // Somebody else wrote more than the source has: nothing there can be ours.
+            Passed::Whole if !certain && batch.next_offset >= batch.source_end => {
+                Err(self.differs(batch.next_offset, certain))
+            }
+            Passed::Whole => Ok(None),
+            Passed::End { last, rest } => {
+                let last = LastRecord {
+                    source_offset: last.offset,
+                    crc: last.crc(),
+                    leader_epoch: -1,
+                    payload_crc: None,
+                };
+                self.ledger.passed_over(records, last, next);
+                self.publish();
+                if let Some(unit) = &mut self.unit {
+                    unit.skip = None;
+                }
+                if !certain {
+                    self.barrier().await?;
+                }
+                let rest = if rest.is_empty() {
+                    Content::Nothing
+                } else {
+                    Content::Open(rest)
+                };
+                Ok(Some(rest))
+            }
+            Passed::Differs(record) => Err(self.differs(record.offset, certain)),
+        }
+    }
+
+    fn differs(&mut self, offset: i64, certain: bool) -> End {
+        let route = &self.settings.route;
+        if certain {
+            let text = format!(
+                "{}: the newest record of this flow there is not the one at offset {offset} of {}: the source was \
+                 compacted or changed since, or another flow of this name writes; compare both sides",
+                route.target, route.source
+            );
+            return End::Stop(StopReason::TargetDiffers, offset, text);
+        }
+        if let Some(unit) = &mut self.unit {
+            unit.leftovers_differ = true;
+        }
+        End::Lost(format!(
+            "what {} holds behind the last checkpoint is not what {} has next: records written over librdkafka \
+             since then are written again",
+            route.target, route.source
+        ))
+    }
+
+    /// Waits until the checkpoint of what is acknowledged is committed.
+    async fn barrier(&mut self) -> Result<(), End> {
+        let at = self.ledger.progress().source_offset;
+        let stop = self.stop.clone();
+        let Some(unit) = &mut self.unit else {
+            return Ok(());
+        };
+        let committed = unit.exactness.committed.wait_for(|offset| *offset >= at);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(End::Asked),
+            committed = committed => match committed {
+                Ok(_) => Ok(()),
+                Err(_) => Err(End::Lost("checkpoints are not committed any more".to_owned())),
+            },
+        }
+    }
+
+    /// Sends what is ready, as far as the window allows.
+    async fn send_ready(&mut self, lane: &mut dyn Lane) -> Result<(), SinkError> {
+        while self.has_room()
+            && let Some((part, permit)) = self.ready.pop_front()
+        {
+            let (clock, sequence) = (&self.settings.host.clock, self.ledger.next_sequence());
+            let ticket = self.ledger.push(&part, permit, clock.monotonic());
+            let batch = match part.body {
+                Body::Nothing => {
+                    self.publish();
+                    continue;
+                }
+                Body::Open(records) => Outgoing::Open(records),
+                Body::Sealed(view) => {
+                    let (_, oldest) = self.ledger.unresolved();
+                    let wall_ms = clock.wall_ms();
+                    let unit = self.unit.as_mut().expect("sealed batches have a unit");
+                    Outgoing::Sealed(Sealed {
+                        source_offset: part.source_offset,
+                        header: unit.stamp(&view, sequence),
+                        payload: view.payload(),
+                        records: view.header.record_count,
+                        guarded: unit.is_guarded(oldest, wall_ms),
+                    })
+                }
+            };
+            lane.send(ticket, batch).await?;
+            self.outstanding += 1;
+        }
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        let Some((part, _)) = self.ready.front() else {
+            return false;
+        };
+        match (&self.unit, &part.body) {
+            (Some(unit), Body::Sealed(view)) => {
+                let wall_ms = self.settings.host.clock.wall_ms();
+                unit.has_room(self.ledger.unresolved(), view.header.max_timestamp, wall_ms)
+            }
+            _ => self.ledger.in_flight() < WINDOW,
+        }
+    }
+
+    async fn take_answer(&mut self, answer: Answer) -> Result<(), End> {
+        self.outstanding -= 1;
+        let appended = match answer.outcome {
+            Ok(appended) => appended,
+            Err(error) => return Err(self.sink_end(error)),
+        };
+        self.confirm(appended).await?;
+        let clock = &self.settings.host.clock;
+        match self
+            .ledger
+            .acknowledge(answer.ticket, appended, clock.monotonic())
+        {
+            Ok(settled) => {
+                if let Some(unit) = &mut self.unit {
+                    unit.acknowledged(settled.max_timestamp, clock.wall_ms());
+                }
+                self.settings
+                    .events
+                    .acknowledged(settled.records, settled.bytes, settled.took);
+                self.publish();
+                self.settings.acknowledged.add(settled.bytes);
+                Ok(())
+            }
+            Err(error @ LedgerError::WentBack { .. }) => {
+                let text = format!("{}: {error}", self.settings.route.target);
+                let at = self.ledger.progress().source_offset;
+                Err(End::Stop(StopReason::TargetTopicRecreated, at, text))
+            }
+            Err(error @ LedgerError::Order { .. }) => Err(End::Lost(error.to_string())),
+        }
+    }
+
+    /// Reads the first acknowledged batch of a pass back: an acknowledgement proves the range, not the content
+    /// (EXACTNESS 5).
+    async fn confirm(&mut self, appended: Appended) -> Result<(), End> {
+        let Some(unit) = &mut self.unit else {
+            return Ok(());
+        };
+        let First::Sent(sent) = &unit.first else {
+            return Ok(());
+        };
+        let (target, offset) = (&self.settings.route.target, appended.first_offset);
+        let found = unit.exactness.reconciler.read_back(target, offset).await;
+        let found = found.map_err(|why| End::Lost(format!("reading {target} back: {why}")))?;
+        if is_there(sent, found.as_ref(), offset) {
+            unit.first = First::Confirmed;
+            return Ok(());
+        }
+        Err(End::Lost(format!(
+            "{target} acknowledged a batch at offset {offset} and holds another one there"
+        )))
+    }
+
+    /// Takes the answers that are outstanding, as long as that may take; what is not acknowledged then is read
+    /// again, by the next pass or after the next start.
+    async fn drain(&mut self, lane: &mut dyn Lane, patience: Duration) {
+        let clock = &self.settings.host.clock;
+        let deadline = clock.sleep(patience.min(Duration::from_secs(24 * 3600)));
+        tokio::pin!(deadline);
+        let mut whole = true;
+        while self.outstanding > 0 {
+            let answer = tokio::select! {
+                biased;
+                () = &mut deadline => {
+                    let (late, partition) = (self.outstanding, &self.settings.route.target);
+                    tracing::warn!(%partition, late, "batches were not acknowledged before the stop");
+                    break;
+                }
+                answer = lane.answer() => answer,
+            };
+            if whole {
+                whole = self.take_answer(answer).await.is_ok();
+            } else {
+                // Behind a lost batch nothing counts.
+                self.outstanding -= 1;
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        let progress = self.ledger.progress();
+        let lag = (*self.source_end.borrow() - progress.source_offset).max(0);
+        self.settings.events.lag_changed(self.lag, lag);
+        self.lag = lag;
+        self.progress.send_if_modified(|seen| {
+            let changed = seen.source_offset != progress.source_offset;
+            if changed {
+                seen.clone_from(progress);
+            }
+            changed
+        });
+    }
+
+    fn enter(&self, state: WorkerState) {
+        self.state.send_if_modified(|current| {
+            let changed = *current != state;
+            *current = state;
+            changed
+        });
+    }
+
+    fn unprepared(&self, error: &PrepareError) -> End {
+        let text = format!("{}: {error}", self.settings.route.source);
+        match error {
+            PrepareError::Damaged { offset, .. } => {
+                End::Stop(StopReason::SourceCorrupt, *offset, text)
+            }
+            PrepareError::TooLarge { offset, .. } => {
+                End::Stop(StopReason::RecordRefused, *offset, text)
+            }
+        }
+    }
+
+    fn sink_end(&mut self, error: SinkError) -> End {
+        let at = self.ledger.progress().source_offset;
+        let text = error.to_string();
+        match error {
+            SinkError::Refused { source_offset, .. } => {
+                End::Stop(StopReason::RecordRefused, source_offset, text)
+            }
+            SinkError::Missing { .. } => End::Stop(StopReason::TargetTopicMissing, at, text),
+            SinkError::Denied { .. } => End::Stop(StopReason::TargetDenied, at, text),
+            SinkError::Fenced { .. } => End::Stop(StopReason::TakenOver, at, text),
+            SinkError::Corrupt { source_offset, .. } => self.corrupt(source_offset, text),
+            SinkError::Lost { unanswered, .. } => {
+                if let (true, Some(unit)) = (unanswered, &mut self.unit) {
+                    let clock = &self.settings.host.clock;
+                    let (_, oldest) = self.ledger.unresolved();
+                    if !unit.is_guarded(oldest, clock.wall_ms()) {
+                        unit.quiet_until = clock.monotonic() + QUIET;
+                    }
+                }
+                End::Lost(text)
+            }
+        }
+    }
+}
+
+impl Task {
+    /// Whose fault damaged bytes are: what was read from the source is still in the ledger (EXACTNESS 4).
+    fn corrupt(&self, source_offset: i64, text: String) -> End {
+        match self.ledger.damaged(source_offset) {
+            Some(error) => {
+                let source = &self.settings.route.source;
+                let text =
+                    format!("{source} at offset {source_offset} is damaged on the source: {error}");
+                End::Stop(StopReason::SourceCorrupt, source_offset, text)
+            }
+            // Damaged on the way to the target: the next pass sends it again.
+            None => End::Lost(text),
+        }
+    }
+}
+
+fn source_end(error: SourceError) -> End {
+    let text = error.to_string();
+    match error {
+        SourceError::OutOfRange { wanted, .. } => {
+            End::Stop(StopReason::OffsetOutOfRange, wanted, text)
+        }
+        SourceError::Missing { .. } => End::Stop(StopReason::SourceTopicMissing, -1, text),
+        SourceError::Denied { .. } => End::Stop(StopReason::SourceDenied, -1, text),
+        SourceError::Corrupt { offset, .. } => End::Stop(StopReason::SourceCorrupt, offset, text),
+        SourceError::Truncated { end, .. } => {
+            End::Stop(StopReason::SourceRecordMismatch, end, text)
+        }
+        SourceError::Lost { .. } => End::Lost(text),
+    }
+}
