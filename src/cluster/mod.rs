@@ -1,13 +1,13 @@
-//! One Kafka cluster, reached in both ways: the wire client for the control plane, librdkafka for
-//! records.
+//! One Kafka cluster, reached in both ways: by the wire client, and by librdkafka where a flow's records go
+//! through it.
 //!
 //! Both are secured by the same properties. The wire client reads passwords and PEM files again at each
 //! connect. A librdkafka client has for as long as it lives those of when it was made: it reads files once, and
 //! its Rust binding has no call for another password.
 
-use std::sync::Arc;
-
 pub mod leaders;
+
+use std::sync::Arc;
 
 use host::Host;
 use rdkafka::ClientConfig;

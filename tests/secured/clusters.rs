@@ -74,9 +74,10 @@ impl Clusters {
         let write = ["Read", "Write", "Create", "DescribeConfigs"];
         let certificate = "User:CN=strait";
         let user = format!("User:{USER}");
+        let topics = ["--topic", "orders", "--topic", "payments"];
         let commands = [
-            allow(&source, &user, &read, &["--topic", "orders"])?,
-            allow(&target, certificate, &write, &["--topic", "orders"])?,
+            allow(&source, &user, &read, &topics)?,
+            allow(&target, certificate, &write, &topics)?,
             allow(
                 &target,
                 certificate,

@@ -18,13 +18,13 @@ pub struct Strait {
 }
 
 impl Strait {
-    /// A flow of topic `orders` from `east` to `west`, given by their properties. `{folder}` in them is the
-    /// strait's folder.
-    pub fn new(east: &str, west: &str) -> Result<Self> {
+    /// A flow from `east` to `west`, given by their properties; `flow` are lines of its own. `{folder}` in them
+    /// is the strait's folder.
+    pub fn new(east: &str, west: &str, flow: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let text = format!(
             "[clusters.east]\n{east}\n[clusters.west]\n{west}\n[http]\nlisten = \"\"\n\
-             [[flows]]\nsource = \"east\"\ntarget = \"west\"\ntopics = [\"orders\"]\n"
+             [[flows]]\nsource = \"east\"\ntarget = \"west\"\n{flow}\n"
         );
         let text = text.replace("{folder}", &folder.path().display().to_string());
         fs::write(folder.path().join("strait.toml"), text)?;
