@@ -16,9 +16,10 @@ check:
 test:
     cargo test --workspace
 
-# The scenarios on Apache Kafka, alone and with broker-lite on either side (Java 17, Maven)
+# The client and the scenarios on Apache Kafka, alone and with broker-lite on either side (Java 17, Maven)
 test-kafka *arguments:
     tests/kafka/fetch.sh
+    STRAIT_TEST_KAFKA=1 cargo test -p wire --test real_kafka
     STRAIT_TEST_KAFKA=1 cargo test --test scenarios -- {{arguments}}
 
 # TLS, logins and an authorizer on Apache Kafka (Java 17, Maven)

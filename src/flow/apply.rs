@@ -12,7 +12,7 @@ use super::{
     Flow, FlowError,
     boot::Booted,
     plan::{SourceTopic, Trouble},
-    topics::create::Draft,
+    topics::create::{Draft, needs_replicas},
 };
 use crate::{
     checkpoint::control_topic::{ControlError, FlowRecord, TopicKey, TopicRecord},
@@ -207,6 +207,33 @@ impl Flow {
         Ok(troubles)
     }
 
+    /// How many replicas a new topic, such as `name`, gets. The target's default may be another one than when
+    /// the control topic was made, which has `control` of them.
+    async fn replicas(&self, name: &str, control: usize) -> Result<usize, StepError> {
+        let replication_factor = self.config.replication_factor;
+        if let Ok(factor @ 1..) = usize::try_from(replication_factor) {
+            return Ok(factor);
+        }
+        let topic = NewTopic {
+            name: name.to_owned(),
+            partitions: 1,
+            replication_factor,
+            configs: Vec::new(),
+        };
+        let told = self.target.client().replicas_of_new(&topic).await;
+        let reason = match told.map_err(StepError::on(&self.target))? {
+            Ok(Some(replicas)) => return Ok(replicas),
+            Ok(None) => "it does not tell".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let (flow, cluster) = (&self.config.name, self.target.alias());
+        tracing::warn!(
+            %flow, %cluster, %reason, replicas = control,
+            "the cluster's default replication factor is not known: taken for that of the control topic"
+        );
+        Ok(control)
+    }
+
     /// What to create, by target name.
     async fn drafts(
         &self,
@@ -216,6 +243,17 @@ impl Flow {
         let names: Vec<_> = topics.iter().map(|topic| topic.name.clone()).collect();
         let mut configs = topic_configs(&self.source, &names).await?;
         let (mut drafts, mut troubles) = (BTreeMap::new(), Vec::new());
+        let asks = |configs: &Result<Vec<ConfigEntry>, _>| {
+            configs
+                .as_ref()
+                .is_ok_and(|configs| needs_replicas(configs))
+        };
+        let replicas = match topics.first() {
+            Some(first) if configs.values().any(asks) => {
+                self.replicas(&first.target, replicas).await?
+            }
+            _ => replicas,
+        };
         let replication = (self.config.replication_factor, replicas);
         for topic in topics {
             match configs.remove(&topic.name) {

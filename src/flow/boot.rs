@@ -30,7 +30,7 @@ pub(super) struct Booted {
     pub(super) store: Arc<dyn CheckpointStore>,
     pub(super) control: ControlTopic,
     pub(super) records: ControlRecords,
-    /// Replicas that the flow's replication factor comes to.
+    /// Replicas of the control topic: what the flow's replication factor came to when that was made.
     pub(super) replicas: usize,
     /// How long the target's leaders remember a producer without news; none: it does not say.
     pub(super) expiration: Option<Duration>,

@@ -230,19 +230,57 @@ async fn extents<'a>(
     Ok(extents)
 }
 
-/// What the source holds where the last copied record was.
-async fn last_seen(
+/// What the source holds where the last copied record was; where that is gone, what it knows of the record's
+/// leader.
+pub(super) async fn last_seen(
     client: &Client,
     partition: TopicPartition,
     last: LastRecord,
     extent: Extent,
 ) -> Result<LastSeen, ClientError> {
-    let offset = last.source_offset;
+    match record_at(client, &partition, last.source_offset, extent).await? {
+        Some(found) => Ok(found),
+        // Who copied it was not told the epoch.
+        None if last.leader_epoch < 0 => Ok(LastSeen::Gone),
+        None => epoch_end(client, partition, last.leader_epoch).await,
+    }
+}
+
+async fn epoch_end(
+    client: &Client,
+    partition: TopicPartition,
+    epoch: i32,
+) -> Result<LastSeen, ClientError> {
+    let ends = match client.offsets_for_leader_epoch(&[(partition, epoch)]).await {
+        Ok(ends) => ends,
+        // A cluster without the call says nothing against it.
+        Err(ClientError::Protocol { .. }) => return Ok(LastSeen::Gone),
+        Err(error) => return Err(error),
+    };
+    match ends.into_iter().next() {
+        Some((_, Ok(end))) if end.leader_epoch == epoch => Ok(LastSeen::EpochEnds(end.end_offset)),
+        // The end of an older one: this log never had the epoch.
+        Some((_, Ok(_))) => Ok(LastSeen::EpochEnds(-1)),
+        Some((partition, Err(error))) => Err(ClientError::Api {
+            what: partition.to_string(),
+            error,
+        }),
+        None => Ok(LastSeen::Gone),
+    }
+}
+
+/// The record at `offset`, if there is one.
+async fn record_at(
+    client: &Client,
+    partition: &TopicPartition,
+    offset: i64,
+    extent: Extent,
+) -> Result<Option<LastSeen>, ClientError> {
     if offset < extent.start || offset >= extent.end {
-        return Ok(LastSeen::Gone);
+        return Ok(None);
     }
     let request = FetchRequest {
-        partition,
+        partition: partition.clone(),
         offset,
         max_bytes: FETCH_BYTES,
         max_wait: std::time::Duration::ZERO,
@@ -255,7 +293,7 @@ async fn last_seen(
                 .api_error()
                 .is_some_and(|e| e.code == OFFSET_OUT_OF_RANGE) =>
         {
-            return Ok(LastSeen::Gone);
+            return Ok(None);
         }
         Err(error) => return Err(error),
     };
@@ -265,13 +303,13 @@ async fn last_seen(
         .ok()
         .flatten()
     else {
-        return Ok(LastSeen::Gone);
+        return Ok(None);
     };
     let records = fetched
         .committed(offset, Isolation::ReadUncommitted)?
         .records;
     let record = records.first().filter(|record| record.offset == offset);
-    Ok(record.map_or(LastSeen::Gone, |record| LastSeen::Found {
+    Ok(record.map(|record| LastSeen::Found {
         crc: record.crc(),
         payload_crc: batch.payload_crc(),
         leader_epoch: batch.header.partition_leader_epoch,

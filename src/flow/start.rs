@@ -66,6 +66,9 @@ pub enum LastSeen {
         /// Epoch of the leader that appended it.
         leader_epoch: i32,
     },
+    /// The source has no record there any more, and this is where the leader epoch that it was copied from ends
+    /// there; -1: the source knows no such epoch.
+    EpochEnds(i64),
 }
 
 /// All that a verdict rests on.
@@ -252,6 +255,10 @@ impl Identity {
                     last.source_offset, self.source.alias
                 ),
             )),
+            // By the record's own offset: what lies between it and the wanted one may be of a later epoch.
+            (Some(last), Some(LastSeen::EpochEnds(end))) if end <= last.source_offset => {
+                Err(self.truncated(last, end))
+            }
             _ => Ok(()),
         }
     }
@@ -302,6 +309,23 @@ impl Identity {
         start.sequence = 0;
     }
 
+    fn truncated(&self, last: &LastRecord, end: i64) -> Stop {
+        let source = &self.source.alias;
+        let epoch = match end {
+            -1 => format!("which {source} does not know"),
+            _ => format!("which ends at offset {end} on {source}"),
+        };
+        self.stop(
+            StopReason::SourceRecordMismatch,
+            last.source_offset,
+            format!(
+                "the record at offset {} was copied from leader epoch {}, {epoch}: the source lost its end after \
+                 that and went on (an unclean election, a restored backup); compare both sides before it goes on",
+                last.source_offset, last.leader_epoch
+            ),
+        )
+    }
+
     fn stop(&self, reason: StopReason, source_offset: i64, text: String) -> Stop {
         let Route { source, target } = &self.route;
         let (from, to) = (&self.source.alias, &self.target.alias);
@@ -330,7 +354,7 @@ impl From<&Checkpoint> for Progress {
 /// bytes; where compaction wrote them anew since, the epoch of the leader that appended it still tells.
 fn is_the_same(last: &LastRecord, seen: LastSeen) -> bool {
     match (last.payload_crc, seen) {
-        (_, LastSeen::Gone) => true,
+        (_, LastSeen::Gone | LastSeen::EpochEnds(_)) => true,
         (None, LastSeen::Found { crc, .. }) => crc == last.crc,
         (
             Some(known),

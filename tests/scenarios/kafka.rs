@@ -10,13 +10,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use rdkafka::{
-    ClientConfig,
-    consumer::{BaseConsumer, Consumer},
-};
+use host::Host;
+use wire::client::{Client, ClientSettings};
 
-/// The repository's root.
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// The folder of the package that these tests belong to: the repository's root, or one of its folders.
+const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// What a node has beyond the usual.
 #[derive(Debug, Default)]
@@ -133,15 +131,22 @@ impl Drop for Kafka {
     }
 }
 
+/// The repository's root.
+fn root() -> &'static Path {
+    let mut folders = Path::new(PACKAGE).ancestors();
+    let root = folders.find(|folder| folder.join("tests/kafka/fetch.sh").is_file());
+    root.expect("tests/kafka/fetch.sh is in the repository")
+}
+
 /// Where `tests/kafka/fetch.sh` put the jars.
 pub fn libs() -> PathBuf {
-    Path::new(ROOT).join(".kafka/libs")
+    root().join(".kafka/libs")
 }
 
 /// `java` with Kafka on its class path, ready for arguments.
 pub fn java(class: &str) -> Command {
     let mut command = Command::new("java");
-    let log4j = Path::new(ROOT).join("tests/kafka/log4j2.properties");
+    let log4j = root().join("tests/kafka/log4j2.properties");
     command
         .args(["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC"])
         .arg(format!("-Dlog4j2.configurationFile={}", log4j.display()))
@@ -154,7 +159,7 @@ pub fn java(class: &str) -> Command {
 
 /// What an independent Java consumer reads from `topics`: lines of topic, partition, offset, digest.
 pub fn dump(bootstrap: &str, topics: &[String]) -> Result<String> {
-    let source = Path::new(ROOT).join("tests/kafka/Dump.java");
+    let source = root().join("tests/kafka/Dump.java");
     let output = java(source.to_str().context("path is UTF-8")?)
         .arg(bootstrap)
         .args(topics)
@@ -170,10 +175,32 @@ pub fn dump(bootstrap: &str, topics: &[String]) -> Result<String> {
 
 /// Whether a client gets metadata from `bootstrap`.
 pub fn answers(bootstrap: &str) -> bool {
-    let consumer: Result<BaseConsumer, _> = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .create();
-    consumer.is_ok_and(|c| c.fetch_metadata(None, Duration::from_secs(1)).is_ok())
+    let Some((host, Ok(port))) = bootstrap
+        .rsplit_once(':')
+        .map(|(host, port)| (host, port.parse()))
+    else {
+        return false;
+    };
+    let patience = Duration::from_secs(1);
+    let settings = ClientSettings {
+        connect_timeout: patience,
+        request_timeout: patience,
+        retry_for: patience,
+        ..ClientSettings::new(vec![(host.to_owned(), port)], "tests")
+    };
+    let ask = async {
+        let client = Client::new(Host::real(), settings);
+        let cluster = client.describe_cluster().await;
+        cluster.is_ok_and(|cluster| cluster.controller.is_some())
+    };
+    let ask = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.is_ok_and(|runtime| runtime.block_on(ask))
+    };
+    // Made, used and dropped on a thread of its own, since the caller may be in a runtime already.
+    std::thread::spawn(ask).join().unwrap_or(false)
 }
 
 /// A port that was free a moment ago.

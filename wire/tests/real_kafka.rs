@@ -1,24 +1,79 @@
-//! Every call of the client on a real Kafka, one broker or more: `KAFKA_BOOTSTRAP=host:port`.
+//! Every call of the client on a real Kafka.
 //!
-//! `cargo test -p wire --features kafka-tests --test real_kafka`. What is expected comes from what the tests
-//! wrote themselves and from Kafka's documents; topics and groups have random names and are deleted.
+//! With `STRAIT_TEST_KAFKA=1` it starts one, as the scenarios do (Java 17, and the jars that
+//! `tests/kafka/fetch.sh` copies); with `KAFKA_BOOTSTRAP=HOST:PORT` it takes that one, of one broker or more.
+//! What is expected comes from what the tests wrote themselves and from Kafka's documents; topics and
+//! groups have random names and are deleted.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+#![allow(unreachable_pub, reason = "a program: nothing reaches in from outside")]
 
+#[path = "../../tests/scenarios/kafka.rs"]
+#[expect(dead_code, reason = "the scenarios use more of it")]
+mod kafka;
 mod real_kafka_support;
 
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
-use real_kafka_support::{Fixture, Transaction, batch, name, values};
+use kafka::{Extra, Kafka};
+use libtest_mimic::{Arguments, Trial};
+use real_kafka_support::{BOOTSTRAP, Fixture, Transaction, batch, name, values};
 use wire::{
     Class, Isolation, TopicPartition,
     client::{CommittedOffset, ConfigOp, ConfigSource, FetchRequest, NewTopic, OffsetSpec},
     record::Codec,
 };
 
+/// Trials of these functions, run on `$handle`.
+macro_rules! trials {
+    ($handle:expr, $($test:ident),+ $(,)?) => {
+        vec![$({
+            let handle = $handle.clone();
+            Trial::test(stringify!($test), move || {
+                handle.block_on($test());
+                Ok(())
+            })
+        }),+]
+    };
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let given = std::env::var("KAFKA_BOOTSTRAP").ok();
+    let started = match &given {
+        None if std::env::var_os("STRAIT_TEST_KAFKA").is_none() => {
+            eprintln!("SKIPPED: the client on Apache Kafka (set STRAIT_TEST_KAFKA=1, see README)");
+            return ExitCode::SUCCESS;
+        }
+        None => {
+            let ready = kafka::libs().is_dir();
+            assert!(ready, "no Kafka jars: run tests/kafka/fetch.sh first");
+            Some(Kafka::start(&Extra::default()).expect("Kafka starts"))
+        }
+        Some(_) => None,
+    };
+    let address = started.as_ref().map(Kafka::bootstrap).or(given);
+    BOOTSTRAP.get_or_init(|| address.expect("one of the two"));
+    let runtime = tokio::runtime::Runtime::new().expect("a tokio runtime");
+    let trials = trials![
+        runtime.handle(),
+        the_cluster_describes_itself,
+        topics_are_made_described_changed_and_deleted,
+        the_controller_tells_what_a_new_topic_would_get,
+        committed_records_come_back_without_the_aborted_ones,
+        an_open_transaction_holds_committed_reads_back,
+        offsets_are_found_by_every_spec,
+        brokers_tell_how_large_partitions_are,
+        leaders_tell_where_epochs_end,
+        group_offsets_come_back_with_their_metadata,
+        errors_name_what_they_are_about,
+        any_bootstrap_server_that_answers_is_enough,
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
 const TIME: i64 = 1_700_000_000_000;
 
-#[tokio::test]
 async fn the_cluster_describes_itself() {
     let client = Fixture::client();
     let cluster = client.describe_cluster().await.unwrap();
@@ -27,7 +82,6 @@ async fn the_cluster_describes_itself() {
     assert!(cluster.brokers.iter().any(|broker| broker.id == controller));
 }
 
-#[tokio::test]
 async fn topics_are_made_described_changed_and_deleted() {
     let client = Fixture::client();
     let topic = name("topic");
@@ -102,6 +156,21 @@ async fn topics_are_made_described_changed_and_deleted() {
     assert_eq!(again[0].1.as_ref().unwrap_err().code, 3);
 }
 
+/// The Kafka that these tests start leaves `default.replication.factor` at 1.
+async fn the_controller_tells_what_a_new_topic_would_get() {
+    let client = Fixture::client();
+    let by = |replication_factor| NewTopic {
+        name: name("never"),
+        partitions: 1,
+        replication_factor,
+        configs: Vec::new(),
+    };
+    let replicas = client.replicas_of_new(&by(-1)).await.unwrap();
+    assert_eq!(replicas, Ok(Some(1)));
+    let refusal = client.replicas_of_new(&by(100)).await.unwrap().unwrap_err();
+    assert_eq!(refusal.code, 38);
+}
+
 async fn configs_are_changed(client: &wire::client::Client, topic: &str) {
     let set = |name: &str, value: &str| (name.to_owned(), ConfigOp::Set(value.to_owned()));
     let append = ConfigOp::Append("compact".to_owned());
@@ -159,7 +228,6 @@ async fn configs_are_changed(client: &wire::client::Client, topic: &str) {
     assert!(reason.starts_with("INVALID_CONFIG (40): "), "{reason}");
 }
 
-#[tokio::test]
 async fn committed_records_come_back_without_the_aborted_ones() {
     let fixture = Fixture::new("records", 1).await;
     let partition = fixture.partition(0);
@@ -208,7 +276,6 @@ async fn committed_records_come_back_without_the_aborted_ones() {
     fixture.delete().await;
 }
 
-#[tokio::test]
 async fn an_open_transaction_holds_committed_reads_back() {
     let fixture = Fixture::new("open", 1).await;
     let partition = fixture.partition(0);
@@ -250,7 +317,6 @@ async fn an_open_transaction_holds_committed_reads_back() {
     fixture.delete().await;
 }
 
-#[tokio::test]
 async fn offsets_are_found_by_every_spec() {
     let fixture = Fixture::new("offsets", 6).await;
     for index in 0..6 {
@@ -322,7 +388,6 @@ async fn offsets_are_found_by_every_spec() {
     fixture.delete().await;
 }
 
-#[tokio::test]
 async fn brokers_tell_how_large_partitions_are() {
     let fixture = Fixture::new("sizes", 3).await;
     let batch = batch(Codec::None, TIME, &["v", "w"]);
@@ -347,7 +412,6 @@ async fn brokers_tell_how_large_partitions_are() {
     fixture.delete().await;
 }
 
-#[tokio::test]
 async fn leaders_tell_where_epochs_end() {
     let fixture = Fixture::new("epochs", 3).await;
     let partition = fixture.partition(1);
@@ -378,7 +442,6 @@ async fn leaders_tell_where_epochs_end() {
     fixture.delete().await;
 }
 
-#[tokio::test]
 async fn group_offsets_come_back_with_their_metadata() {
     let fixture = Fixture::new("groups", 3).await;
     let client = &fixture.client;
@@ -434,7 +497,6 @@ async fn group_offsets_come_back_with_their_metadata() {
     fixture.delete().await;
 }
 
-#[tokio::test]
 async fn errors_name_what_they_are_about() {
     let client = Fixture::impatient();
     let partition = TopicPartition::new(name("nowhere"), 4);
@@ -459,7 +521,6 @@ async fn errors_name_what_they_are_about() {
     assert_eq!(described[0].1.as_ref().unwrap_err().code, 3);
 }
 
-#[tokio::test]
 async fn any_bootstrap_server_that_answers_is_enough() {
     let client = Fixture::behind_a_dead_server();
     assert!(!client.describe_cluster().await.unwrap().brokers.is_empty());

@@ -68,17 +68,11 @@ impl Running {
 
     /// `kill -9`, and a new start.
     pub(crate) fn restart(self) -> (Self, Client) {
-        self.broker.kill();
-        let broker = loop {
-            // The tasks of the old broker may hold its folder a moment longer.
-            let opened = self
-                .runtime
-                .block_on(try_open(self.folder.path(), &self.clock));
-            if let Ok(broker) = opened {
-                break broker;
-            }
-            std::thread::yield_now();
-        };
+        self.runtime.block_on(self.broker.kill());
+        let opened = self
+            .runtime
+            .block_on(try_open(self.folder.path(), &self.clock));
+        let broker = opened.expect("a killed broker is gone");
         let (faults, c) = (broker.faults(), Client::connect(broker.address()));
         let running = Self {
             broker,

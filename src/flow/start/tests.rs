@@ -176,6 +176,35 @@ fn a_source_with_another_record_stops() {
     );
 }
 
+/// The last record, at offset 98, is gone: only its leader's epoch tells whether the source is the same.
+#[test]
+fn a_source_whose_epoch_ends_before_the_last_record_stops() {
+    let with_end = |end| {
+        with(|e| {
+            let mut progress = progress();
+            progress.last_record.as_mut().unwrap().leader_epoch = 4;
+            e.stored = Some(codec::encode(&identity().checkpoint(&progress)));
+            e.last = Some(LastSeen::EpochEnds(end));
+        })
+    };
+    // The next leader may have begun right behind it, with what is no record.
+    for end in [99, 200] {
+        let verdict = with_end(end);
+        assert!(matches!(verdict, Verdict::Run { .. }), "{verdict:?}");
+    }
+    for (end, says) in [
+        (98, "ends at offset 98 on east"),
+        (60, "ends at offset 60 on east"),
+        (-1, "which east does not know"),
+    ] {
+        assert_stops(
+            &with_end(end),
+            StopReason::SourceRecordMismatch,
+            &["offset 98", "leader epoch 4", says],
+        );
+    }
+}
+
 #[test]
 fn a_target_that_lost_records_stops() {
     let verdict = with(|e| e.target.end = 79);

@@ -15,10 +15,14 @@ use wire::{
     record::{BatchBuilder, Codec},
 };
 
-use super::status::{FlowStatus, Phase};
+use super::{
+    launch::last_seen,
+    start::{Extent, LastSeen},
+    status::{FlowStatus, Phase},
+};
 use crate::{
     app::{App, AppError},
-    checkpoint::{Stored, codec},
+    checkpoint::{LastRecord, Stored, codec},
     config::{Config, Sources},
     http::StatusSource,
 };
@@ -336,6 +340,32 @@ async fn a_stop_is_written_into_the_checkpoint() {
         (stopped.reason.as_str(), stopped.source_offset),
         ("offset_out_of_range", 3)
     );
+}
+
+#[tokio::test]
+async fn where_the_last_record_is_gone_its_leaders_epoch_is_looked_up() {
+    let east = Cluster::start().await;
+    east.create("t", &[]).await;
+    east.write("t", &["1", "2"]).await;
+    let partition = TopicPartition::new("t", 0);
+    let deleted = east.client.delete_records(&partition, 1).await;
+    assert_eq!(deleted.unwrap(), 1);
+    let extent = Extent { start: 1, end: 2 };
+    let seen = async |source_offset, leader_epoch| {
+        let last = LastRecord {
+            source_offset,
+            crc: 0,
+            leader_epoch,
+            payload_crc: None,
+        };
+        let seen = last_seen(&east.client, partition.clone(), last, extent).await;
+        seen.unwrap()
+    };
+    assert!(matches!(seen(1, 0).await, LastSeen::Found { .. }));
+    assert_eq!(seen(0, -1).await, LastSeen::Gone);
+    // broker-lite has epoch 0 and no other.
+    assert_eq!(seen(0, 0).await, LastSeen::EpochEnds(2));
+    assert_eq!(seen(0, 7).await, LastSeen::EpochEnds(-1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

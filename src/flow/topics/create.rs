@@ -37,6 +37,12 @@ const OF_BROKERS: [&str; 2] = [
 /// INVALID_CONFIG and INVALID_REQUEST: what brokers answer to a config they do not take.
 const INVALID_CONFIG: [i16; 2] = [40, 42];
 
+/// Whether the number of replicas decides what a topic with the source's `configs` gets.
+pub fn needs_replicas(configs: &[ConfigEntry]) -> bool {
+    let mut set = configs.iter();
+    set.any(|config| config.name == MIN_ISR && config.source == ConfigSource::Topic)
+}
+
 impl Draft {
     /// `name` on the target with the partitions and configs of the source's topic. `replicas` is how
     /// many `replication_factor`, -1 for the target's default, comes to; 0: not known.
@@ -181,6 +187,18 @@ mod tests {
             (4, -1)
         );
         assert!(draft.left_out.is_empty());
+    }
+
+    #[test]
+    fn only_a_minimum_of_the_topic_itself_asks_for_the_replicas() {
+        let minimum = |source| [entry(MIN_ISR, "2", source)];
+        assert!(needs_replicas(&minimum(ConfigSource::Topic)));
+        assert!(!needs_replicas(&minimum(ConfigSource::Broker)));
+        assert!(!needs_replicas(&[entry(
+            "retention.ms",
+            "1",
+            ConfigSource::Topic
+        )]));
     }
 
     #[test]

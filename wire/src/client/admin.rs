@@ -2,8 +2,8 @@
 
 use kafka_protocol::{
     messages::{
-        CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
-        IncrementalAlterConfigsRequest, TopicName,
+        CreatePartitionsRequest, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
+        DescribeConfigsRequest, IncrementalAlterConfigsRequest, TopicName,
         create_partitions_request::CreatePartitionsTopic,
         create_topics_request::{CreatableTopic, CreatableTopicConfig},
         describe_configs_request::DescribeConfigsResource,
@@ -13,7 +13,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Client, To};
+use super::{Client, To, unanswered};
 use crate::error::{ApiError, ClientError};
 
 /// A topic to be created.
@@ -88,6 +88,35 @@ impl Client {
         topics: &[NewTopic],
         validate_only: bool,
     ) -> Result<Outcomes, ClientError> {
+        let topics = self.create(topics, validate_only).await?.topics.into_iter();
+        Ok(topics
+            .map(|t| outcome(&t.name, t.error_code, t.error_message.as_deref()))
+            .collect())
+    }
+
+    /// How many replicas `topic` would get if it were created now: what -1 comes to, by the controller's own
+    /// word (KIP-525). None if it does not tell: before 2.4, or to whom may not describe the topic's configs.
+    ///
+    /// # Errors
+    /// If the controller cannot be reached; the inner error is why it would not create the topic.
+    pub async fn replicas_of_new(
+        &self,
+        topic: &NewTopic,
+    ) -> Result<Result<Option<usize>, ApiError>, ClientError> {
+        let answer = self.create(std::slice::from_ref(topic), true).await?;
+        let Some(topic) = answer.topics.first() else {
+            return Ok(Err(unanswered()));
+        };
+        let error = ApiError::from_code(topic.error_code, topic.error_message.as_deref());
+        let replicas = usize::try_from(topic.replication_factor).ok();
+        Ok(error.map_or(Ok(replicas.filter(|count| *count > 0)), Err))
+    }
+
+    async fn create(
+        &self,
+        topics: &[NewTopic],
+        validate_only: bool,
+    ) -> Result<CreateTopicsResponse, ClientError> {
         let topics = topics.iter().map(|topic| {
             let configs = topic.configs.iter().map(|(name, value)| {
                 CreatableTopicConfig::default()
@@ -105,15 +134,10 @@ impl Client {
             .with_timeout_ms(self.patience_ms())
             .with_validate_only(validate_only);
         // From version 4 on -1 stands for the cluster's defaults (KIP-464).
-        let answer = self
-            .call(To::Controller, &request, 4..=7, |answer| {
-                moved(answer.topics.iter().map(|topic| topic.error_code))
-            })
-            .await?;
-        let topics = answer.topics.into_iter();
-        Ok(topics
-            .map(|t| outcome(&t.name, t.error_code, t.error_message.as_deref()))
-            .collect())
+        self.call(To::Controller, &request, 4..=7, |answer| {
+            moved(answer.topics.iter().map(|topic| topic.error_code))
+        })
+        .await
     }
 
     /// Deletes topics.

@@ -2,7 +2,7 @@
 
 use std::{
     ops::Range,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -49,9 +49,12 @@ pub(crate) fn values(records: &[Record]) -> Vec<&str> {
         .collect()
 }
 
+/// `HOST:PORT` of the Kafka under test.
+pub(crate) static BOOTSTRAP: OnceLock<String> = OnceLock::new();
+
 fn bootstrap() -> (String, u16) {
-    let address = std::env::var("KAFKA_BOOTSTRAP").expect("KAFKA_BOOTSTRAP=host:port of a Kafka");
-    let (host, port) = address.rsplit_once(':').expect("KAFKA_BOOTSTRAP=host:port");
+    let address = BOOTSTRAP.get().expect("set before the first test");
+    let (host, port) = address.rsplit_once(':').expect("HOST:PORT");
     (host.to_owned(), port.parse().expect("a port"))
 }
 
