@@ -22,6 +22,11 @@ test-kafka *arguments:
     STRAIT_TEST_KAFKA=1 cargo test -p wire --test real_kafka
     STRAIT_TEST_KAFKA=1 cargo test --test scenarios -- {{arguments}}
 
+# TLS, logins and an authorizer on Apache Kafka (Java 17, Maven)
+test-secured *arguments:
+    tests/kafka/fetch.sh
+    STRAIT_TEST_KAFKA=1 cargo test --test secured -- {{arguments}}
+
 # Clients that broker-lite was not written with: Kafka's own tools (Java 17) and a Python client
 test-foreign:
     tests/foreign/run.sh

@@ -84,7 +84,8 @@ fn a_bad_file_ends_with_2_and_names_the_line() {
 #[test]
 fn what_cannot_be_reached_is_not_ready() {
     let (_folder, path) = file(&unreachable_clusters(
-        "sasl.password = \"${STRAIT_TEST_SECRET}\"",
+        "security.protocol = \"SASL_PLAINTEXT\"\nsasl.mechanism = \"PLAIN\"\nsasl.username = \"ann\"\n\
+         sasl.password = \"${STRAIT_TEST_SECRET}\"",
     ));
     let path = path.to_str().unwrap();
     let output = strait(&["check", "--json", "--log", "trace", path]);

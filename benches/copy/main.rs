@@ -17,7 +17,7 @@ mod workload;
 
 use anyhow::{Result, ensure};
 use copier::Copier;
-use kafka::Kafka;
+use kafka::{Extra, Kafka};
 use workload::Workload;
 
 fn main() -> Result<()> {
@@ -31,7 +31,7 @@ fn main() -> Result<()> {
     );
     let workload = Workload::from_environment()?;
     println!("{workload}");
-    let source = Kafka::start()?;
+    let source = Kafka::start(&Extra::default())?;
     workload.fill(&source.bootstrap())?;
     println!(
         "{:<14} {:>8} {:>10} {:>10} {:>10}",
@@ -44,7 +44,7 @@ fn main() -> Result<()> {
             .zip(&mut cpu)
         {
             // A fresh target each time: nothing cached, nothing to skip.
-            let target = Kafka::start()?;
+            let target = Kafka::start(&Extra::default())?;
             let figures =
                 measure::copy(copier, &source.bootstrap(), &target.bootstrap(), &workload)?;
             println!("{:<14} {figures}", copier.name());

@@ -1,10 +1,12 @@
 //! Sockets: connect and listen.
 
-use std::{fmt::Debug, io, net::SocketAddr};
+use std::{fmt::Debug, io, net::SocketAddr, time::Duration};
 
+use rustix::net::sockopt;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, lookup_host},
+    task::JoinSet,
 };
 
 use crate::BoxFuture;
@@ -15,7 +17,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 /// A way to reach other machines and to be reached.
 pub trait Net: Send + Sync + Debug {
-    /// Connects to `host`, a name or an address; every address that a name resolves to is tried.
+    /// Connects to `host`, a name or an address. A name is resolved anew each time, and every address that
+    /// it resolves to is tried.
     fn connect<'a>(
         &'a self,
         host: &'a str,
@@ -36,9 +39,55 @@ pub trait Listener: Send + Sync {
     fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn ByteStream>, SocketAddr)>>;
 }
 
-/// The machine's TCP, with Nagle's algorithm off: frames are written whole.
+/// The machine's TCP, with Nagle's algorithm off: frames are written whole. Keepalive tells firewalls that
+/// a quiet connection is still wanted, and finds a peer that is gone.
 #[derive(Debug)]
 pub struct Tcp;
+
+/// How long an address may take before the next is tried beside it (RFC 8305, 5): one that swallows
+/// packets must not hide the others.
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// Quiet time before the first probe; below what firewalls commonly allow.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+/// Between further probes.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// The first of `addresses` that takes the connection, tried in their order.
+async fn connect_first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut waiting = addresses.into_iter();
+    let mut attempts = JoinSet::new();
+    let mut failure = None;
+    loop {
+        if let Some(address) = waiting.next() {
+            attempts.spawn(TcpStream::connect(address));
+        }
+        let ended = match waiting.len() {
+            0 => attempts.join_next().await,
+            _ => tokio::select! {
+                biased;
+                ended = attempts.join_next() => ended,
+                () = tokio::time::sleep(NEXT_ADDRESS_AFTER) => continue,
+            },
+        };
+        match ended {
+            Some(Ok(Ok(stream))) => return Ok(stream),
+            Some(Ok(Err(error))) => failure = failure.or(Some(error)),
+            Some(Err(error)) => failure = failure.or(Some(error.into())),
+            None => {
+                let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+                return Err(failure.unwrap_or_else(none));
+            }
+        }
+    }
+}
+
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_AFTER)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_EVERY)?;
+    Ok(())
+}
 
 impl Net for Tcp {
     fn connect<'a>(
@@ -47,8 +96,10 @@ impl Net for Tcp {
         port: u16,
     ) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         Box::pin(async move {
-            let stream = TcpStream::connect((host, port)).await?;
+            let addresses = lookup_host((host, port)).await?.collect();
+            let stream = connect_first(addresses).await?;
             stream.set_nodelay(true)?;
+            keep_alive(&stream)?;
             Ok(Box::new(stream) as Box<dyn ByteStream>)
         })
     }
@@ -72,5 +123,47 @@ impl Listener for TcpListener {
             stream.set_nodelay(true)?;
             Ok((Box::new(stream) as Box<dyn ByteStream>, peer))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A port of this machine that refuses connections.
+    async fn closed() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_address_is_tried() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        // A network for documentation, which nobody answers for: swallowed or refused by the system.
+        let silent = "192.0.2.1:9".parse().unwrap();
+        for before in [vec![], vec![closed().await], vec![silent, closed().await]] {
+            let stream = connect_first([before, vec![open]].concat()).await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), open);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_failure_is_the_reason() {
+        let error = connect_first(vec![closed().await, closed().await]).await;
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        let error = connect_first(Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn connections_are_kept_alive() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = connect_first(vec![listener.local_addr().unwrap()])
+            .await
+            .unwrap();
+        keep_alive(&stream).unwrap();
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), KEEPALIVE_AFTER);
     }
 }

@@ -8,8 +8,8 @@ mod table;
 mod verify;
 
 use std::{
-    io::{self, Read, Write},
-    path::{Path, PathBuf},
+    io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -147,26 +147,8 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 impl ConfigFile {
     /// Reads the file with the process's environment.
     fn load(&self) -> Result<Config, ConfigError> {
-        let sources = Sources {
-            variable: &|name| std::env::var(name).ok(),
-            file: &read_bounded,
-        };
-        Config::load(&self.path, &sources)
+        Config::load(&self.path, &Sources::process())
     }
-}
-
-/// The longest file that is read, in bytes; a configuration has kilobytes.
-const MAX_FILE: u64 = 1 << 20;
-
-/// Reads a file that the operator named; what is no file of ours does not go through the host.
-fn read_bounded(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let file = std::fs::File::open(path)?;
-    file.take(MAX_FILE + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_FILE {
-        return Err(io::Error::other(format!("longer than {MAX_FILE} bytes")));
-    }
-    Ok(text)
 }
 
 /// Writes a result to standard output. A reader that has seen enough is no failure.

@@ -1,7 +1,13 @@
-//! One Kafka cluster, reached in both ways: the wire client for the control plane, librdkafka for
-//! records.
+//! One Kafka cluster, reached in both ways: by the wire client, and by librdkafka where a flow's records go
+//! through it.
+//!
+//! Both are secured by the same properties. The wire client reads passwords and PEM files again at each
+//! connect. A librdkafka client has for as long as it lives those of when it was made: it reads files once, and
+//! its Rust binding has no call for another password.
 
 pub mod leaders;
+
+use std::sync::Arc;
 
 use host::Host;
 use rdkafka::ClientConfig;
@@ -10,10 +16,36 @@ use wire::{
     error::ClientError,
 };
 
-use crate::config::ClusterConfig;
+use crate::config::{ClusterConfig, Security};
 
 /// Longest cluster id that is taken, in bytes: checkpoints carry two of them (Kafka's have 22).
 const MAX_ID: usize = 255;
+
+/// How the wire client reaches a cluster.
+pub fn wire(config: &ClusterConfig) -> ClientSettings {
+    let mut settings = ClientSettings::new(config.bootstrap.clone(), config.client_id());
+    settings.max_idle = config.max_idle().unwrap_or(settings.max_idle);
+    settings.security = Some(Arc::new(config.security.clone()));
+    settings
+}
+
+/// How librdkafka does.
+fn librdkafka(config: &ClusterConfig, bootstrap: &str) -> ClientConfig {
+    let mut properties = ClientConfig::new();
+    // As the wire client has it; the operator may have other wishes.
+    properties.set("socket.keepalive.enable", "true");
+    let has = |name| config.properties.contains_key(name);
+    if config.is_tls() && !has("ssl.ca.pem") {
+        // The system's CAs; OpenSSL, built in, would look where its maker has them.
+        properties.set("ssl.ca.location", "probe");
+    }
+    for (name, value) in config.properties.iter() {
+        properties.set(name, value);
+    }
+    properties.set("bootstrap.servers", bootstrap);
+    properties.set("client.id", config.client_id());
+    properties
+}
 
 /// A cluster that can be asked. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -21,32 +53,25 @@ pub struct Cluster {
     alias: String,
     bootstrap: String,
     properties: ClientConfig,
+    security: Security,
     client: Client,
 }
 
 impl Cluster {
     /// Connects at the first call.
     pub fn new(host: &Host, config: &ClusterConfig) -> Self {
-        let settings = ClientSettings::new(config.bootstrap.clone(), config.client_id());
         let servers: Vec<_> = config
             .bootstrap
             .iter()
             .map(|(name, port)| format!("{name}:{port}"))
             .collect();
-        let mut properties = ClientConfig::new();
-        properties.extend(
-            config
-                .properties
-                .iter()
-                .map(|(name, value)| (name.clone(), value.clone())),
-        );
-        properties.set("bootstrap.servers", servers.join(","));
-        properties.set("client.id", config.client_id());
+        let bootstrap = servers.join(",");
         Self {
             alias: config.alias.clone(),
-            bootstrap: servers.join(","),
-            properties,
-            client: Client::new(host.clone(), settings),
+            properties: librdkafka(config, &bootstrap),
+            bootstrap,
+            security: config.security.clone(),
+            client: Client::new(host.clone(), wire(config)),
         }
     }
 
@@ -65,9 +90,17 @@ impl Cluster {
         &self.client
     }
 
-    /// The operator's properties, for librdkafka.
+    /// The operator's properties, for a new librdkafka client; what secures it is read again.
     pub fn properties(&self) -> ClientConfig {
-        self.properties.clone()
+        let mut properties = self.properties.clone();
+        match self.security.properties() {
+            Ok(current) => properties.extend(current),
+            Err(error) => {
+                let cluster = &self.alias;
+                tracing::warn!(%cluster, %error, "credentials cannot be read; those of the start are used");
+            }
+        }
+        properties
     }
 
     /// The cluster's id.

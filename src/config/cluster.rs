@@ -1,6 +1,8 @@
 //! One cluster, as used.
 
-use std::{collections::BTreeMap, fmt, ops::Deref};
+use std::{collections::BTreeMap, fmt, ops::Deref, time::Duration};
+
+use super::Security;
 
 /// How to reach one cluster.
 #[derive(Clone, Debug)]
@@ -11,6 +13,8 @@ pub struct ClusterConfig {
     pub bootstrap: Vec<(String, u16)>,
     /// librdkafka's properties, `bootstrap.servers` among them, secrets resolved.
     pub properties: Properties,
+    /// What connections are secured with, for the wire client.
+    pub security: Security,
 }
 
 impl ClusterConfig {
@@ -19,6 +23,20 @@ impl ClusterConfig {
         self.properties
             .get("client.id")
             .map_or("strait", String::as_str)
+    }
+
+    /// Whether connections are encrypted.
+    pub fn is_tls(&self) -> bool {
+        let protocol = self.properties.get("security.protocol");
+        protocol.is_some_and(|name| name.to_ascii_uppercase().ends_with("SSL"))
+    }
+
+    /// After how long without use a connection is closed, if that is set; 0 and 1 ms mean never in Java
+    /// and librdkafka, and are no wish for the wire client, which has its own default.
+    pub fn max_idle(&self) -> Option<Duration> {
+        let set = self.properties.get("connections.max.idle.ms")?;
+        let set = set.parse().ok().filter(|ms: &u64| *ms > 1)?;
+        Some(Duration::from_millis(set))
     }
 }
 

@@ -32,6 +32,14 @@ impl ConfigError {
         self
     }
 
+    /// The key and what is wrong with it.
+    pub(super) fn without_file(&self) -> String {
+        match self.place.key.as_str() {
+            "" => self.reason.clone(),
+            key => format!("{key}: {}", self.reason),
+        }
+    }
+
     /// Line of the file, from 1; 0: the file as a whole.
     pub fn line(&self) -> usize {
         self.place.line

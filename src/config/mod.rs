@@ -5,7 +5,7 @@
 //! * every alias that a flow names is in `clusters`, and its two sides differ;
 //! * flow names are unique and legal inside topic and group names;
 //! * cluster properties carry librdkafka's names, and none that strait sets itself;
-//! * secrets are resolved, and `Debug` never shows them.
+//! * secrets are resolved, and `Debug` never shows them; [`Security`] reads them again.
 //!
 //! Keys that have one possible value in this version (`assignment`, `on_gap`, ...) are checked and
 //! have no field here.
@@ -20,6 +20,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 pub use cluster::{ClusterConfig, Properties};
 pub use error::ConfigError;
+pub use file::Security;
 pub use flow::{FlowConfig, Naming, Start, TopicPattern, Transport};
 pub use sources::Sources;
 

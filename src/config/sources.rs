@@ -1,7 +1,7 @@
 //! What a value may refer to: `${NAME}` is an environment variable, `${file:PATH}` the content of a
 //! file without its last line end; `$${` stands for `${`.
 
-use std::{fmt, io, path::Path};
+use std::{fmt, io, io::Read, path::Path};
 
 /// Where referred values come from.
 pub struct Sources<'a> {
@@ -15,6 +15,30 @@ impl fmt::Debug for Sources<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Sources")
     }
+}
+
+impl Sources<'static> {
+    /// The environment of this process, and its files.
+    pub fn process() -> Self {
+        Self {
+            variable: &|name| std::env::var(name).ok(),
+            file: &read_bounded,
+        }
+    }
+}
+
+/// The longest file that is read, in bytes; a configuration has kilobytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Reads a file that the operator named; what is no file of ours does not go through the host.
+fn read_bounded(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    file.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(io::Error::other(format!("longer than {MAX_FILE} bytes")));
+    }
+    Ok(text)
 }
 
 impl Sources<'_> {
@@ -101,5 +125,16 @@ mod tests {
             let error = expand(text).unwrap_err();
             assert!(error.contains(reason), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_file_is_read_within_bounds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("long");
+        let longest = usize::try_from(MAX_FILE).unwrap();
+        std::fs::write(&path, "x".repeat(longest)).unwrap();
+        assert!(read_bounded(&path).is_ok());
+        std::fs::write(&path, "x".repeat(longest + 1)).unwrap();
+        assert!(read_bounded(&path).is_err());
     }
 }

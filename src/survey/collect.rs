@@ -250,7 +250,7 @@ impl Asked {
             connect_timeout: PATIENCE,
             request_timeout: PATIENCE,
             retry_for: PATIENCE,
-            ..ClientSettings::new(cluster.bootstrap.clone(), cluster.client_id())
+            ..crate::cluster::wire(cluster)
         };
         Self {
             alias: cluster.alias.clone(),

@@ -16,6 +16,17 @@ use wire::client::{Client, ClientSettings};
 /// The folder of the package that these tests belong to: the repository's root, or one of its folders.
 const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 
+/// What a node has beyond the usual.
+#[derive(Debug, Default)]
+pub struct Extra<'a> {
+    /// Further listeners, name and port.
+    pub listeners: &'a [(&'a str, u16)],
+    /// Lines of the node's properties.
+    pub settings: &'a str,
+    /// Users that log in by SCRAM, as `StorageTool --add-scram` wants them.
+    pub users: &'a [&'a str],
+}
+
 /// A running node; stopped by drop.
 #[derive(Debug)]
 pub struct Kafka {
@@ -26,13 +37,13 @@ pub struct Kafka {
 
 impl Kafka {
     /// Formats a folder and starts a node on a free port.
-    pub fn start() -> Result<Self> {
+    pub fn start(extra: &Extra<'_>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (port, controller) = (free_port()?, free_port()?);
         let properties = folder.path().join("server.properties");
         fs::write(
             &properties,
-            server_properties(port, controller, &folder.path().join("data")),
+            server_properties(port, controller, &folder.path().join("data"), extra),
         )?;
         let id = "c3RyYWl0LXRlc3QtY2x1cw";
         // Two clusters must not have one id: strait refuses to copy a cluster into itself.
@@ -40,6 +51,7 @@ impl Kafka {
         let format = java("kafka.tools.StorageTool")
             .args(["format", "-t", &id, "-c"])
             .arg(&properties)
+            .args(extra.users.iter().flat_map(|user| ["--add-scram", user]))
             .output()
             .context("run java; the Kafka pairs need Java 17")?;
         ensure!(
@@ -196,16 +208,22 @@ pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn server_properties(port: u16, controller: u16, data: &Path) -> String {
+fn server_properties(port: u16, controller: u16, data: &Path, extra: &Extra<'_>) -> String {
+    let more = extra.settings;
+    let listeners: String = extra
+        .listeners
+        .iter()
+        .map(|(name, port)| format!(",{name}://127.0.0.1:{port}"))
+        .collect();
     format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listeners}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{listeners}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_SSL,CERTIFICATE:SSL
 log.dirs={data}
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
@@ -218,6 +236,7 @@ share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
 log.cleaner.threads=1
 log.cleaner.dedupe.buffer.size=4194304
+{more}
 ",
         data = data.display()
     )

@@ -14,7 +14,7 @@ use rdkafka::{
     topic_partition_list::{Offset, TopicPartitionList},
 };
 
-use super::kafka::Kafka;
+use super::kafka::{Extra, Kafka};
 
 /// Which clusters a scenario runs between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Side {
     pub async fn start(kind: Kind) -> Result<Self> {
         match kind {
             Kind::Kafka => Ok(Self::Kafka(
-                tokio::task::spawn_blocking(Kafka::start).await??,
+                tokio::task::spawn_blocking(|| Kafka::start(&Extra::default())).await??,
             )),
             Kind::Lite => {
                 let folder = tempfile::tempdir()?;

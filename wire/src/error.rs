@@ -87,6 +87,15 @@ pub enum ClientError {
         /// How long it waited.
         seconds: u64,
     },
+    /// One side does not accept the other: a certificate, a login. Somebody has to change something, on
+    /// either side; until then it is tried again slowly.
+    #[error("{broker}: {reason}")]
+    Refused {
+        /// `HOST:PORT`.
+        broker: String,
+        /// What is wrong, and what to check. Never shows a secret.
+        reason: String,
+    },
     /// The broker answered an error.
     #[error("{what}: {error}")]
     Api {
@@ -119,7 +128,9 @@ impl ClientError {
     /// What to do about it.
     pub fn class(&self) -> Class {
         match self {
-            Self::Unreachable { .. } | Self::Timeout { .. } => Class::Retriable,
+            Self::Unreachable { .. } | Self::Timeout { .. } | Self::Refused { .. } => {
+                Class::Retriable
+            }
             Self::Api { error, .. } => error.class(),
             Self::Protocol { .. } | Self::Damaged { .. } => Class::Fatal,
         }

@@ -13,6 +13,7 @@ pub mod guard;
 pub mod produce;
 pub mod record;
 pub mod request;
+pub mod security;
 
 use std::fmt;
 

@@ -15,7 +15,7 @@ mod real_kafka_support;
 
 use std::{process::ExitCode, time::Duration};
 
-use kafka::Kafka;
+use kafka::{Extra, Kafka};
 use libtest_mimic::{Arguments, Trial};
 use real_kafka_support::{BOOTSTRAP, Fixture, Transaction, batch, name, values};
 use wire::{
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         None => {
             let ready = kafka::libs().is_dir();
             assert!(ready, "no Kafka jars: run tests/kafka/fetch.sh first");
-            Some(Kafka::start().expect("Kafka starts"))
+            Some(Kafka::start(&Extra::default()).expect("Kafka starts"))
         }
         Some(_) => None,
     };

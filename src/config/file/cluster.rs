@@ -6,10 +6,11 @@ use super::{
     java::{self, Written},
     keys::{as_written, later, refused},
     properties,
+    security::{self, Security},
     tree::{Node, Table},
 };
 use crate::config::{
-    ClusterConfig, Properties,
+    ClusterConfig, Properties, Sources,
     error::{ConfigError, Place, did_you_mean},
     flow::check_name,
 };
@@ -23,7 +24,11 @@ as_written! {
 }
 
 /// One cluster from its table.
-pub(super) fn cluster(alias: &str, table: Table) -> Result<ClusterConfig, ConfigError> {
+pub(super) fn cluster(
+    alias: &str,
+    table: Table,
+    sources: &Sources<'_>,
+) -> Result<ClusterConfig, ConfigError> {
     let place = table.place.clone();
     check_name(alias).map_err(|reason| ConfigError::at(&place, reason))?;
     let mut written = Written::new();
@@ -34,13 +39,18 @@ pub(super) fn cluster(alias: &str, table: Table) -> Result<ClusterConfig, Config
             node => flatten(entry.name, node, &mut written)?,
         }
     }
+    let security = Security::of(&written);
     java::translate(&mut written)?;
     for (name, text) in &written {
         check_name_of_property(name, &text.place)?;
         properties::check(name, &text.value)
             .map_err(|reason| ConfigError::at(&text.place, reason))?;
     }
-    only_plaintext(&written)?;
+    security::check(&written)?;
+    let credentials = security.read(sources)?;
+    credentials
+        .check()
+        .map_err(|reason| ConfigError::at(&place, reason))?;
     let bootstrap = bootstrap(&mut written, &place)?;
     if let Some(table) = own {
         let StraitFile {
@@ -60,6 +70,7 @@ pub(super) fn cluster(alias: &str, table: Table) -> Result<ClusterConfig, Config
         alias: alias.to_owned(),
         bootstrap,
         properties: Properties::new(properties),
+        security,
     })
 }
 
@@ -92,17 +103,6 @@ fn check_name_of_property(name: &str, place: &Place) -> Result<(), ConfigError> 
         place,
         format!("unknown client property{hint}"),
     ))
-}
-
-/// The client of the control plane speaks no TLS and no SASL yet.
-fn only_plaintext(properties: &Written) -> Result<(), ConfigError> {
-    match properties.get("security.protocol") {
-        Some(text) if !text.value.eq_ignore_ascii_case("plaintext") => Err(ConfigError::at(
-            &text.place,
-            "not available in this version, which reaches clusters by PLAINTEXT only",
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// Takes the brokers to begin with and leaves them under one name.

@@ -12,6 +12,8 @@ pub(super) type Written = BTreeMap<String, Text>;
 const RENAMED: &[(&str, &str)] = &[
     ("fetch.max.wait.ms", "fetch.wait.max.ms"),
     ("receive.buffer.bytes", "socket.receive.buffer.bytes"),
+    // librdkafka has both.
+    ("sasl.mechanisms", "sasl.mechanism"),
     ("send.buffer.bytes", "socket.send.buffer.bytes"),
     ("ssl.keystore.certificate.chain", "ssl.certificate.pem"),
     ("ssl.keystore.key", "ssl.key.pem"),
@@ -21,6 +23,8 @@ const RENAMED: &[(&str, &str)] = &[
 /// Java names that are looked at one by one.
 const SPECIAL: &[&str] = &[
     "sasl.jaas.config",
+    "ssl.keystore.location",
+    "ssl.keystore.password",
     "ssl.keystore.type",
     "ssl.truststore.location",
     "ssl.truststore.password",
@@ -90,37 +94,47 @@ fn truststore(properties: &mut Written) -> Result<(), ConfigError> {
 fn keystore(properties: &mut Written) -> Result<(), ConfigError> {
     let kind = properties.remove("ssl.keystore.type");
     let kind = kind.map(|kind| kind.value.to_ascii_uppercase());
-    let Some(location) = properties.get("ssl.keystore.location") else {
-        return Ok(());
+    let password = properties.remove("ssl.keystore.password");
+    let Some(location) = properties.remove("ssl.keystore.location") else {
+        return password.map_or(Ok(()), |password| Err(store_password(&password)));
     };
-    let file = &location.written;
-    match kind.as_deref() {
-        Some("PKCS12") => Ok(()),
-        None if !file.ends_with(".jks") => Ok(()),
-        Some("PEM") => {
-            // One file with the key and the certificates, as Java wants it.
-            let (place, value) = (location.place.clone(), location.value.clone());
-            let written = location.written.clone();
-            properties.remove("ssl.keystore.location");
-            for name in ["ssl.certificate.location", "ssl.key.location"] {
-                let text = Text {
-                    place: place.clone(),
-                    value: value.clone(),
-                    written: written.clone(),
-                };
-                put(properties, name, text)?;
-            }
-            Ok(())
-        }
-        _ => {
-            let reason = format!(
-                "a keystore is read in PKCS12 or PEM only. Convert it: \
-                 `keytool -importkeystore -srckeystore {file} -destkeystore {file}.p12 -deststoretype PKCS12`; \
-                 then ssl.keystore.type = \"PKCS12\" and ssl.keystore.location = \"{file}.p12\""
-            );
-            Err(ConfigError::at(&location.place, reason))
-        }
+    if kind.as_deref() != Some("PEM") {
+        let file = &location.written;
+        let (first, store) = match kind.as_deref() {
+            Some("PKCS12") => (String::new(), file.clone()),
+            _ => (
+                format!(
+                    "`keytool -importkeystore -srckeystore {file} -destkeystore {file}.p12 \
+                     -deststoretype PKCS12`, "
+                ),
+                format!("{file}.p12"),
+            ),
+        };
+        let reason = format!(
+            "a keystore is read in PEM only (Java's default is JKS). Convert it: {first}\
+             `openssl pkcs12 -in {store} -out {file}.pem`; then ssl.keystore.type = \"PEM\", \
+             ssl.keystore.location = \"{file}.pem\" and ssl.key.password, without ssl.keystore.password"
+        );
+        return Err(ConfigError::at(&location.place, reason));
     }
+    if let Some(password) = password {
+        return Err(store_password(&password));
+    }
+    // One file with the key and the certificates, as Java wants it.
+    for name in ["ssl.certificate.location", "ssl.key.location"] {
+        let text = Text {
+            place: location.place.clone(),
+            value: location.value.clone(),
+            written: location.written.clone(),
+        };
+        put(properties, name, text)?;
+    }
+    Ok(())
+}
+
+fn store_password(password: &Text) -> ConfigError {
+    let reason = "a keystore in PEM has no password; an encrypted key's is `ssl.key.password`";
+    ConfigError::at(&password.place, reason)
 }
 
 /// `sasl.jaas.config`: `MODULE required username="..." password="...";`
@@ -133,19 +147,17 @@ fn login(properties: &mut Written, jaas: Text) -> Result<(), ConfigError> {
         "ScramLoginModule" => &["SCRAM-SHA-256", "SCRAM-SHA-512"],
         "Krb5LoginModule" => {
             return Err(refuse(
-                "for Kerberos use sasl.kerberos.principal and sasl.kerberos.keytab",
+                "Kerberos is not available in this version; use SCRAM or a client certificate",
             ));
         }
         _ => {
             return Err(refuse(
-                "only PlainLoginModule and ScramLoginModule are understood; \
-                 use librdkafka's sasl.* properties",
+                "only PlainLoginModule and ScramLoginModule are available in this version; \
+                 or use a client certificate",
             ));
         }
     };
-    let named = properties
-        .get("sasl.mechanism")
-        .or(properties.get("sasl.mechanisms"));
+    let named = properties.get("sasl.mechanism");
     let fits = |text: &Text| mechanisms.contains(&text.value.as_str());
     if !named.is_some_and(fits) {
         let wanted = mechanisms.join(" or ");
@@ -261,7 +273,7 @@ mod tests {
             ),
             (
                 "x.Krb5LoginModule required keyTab=\"hunter2\";",
-                "sasl.kerberos",
+                "Kerberos is not available",
             ),
             (
                 "x.OAuthBearerLoginModule required a=\"hunter2\";",
@@ -309,6 +321,29 @@ mod tests {
             );
             assert!(translated(&[(name, "/s.jks")]).is_err());
         }
+        let pkcs12 = [
+            ("ssl.keystore.location", "/s.p12"),
+            ("ssl.keystore.type", "PKCS12"),
+            ("ssl.keystore.password", "hunter2"),
+        ];
+        let error = translated(&pkcs12).unwrap_err();
+        assert!(
+            error.contains("Convert it: `openssl pkcs12 -in /s.p12 -out /s.p12.pem`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_store_in_pem_has_no_password() {
+        let pem = [
+            ("ssl.keystore.location", "/s.pem"),
+            ("ssl.keystore.type", "PEM"),
+            ("ssl.keystore.password", "hunter2"),
+        ];
+        let error = translated(&pem).unwrap_err();
+        assert!(error.contains("`ssl.key.password`"), "{error}");
+        assert!(translated(&pem[2..]).is_err());
+        assert!(translated(&[("ssl.truststore.password", "x")]).is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod flow;
 mod java;
 mod keys;
 mod properties;
+mod security;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -14,6 +15,7 @@ mod units;
 use std::collections::BTreeMap;
 
 use keys::{as_written, later, parsed};
+pub use security::Security;
 use tree::{Node, Table};
 
 use super::{
@@ -43,7 +45,7 @@ pub(super) fn parse(text: &str, sources: &Sources<'_>) -> Result<Config, ConfigE
         limits,
     } = ConfigFile::read(tree::parse(text, sources)?)?;
     let (http, limits) = (self::http(http)?, self::limits(limits)?);
-    let clusters = self::clusters(clusters)?;
+    let clusters = self::clusters(clusters, sources)?;
     Ok(Config {
         flows: self::flows(flows, &clusters)?,
         clusters,
@@ -52,11 +54,14 @@ pub(super) fn parse(text: &str, sources: &Sources<'_>) -> Result<Config, ConfigE
     })
 }
 
-fn clusters(node: Option<Node>) -> Result<BTreeMap<String, ClusterConfig>, ConfigError> {
+fn clusters(
+    node: Option<Node>,
+    sources: &Sources<'_>,
+) -> Result<BTreeMap<String, ClusterConfig>, ConfigError> {
     let mut clusters = BTreeMap::new();
     if let Some(node) = node {
         for entry in node.table()?.entries {
-            let cluster = cluster::cluster(&entry.name, entry.node.table()?)?;
+            let cluster = cluster::cluster(&entry.name, entry.node.table()?, sources)?;
             clusters.insert(entry.name, cluster);
         }
     }

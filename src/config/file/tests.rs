@@ -160,7 +160,8 @@ fn a_value_that_also_begins_a_name_must_be_quoted() {
 #[test]
 fn references_are_replaced() {
     let config = parse(&with_cluster(
-        "client.id = \"$${x}\"\nsasl.username = \"${EAST}\"\nsasl.password = \"${file:/run/secret}\"",
+        "client.id = \"$${x}\"\nsasl.username = \"${EAST}\"\nsasl.password = \"${file:/run/secret}\"\n\
+         security.protocol = \"SASL_PLAINTEXT\"\nsasl.mechanism = \"PLAIN\"",
     ));
     let properties = config.unwrap().clusters["east"].properties.clone();
     assert_eq!(properties["client.id"], "${x}");
@@ -179,8 +180,8 @@ fn references_are_replaced() {
 #[test]
 fn secrets_never_show() {
     let config = parse(&with_cluster(
-        "sasl.username = \"hunter2\"\nsasl.password = \"${PASSWORD}\"\nssl.key.pem = \"hunter2\"\n\
-         sasl.mechanism = \"PLAIN\"",
+        "sasl.username = \"hunter2\"\nsasl.password = \"${PASSWORD}\"\n\
+         security.protocol = \"SASL_PLAINTEXT\"\nsasl.mechanism = \"PLAIN\"",
     ));
     let shown = format!("{:?}", config.unwrap());
     assert!(!shown.contains("hunter2"), "{shown}");
@@ -196,6 +197,11 @@ fn secrets_never_show() {
         "sasl.password = 1hunter2",
         "sasl.jaas.config = \"x.PlainLoginModule required password=hunter2\"",
         "ssl.truststore.password = \"hunter2\"",
+        "ssl.keystore.password = \"hunter2\"",
+        "security.protocol = \"SSL\"\nssl.ca.pem = \"hunter2\"",
+        "security.protocol = \"SSL\"\nssl.key.pem = \"hunter2\"\nssl.certificate.pem = \"hunter2\"",
+        "security.protocol = \"SASL_SSL\"\nsasl.mechanism = \"${PASSWORD}\"",
+        "sasl.password = \"hunter2\"",
         "[clusters.east.strait]\nproxy = \"${PASSWORD}\"",
     ] {
         refused(&with_cluster(line), &["t.toml:"]);
@@ -227,10 +233,6 @@ fn client_properties_are_checked() {
         &["`start`"],
     );
     refused(
-        &with_cluster("security.protocol = \"SASL_SSL\""),
-        &["not available in this version"],
-    );
-    refused(
         &with_cluster("ssl.truststore.location = \"/t.jks\""),
         &["keytool -importkeystore"],
     );
@@ -248,6 +250,86 @@ fn client_properties_are_checked() {
     refused(
         &text,
         &["t.toml:1: clusters.east: `bootstrap.servers` is missing"],
+    );
+}
+
+#[test]
+fn a_login_must_be_whole_and_understood() {
+    let with = |lines: &[&str]| with_cluster(&lines.join("\n"));
+    let (sasl, scram) = (
+        "security.protocol = \"SASL_PLAINTEXT\"",
+        "sasl.mechanism = \"SCRAM-SHA-256\"",
+    );
+    let login = "sasl.username = \"ann\"\nsasl.password = \"hunter2\"";
+    assert!(parse(&with(&[sasl, scram, login])).is_ok());
+    let plural = scram.replace("mechanism", "mechanisms");
+    let config = parse(&with(&[sasl, &plural, login])).unwrap();
+    assert_eq!(
+        config.clusters["east"].properties["sasl.mechanism"],
+        "SCRAM-SHA-256"
+    );
+    refused(
+        &with(&[sasl, login]),
+        &["t.toml:3:", "`sasl.mechanism` is missing"],
+    );
+    refused(
+        &with(&[sasl, scram]),
+        &["t.toml:4:", "`sasl.username` is missing"],
+    );
+    refused(
+        &with(&[scram, login]),
+        &["has no effect without security.protocol = SASL_SSL"],
+    );
+    for mechanism in ["GSSAPI", "OAUTHBEARER", "AWS_MSK_IAM"] {
+        let line = format!("sasl.mechanism = \"{mechanism}\"");
+        let says = ["PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", "client certificate"];
+        refused(&with(&[sasl, &line, login]), &says);
+    }
+    refused(
+        &with(&["sasl.kerberos.principal = \"x\""]),
+        &["Kerberos is not available"],
+    );
+    refused(
+        &with(&["sasl.oauthbearer.config = \"x\""]),
+        &["OAUTHBEARER is not available"],
+    );
+}
+
+#[test]
+fn tls_must_be_whole_and_wanted() {
+    let with = |lines: &[&str]| with_cluster(&lines.join("\n"));
+    let tls = "security.protocol = \"SSL\"";
+    refused(
+        &with(&["ssl.ca.location = \"/ca.pem\""]),
+        &["has no effect without security.protocol = SSL"],
+    );
+    refused(
+        &with(&[tls, "ssl.ca.location = \"/none.pem\""]),
+        &[
+            "t.toml:4:",
+            "ssl.ca.location",
+            "cannot read the file \"/none.pem\"",
+        ],
+    );
+    refused(
+        &with(&[tls, "ssl.ca.location = \"/run/secret\""]),
+        &["no certificate in PEM"],
+    );
+    refused(
+        &with(&[tls, "ssl.ca.pem = \"x\"\nssl.ca.location = \"/run/secret\""]),
+        &["`ssl.ca.pem` is given as well"],
+    );
+    refused(
+        &with(&[tls, "ssl.key.location = \"/run/secret\""]),
+        &["certificate is missing"],
+    );
+    refused(
+        &with(&[tls, "enable.ssl.certificate.verification = false"]),
+        &["always checked"],
+    );
+    refused(
+        &with(&[tls, "ssl.crl.location = \"/x\""]),
+        &["does not have it"],
     );
 }
 

@@ -116,7 +116,7 @@ pub(super) struct Broker {
     client: Client,
     host: Host,
     outage: Outage,
-    connection: Option<Connection>,
+    connection: Option<Arc<Connection>>,
     /// Not sent yet, in the order of arrival.
     waiting: VecDeque<Item>,
     requests: VecDeque<Request>,
@@ -181,7 +181,11 @@ impl Broker {
             && self.requests.len() < REQUESTS
             && self.host.clock.monotonic() >= self.throttled_until
         {
-            if self.connection.as_ref().is_none_or(Connection::is_broken) {
+            if self
+                .connection
+                .as_ref()
+                .is_none_or(|known| known.is_broken())
+            {
                 if !self.requests.is_empty() {
                     return self.fail("the connection broke");
                 }
@@ -304,7 +308,7 @@ impl Broker {
 
 /// The answer to the oldest request. Cancel-safe.
 async fn next_answer(
-    connection: &Option<Connection>,
+    connection: &Option<Arc<Connection>>,
     requests: &mut VecDeque<Request>,
 ) -> Result<ProduceResponse, ClientError> {
     match (connection, requests.front_mut()) {

@@ -67,7 +67,7 @@ struct Partition {
 pub(super) struct Fetcher {
     broker: i32,
     settings: Arc<Settings>,
-    connection: Option<Connection>,
+    connection: Option<Arc<Connection>>,
     session: Session,
     partitions: BTreeMap<TopicPartition, Partition>,
     /// Told when a partition has room again.
@@ -206,7 +206,11 @@ impl Fetcher {
     }
 
     async fn ask(&mut self, plan: &Plan, wait: Duration) -> Result<FetchResponse, ClientError> {
-        if self.connection.as_ref().is_none_or(Connection::is_broken) {
+        if self
+            .connection
+            .as_ref()
+            .is_none_or(|known| known.is_broken())
+        {
             self.connection = Some(self.settings.client.dial(self.broker).await?);
         }
         let Some(connection) = &self.connection else {

@@ -7,9 +7,11 @@
 //!
 //! `topics` and `admin` describe and change topics, `group_admin` groups; `groups` holds what groups
 //! committed, `offsets` where partitions begin and end, `log_dirs` how large they are, `leader_state` what
-//! leaders remember, `records` what is written and read. `routing` finds the broker for a call, `leaders` those for many partitions.
+//! leaders remember, `records` what is written and read. `routing` finds the broker for a call, `leaders` those
+//! for many partitions, `dial` connects.
 
 mod admin;
+mod dial;
 mod group_admin;
 mod groups;
 mod leader_state;
@@ -37,6 +39,7 @@ pub use topics::{Broker, ClusterDescription, PartitionDescription, TopicDescript
 use crate::{
     Class,
     error::{ApiError, ClientError},
+    security::Security,
 };
 
 /// How to reach a cluster, and how patiently.
@@ -46,26 +49,34 @@ pub struct ClientSettings {
     pub bootstrap: Vec<(String, u16)>,
     /// Shown in the brokers' logs and quotas.
     pub client_id: String,
-    /// For one connection.
+    /// For one connection, TLS included.
     pub connect_timeout: Duration,
+    /// After so long without use a connection is not used again: brokers close such ones after
+    /// `connections.max.idle.ms`, 10 minutes, and a request that meets the close is lost.
+    pub max_idle: Duration,
     /// For one answer.
     pub request_timeout: Duration,
     /// How long a call is repeated while a reachable cluster answers that it is not ready.
     pub retry_for: Duration,
     /// Largest answer, in bytes.
     pub max_frame: usize,
+    /// What connections are secured with; none: neither encrypted nor logged in.
+    pub security: Option<Arc<dyn Security>>,
 }
 
 impl ClientSettings {
-    /// Usual patience: 10 s to connect, 30 s for an answer and for repeats, 100 MiB.
+    /// Usual patience: 10 s to connect, 30 s for an answer and for repeats, 9 minutes idle, 100 MiB.
+    /// Not secured.
     pub fn new(bootstrap: Vec<(String, u16)>, client_id: impl Into<String>) -> Self {
         Self {
             bootstrap,
             client_id: client_id.into(),
             connect_timeout: Duration::from_secs(10),
+            max_idle: Duration::from_secs(9 * 60),
             request_timeout: Duration::from_secs(30),
             retry_for: Duration::from_secs(30),
             max_frame: 100 << 20,
+            security: None,
         }
     }
 }
@@ -124,7 +135,11 @@ impl Client {
                     self.forget(to);
                     continue;
                 }
-                Err(failure) => failure,
+                Err(failure) => {
+                    // The broker may be gone for good, and another in its place elsewhere.
+                    self.forget(to);
+                    failure
+                }
             };
             let again = failure.api_error().is_some()
                 && matches!(failure.class(), Class::Retriable | Class::Throttled);

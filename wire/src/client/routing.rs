@@ -2,7 +2,8 @@
 //!
 //! There is one connection to a broker. Whoever needs it first opens it while others wait; after a failure
 //! all get its reason at once until a pause is over, so that many callers of a broker that is down do not
-//! storm it when it comes back.
+//! storm it when it comes back. Where nobody was let in the pause is longer: brokers answer wrong passwords
+//! slowly, and may lock the account of who asks too often.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +20,7 @@ use kafka_protocol::{
 use super::{Client, FIRST_PAUSE, LAST_PAUSE, topics::metadata_request};
 use crate::{
     TopicPartition,
-    connection::{Connection, ConnectionSettings},
+    connection::Connection,
     error::{ApiError, ClientError},
 };
 
@@ -50,6 +51,10 @@ impl fmt::Display for To<'_> {
     }
 }
 
+/// Pauses between logins and handshakes that are refused.
+const FIRST_PAUSE_REFUSED: Duration = Duration::from_secs(1);
+const LAST_PAUSE_REFUSED: Duration = Duration::from_secs(30);
+
 /// What is known of the cluster, and the connections. Addresses are `(host, port)`.
 #[derive(Debug, Default)]
 pub(super) struct Routes(Mutex<Known>);
@@ -65,7 +70,7 @@ struct Known {
     doors: BTreeMap<Address, Arc<Door>>,
 }
 
-type Address = (String, u16);
+pub(super) type Address = (String, u16);
 
 /// Held while a connection is opened; inside, the last failure.
 type Door = tokio::sync::Mutex<Option<Failure>>;
@@ -96,7 +101,7 @@ impl Client {
     ///
     /// # Errors
     /// If the broker is not known or cannot be reached.
-    pub async fn dial(&self, broker: i32) -> Result<Connection, ClientError> {
+    pub async fn dial(&self, broker: i32) -> Result<Arc<Connection>, ClientError> {
         let address = self.broker(broker).await?;
         let dialled = self.open(&address).await;
         if dialled.is_err() {
@@ -147,9 +152,10 @@ impl Client {
     async fn any(&self) -> Result<Arc<Connection>, ClientError> {
         let candidates = {
             let mut known = self.0.routes.known();
+            let max_idle = self.0.settings.max_idle;
             known
                 .connections
-                .retain(|_, connection| !connection.is_broken());
+                .retain(|_, connection| !connection.is_broken() && connection.idle() < max_idle);
             if let Some(connection) = known.connections.values().next() {
                 return Ok(Arc::clone(connection));
             }
@@ -162,6 +168,8 @@ impl Client {
         for address in &candidates {
             match self.connect(address).await {
                 Ok(connection) => return Ok(connection),
+                // A refusal tells more than a silence.
+                Err(error @ ClientError::Refused { .. }) => failure = Some(error),
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
@@ -272,8 +280,13 @@ impl Client {
 
     /// The connection to `address`, made if there is none that works.
     async fn connect(&self, address: &Address) -> Result<Arc<Connection>, ClientError> {
+        let host = &self.0.host;
         let door = {
             let mut known = self.0.routes.known();
+            let max_idle = self.0.settings.max_idle;
+            known
+                .connections
+                .retain(|_, connection| connection.idle() < max_idle);
             if let Some(connection) = known.connection(address) {
                 return Ok(connection);
             }
@@ -283,7 +296,6 @@ impl Client {
         if let Some(connection) = self.0.routes.known().connection(address) {
             return Ok(connection);
         }
-        let host = &self.0.host;
         if let Some(failure) = last_failure.as_ref()
             && host.clock.monotonic() < failure.next
         {
@@ -292,7 +304,6 @@ impl Client {
         match self.open(address).await {
             Ok(connection) => {
                 *last_failure = None;
-                let connection = Arc::new(connection);
                 let mut known = self.0.routes.known();
                 known
                     .connections
@@ -300,8 +311,14 @@ impl Client {
                 Ok(connection)
             }
             Err(error) => {
-                let longer = |failure: &Failure| (failure.pause * 2).min(LAST_PAUSE);
-                let pause = last_failure.as_ref().map_or(FIRST_PAUSE, longer);
+                let (first, last) = match error {
+                    ClientError::Unreachable { .. } | ClientError::Timeout { .. } => {
+                        (FIRST_PAUSE, LAST_PAUSE)
+                    }
+                    _ => (FIRST_PAUSE_REFUSED, LAST_PAUSE_REFUSED),
+                };
+                let longer = |failure: &Failure| (failure.pause * 2).clamp(first, last);
+                let pause = last_failure.as_ref().map_or(first, longer);
                 let drawn = pause.mul_f64(0.5 + host.random.fraction() / 2.0);
                 *last_failure = Some(Failure {
                     error: error.clone(),
@@ -311,33 +328,6 @@ impl Client {
                 Err(error)
             }
         }
-    }
-
-    async fn open(&self, (host, port): &Address) -> Result<Connection, ClientError> {
-        let settings = &self.0.settings;
-        let broker = format!("{host}:{port}");
-        let unreachable = |reason: String| ClientError::Unreachable {
-            broker: broker.clone(),
-            reason,
-        };
-        let stream = tokio::select! {
-            biased;
-            stream = self.0.host.net.connect(host, *port) => {
-                stream.map_err(|error| unreachable(error.to_string()))?
-            }
-            () = self.0.host.clock.sleep(settings.connect_timeout) => {
-                let seconds = settings.connect_timeout.as_secs();
-                return Err(unreachable(format!("no connection within {seconds} s")));
-            }
-        };
-        let settings = ConnectionSettings {
-            broker: broker.clone(),
-            client_id: settings.client_id.clone(),
-            request_timeout: settings.request_timeout,
-            max_frame: settings.max_frame,
-            clock: Arc::clone(&self.0.host.clock),
-        };
-        Connection::open(stream, settings).await
     }
 }
 

@@ -3,12 +3,13 @@
 //! Invariants:
 //! * A request is registered and queued in one step without an await: whatever is registered gets
 //!   written, whole, whether or not its caller still waits.
+//! * While somebody is [`Alone`], others' requests are registered and held back, in their order.
 //! * A request holds a slot from before it is queued until its answer is in, so the queue, which has
 //!   room for all slots, is never full.
 //! * The first failure is the connection's reason for good, and all callers hear it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -16,7 +17,7 @@ use bytes::{Buf, Bytes};
 use host::ByteStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::AbortHandle,
 };
 
@@ -26,6 +27,9 @@ use crate::frame::FrameReader;
 /// Requests on their way at once; more wait in their callers. The broker works on one at a time, so
 /// more would only wait there.
 pub(super) const IN_FLIGHT: usize = 64;
+
+/// Why a connection broke that the broker closed.
+pub(super) const CLOSED: &str = "closed by the broker";
 
 /// The stream, shared by the callers. Closes it when dropped.
 #[derive(Debug)]
@@ -37,19 +41,39 @@ pub(super) struct Exchange {
 }
 
 #[derive(Debug, Default)]
-struct Waiting(Mutex<State>);
+struct Waiting {
+    state: Mutex<State>,
+    /// Something was answered, or the connection broke: for who wants to be alone.
+    changed: Notify,
+}
 
 #[derive(Debug, Default)]
 struct State {
     callers: HashMap<i32, Caller>,
     broken: Option<String>,
+    /// What is not sent because somebody is, or wants to be, alone.
+    held: Option<VecDeque<Segments>>,
 }
 
-/// A caller may be gone when its answer comes; the slot is taken until then.
+/// A caller may be gone when its answer comes; the slot is taken until then. None: it is alone.
 #[derive(Debug)]
 struct Caller {
     answer: oneshot::Sender<Bytes>,
-    _slot: OwnedSemaphorePermit,
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+/// Nothing else is on its way until this is dropped.
+#[derive(Debug)]
+pub(super) struct Alone<'a>(&'a Exchange);
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.waiting.state();
+        for frame in state.held.take().unwrap_or_default() {
+            // Each has a slot, so there is room.
+            self.0.frames.try_send(frame).ok();
+        }
+    }
 }
 
 impl Exchange {
@@ -70,7 +94,7 @@ impl Exchange {
     pub(super) async fn ask(&self, id: i32, frame: Bytes) -> Option<Bytes> {
         // The semaphore is never closed.
         let slot = Arc::clone(&self.slots).acquire_owned().await.ok()?;
-        let answered = self.queue(id, Segments::from(frame), slot)?;
+        let answered = self.queue(id, Segments::from(frame), Some(slot))?;
         answered.await.ok()
     }
 
@@ -78,27 +102,63 @@ impl Exchange {
     /// [`IN_FLIGHT`] are on their way; none if the connection broke.
     pub(super) fn begin(&self, id: i32, frame: Segments) -> Option<oneshot::Receiver<Bytes>> {
         let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
-        self.queue(id, frame, slot)
+        self.queue(id, frame, Some(slot))
+    }
+
+    /// Waits until all answers are in; what others send from now on waits until the result is dropped.
+    /// None if the connection broke. One caller at a time.
+    pub(super) async fn alone(&self) -> Option<Alone<'_>> {
+        self.waiting.state().held.get_or_insert_default();
+        let alone = Alone(self);
+        loop {
+            {
+                let state = self.waiting.state();
+                if state.broken.is_some() {
+                    drop(state);
+                    return None;
+                }
+                if state.callers.len() == state.held.as_ref().map_or(0, VecDeque::len) {
+                    break;
+                }
+            }
+            // A change since then has left a permit.
+            self.waiting.changed.notified().await;
+        }
+        Some(alone)
+    }
+
+    /// As [`Exchange::ask`], for who keeps the others out.
+    pub(super) async fn ask_alone(
+        &self,
+        _alone: &Alone<'_>,
+        id: i32,
+        frame: Bytes,
+    ) -> Option<Bytes> {
+        self.queue(id, Segments::from(frame), None)?.await.ok()
     }
 
     fn queue(
         &self,
         id: i32,
         frame: Segments,
-        slot: OwnedSemaphorePermit,
+        slot: Option<OwnedSemaphorePermit>,
     ) -> Option<oneshot::Receiver<Bytes>> {
         let (answer, answered) = oneshot::channel();
         let mut state = self.waiting.state();
         if state.broken.is_some() {
             return None;
         }
+        let may_wait = slot.is_some();
         let caller = Caller {
             answer,
             _slot: slot,
         };
         state.callers.insert(id, caller);
-        // Fails only when the task has just ended, which also drops the caller.
-        self.frames.try_send(frame).ok();
+        match &mut state.held {
+            Some(held) if may_wait => held.push_back(frame),
+            // Fails only when the task has just ended, which also drops the caller.
+            _ => drop(self.frames.try_send(frame)),
+        }
         Some(answered)
     }
 
@@ -122,13 +182,14 @@ impl Drop for Exchange {
 
 impl Waiting {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fail(&self, reason: &str) {
         let mut state = self.state();
         state.broken.get_or_insert_with(|| reason.to_owned());
         state.callers.clear();
+        self.changed.notify_one();
     }
 
     /// Hands an answer to whoever asked; if nobody did, the two sides are out of step.
@@ -138,6 +199,7 @@ impl Waiting {
         }
         let id = frame.clone().get_i32();
         let caller = self.state().callers.remove(&id);
+        self.changed.notify_one();
         let caller =
             caller.ok_or_else(|| format!("an answer to request {id}, which is not open"))?;
         // A caller that was cancelled does not mind.
@@ -170,6 +232,7 @@ async fn write_frames(
         if let Err(error) = writer.write_all_buf(&mut frame).await {
             return error.to_string();
         }
+        // TLS may keep what the socket does not take at once until it is flushed.
         if let Err(error) = writer.flush().await {
             return error.to_string();
         }
@@ -190,7 +253,7 @@ async fn read_answers(
                     return reason;
                 }
             }
-            Ok(None) => return "closed by the broker".to_owned(),
+            Ok(None) => return CLOSED.to_owned(),
             Err(error) => return error.to_string(),
         }
     }

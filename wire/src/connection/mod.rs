@@ -3,22 +3,24 @@
 //! `exchange` owns the stream. An answer that does not come in time breaks the connection, as in Kafka's
 //! own client (`NetworkClient.handleTimedOutRequests`): the broker answers in order, so whatever was
 //! asked later waits behind it, and a peer that went away without a word is noticed by nothing else.
+//! `login` says who we are, at first and again before the session ends.
 
 mod exchange;
+mod login;
 mod segments;
 
 use std::{
     collections::BTreeMap,
     ops::RangeInclusive,
     sync::{
-        Arc,
-        atomic::{AtomicI32, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
-use exchange::Exchange;
+use exchange::{Alone, Exchange};
 use host::{ByteStream, Clock};
 use kafka_protocol::{
     messages::{
@@ -55,6 +57,11 @@ pub struct Connection {
     next_id: AtomicI32,
     exchange: Exchange,
     versions: BTreeMap<i16, (i16, i16)>,
+    /// On the clock, in milliseconds.
+    last_used: AtomicU64,
+    /// Whether the broker answered more than its versions, which it tells to anybody.
+    trusted: AtomicBool,
+    session: OnceLock<login::Session>,
 }
 
 /// A Produce request on its way.
@@ -78,6 +85,9 @@ impl Connection {
             settings,
             next_id: AtomicI32::new(0),
             versions: BTreeMap::new(),
+            last_used: AtomicU64::new(0),
+            trusted: AtomicBool::new(false),
+            session: OnceLock::new(),
         };
         let request = ApiVersionsRequest::default()
             .with_client_software_name(StrBytes::from_static_str("strait"))
@@ -114,7 +124,35 @@ impl Connection {
         versions: RangeInclusive<i16>,
     ) -> Result<R::Response, ClientError> {
         let version = self.version::<R>(versions)?;
-        self.exchange(request, version).await
+        let answer = self.exchange(request, version).await;
+        match &answer {
+            Ok(_) => self.trusted.store(true, Ordering::Relaxed),
+            Err(ClientError::Unreachable { broker, reason })
+                if !self.trusted.load(Ordering::Relaxed) && reason == exchange::CLOSED =>
+            {
+                return Err(ClientError::Unreachable {
+                    broker: broker.clone(),
+                    reason: format!(
+                        "{reason} at the first request; if that repeats, it may want a login: \
+                         check security.protocol"
+                    ),
+                });
+            }
+            Err(_) => {}
+        }
+        answer
+    }
+
+    /// How long nothing was asked or answered.
+    pub(crate) fn idle(&self) -> Duration {
+        let last = Duration::from_millis(self.last_used.load(Ordering::Relaxed));
+        self.settings.clock.monotonic().saturating_sub(last)
+    }
+
+    fn touch(&self) {
+        let now = self.settings.clock.monotonic().as_millis();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        self.last_used.store(now, Ordering::Relaxed);
     }
 
     /// Sends batches, to be acknowledged by all in-sync replicas, and does not wait: requests of one
@@ -128,6 +166,7 @@ impl Connection {
         batches: &[ProduceBatch],
         timeout: Duration,
     ) -> Result<PendingProduce, ClientError> {
+        self.touch();
         let id_known = batches.iter().all(|batch| !batch.topic_id.is_nil());
         let highest = produce::MAX_VERSION - i16::from(!id_known);
         let version = self.version::<ProduceRequest>(produce::MIN_VERSION..=highest)?;
@@ -184,12 +223,29 @@ impl Connection {
         request: &R,
         version: i16,
     ) -> Result<R::Response, ClientError> {
+        self.exchange_as(None, request, version).await
+    }
+
+    /// With `alone`, past the callers that wait for it.
+    async fn exchange_as<R: Request>(
+        &self,
+        alone: Option<&Alone<'_>>,
+        request: &R,
+        version: i16,
+    ) -> Result<R::Response, ClientError> {
+        self.touch();
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let frame = self.encode(request, version, id)?;
         let timeout = self.settings.request_timeout;
+        let asked = async {
+            match alone {
+                None => self.exchange.ask(id, frame).await,
+                Some(alone) => self.exchange.ask_alone(alone, id, frame).await,
+            }
+        };
         let answer = tokio::select! {
             biased;
-            answer = self.exchange.ask(id, frame) => answer,
+            answer = asked => answer,
             () = self.settings.clock.sleep(timeout) => {
                 let (api, seconds) = (api_name(R::KEY), timeout.as_secs());
                 self.exchange.close(&format!("no answer to {api} within {seconds} s"));
@@ -198,6 +254,7 @@ impl Connection {
             }
         };
         let answer = answer.ok_or_else(|| self.unreachable())?;
+        self.touch();
         self.decode::<R>(answer, version)
     }
 
@@ -278,6 +335,8 @@ fn api_name(key: i16) -> &'static str {
         ApiKey::OffsetFetch => "OffsetFetch",
         ApiKey::OffsetForLeaderEpoch => "OffsetForLeaderEpoch",
         ApiKey::Produce => "Produce",
+        ApiKey::SaslAuthenticate => "SaslAuthenticate",
+        ApiKey::SaslHandshake => "SaslHandshake",
         _ => "a request",
     })
 }

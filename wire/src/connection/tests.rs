@@ -393,3 +393,61 @@ async fn the_last_handle_closes_the_stream_of_a_broker_that_does_not_read() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn who_is_alone_waits_for_what_is_on_its_way_and_holds_back_the_rest() {
+    soon(async {
+        let (mut broker, connection, _) = connected(1 << 16).await;
+        let before = call(&connection);
+        let (first, _) = broker.request().await;
+        let inside = Arc::clone(&connection);
+        let (release, released) = tokio::sync::oneshot::channel();
+        let alone = tokio::spawn(async move {
+            let alone = inside.exchange.alone().await.expect("not broken");
+            let frame = Bytes::from_static(b"\0\0\0\x04ping");
+            let answer = inside.exchange.ask_alone(&alone, 7777, frame).await;
+            released.await.ok();
+            answer
+        });
+        assert!(broker.hears_nothing().await, "not alone yet");
+        // One that waits for a slot, and one that does not wait at all.
+        let asked = call(&connection);
+        let frame = Bytes::from_static(b"\0\0\0\x04pong");
+        let begun = connection.exchange.begin(8888, frame.into()).unwrap();
+        assert!(broker.hears_nothing().await, "held back");
+        broker.metadata(&first, "before").await;
+        assert_eq!(before.await.unwrap().unwrap(), "before");
+        let ping = read_frame(&mut broker.0, MAX_FRAME).await.unwrap();
+        assert_eq!(ping.unwrap(), "ping");
+        broker.write(&[0, 0, 0, 4]).await;
+        broker.write(&7777i32.to_be_bytes()).await;
+        assert!(broker.hears_nothing().await, "still alone");
+        release.send(()).unwrap();
+        assert!(alone.await.unwrap().is_some());
+        let mut heard = Vec::new();
+        for _ in 0..2 {
+            let frame = read_frame(&mut broker.0, MAX_FRAME).await.unwrap();
+            heard.push(frame.unwrap());
+        }
+        assert!(heard.iter().any(|frame| frame == "pong"), "{heard:?}");
+        broker.write(&[0, 0, 0, 4]).await;
+        broker.write(&8888i32.to_be_bytes()).await;
+        begun.await.unwrap();
+        asked.abort();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_is_alone_on_a_broken_connection() {
+    soon(async {
+        let (broker, connection, _) = connected(1 << 16).await;
+        let before = call(&connection);
+        let inside = Arc::clone(&connection);
+        let alone = tokio::spawn(async move { inside.exchange.alone().await.is_some() });
+        drop(broker);
+        assert!(!alone.await.unwrap());
+        assert!(before.await.unwrap().is_err());
+    })
+    .await;
+}
