@@ -16,6 +16,10 @@ check:
 test:
     cargo test --workspace
 
+# The scenarios between two broker-lites over librdkafka
+test-librdkafka:
+    STRAIT_TEST_TRANSPORT=librdkafka cargo test --test scenarios
+
 # The client and the scenarios on Apache Kafka, alone and with broker-lite on either side (Java 17, Maven)
 test-kafka *arguments:
     tests/kafka/fetch.sh

@@ -3,6 +3,7 @@
 //! `cargo test` runs every scenario between two broker-lites inside the test process. With
 //! `STRAIT_TEST_KAFKA=1` it runs them between two Apache Kafkas, and from each kind to the other,
 //! instead; that needs Java 17 and the jars that `tests/kafka/fetch.sh` copies.
+//! `STRAIT_TEST_TRANSPORT=librdkafka` runs them over librdkafka instead of sealed.
 //! `STRAIT_TEST_SCALE=10` makes the data of the larger scenarios ten times as large.
 //!
 //! The strait under test is the real program: a file, a process, signals. What must arrive is known

@@ -27,11 +27,15 @@ impl Strait {
     pub fn new(source: &Side, target: &Side, flow: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let http = free_port()?;
+        // Over the default transport, unless the whole run is about another one.
+        let transport = std::env::var("STRAIT_TEST_TRANSPORT");
+        let transport = transport.map(|name| format!("transport = \"{name}\"\n"));
+        let transport = transport.unwrap_or_default();
         let text = format!(
             "[clusters.east]\nbootstrap.servers = \"{}\"\n\
              [clusters.west]\nbootstrap.servers = \"{}\"\n\
              [http]\nlisten = \"127.0.0.1:{http}\"\n\
-             [[flows]]\nsource = \"east\"\ntarget = \"west\"\n{flow}\n",
+             [[flows]]\nsource = \"east\"\ntarget = \"west\"\n{transport}{flow}\n",
             source.bootstrap(),
             target.bootstrap(),
         );
