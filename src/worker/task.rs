@@ -221,7 +221,10 @@ impl Task {
                 biased;
                 () = stop.cancelled() => {
                     // What was half handed over is never answered as a whole.
-                    self.ledger.abandon_newest();
+                    let (unresolved, _) = self.ledger.unresolved();
+                    if unresolved > self.outstanding {
+                        self.ledger.abandon_newest();
+                    }
                     return End::Asked;
                 }
                 sent = self.send_ready(lane) => sent,

@@ -87,6 +87,10 @@ struct Target {
     /// Source offsets in the order in which they were appended.
     log: Arc<Mutex<Vec<i64>>>,
     faults: Arc<Mutex<Vec<(i64, Fault)>>>,
+    /// Answers wait while this is true.
+    holds_answers: Arc<watch::Sender<bool>>,
+    /// Cancelled together with the next answer.
+    stops: Arc<Mutex<Option<CancellationToken>>>,
 }
 
 impl Sink for Target {
@@ -176,12 +180,16 @@ impl Lane for TargetLane {
     }
 
     fn answer(&mut self) -> BoxFuture<'_, Answer> {
-        let next = self.answers.pop_front();
+        let mut held = self.target.holds_answers.subscribe();
         Box::pin(async move {
-            match next {
-                Some(answer) => answer,
-                None => std::future::pending().await,
+            held.wait_for(|held| !held).await.unwrap();
+            let Some(answer) = self.answers.pop_front() else {
+                return std::future::pending().await;
+            };
+            if let Some(stop) = lock(&self.target.stops).take() {
+                stop.cancel();
             }
+            answer
         })
     }
 }
@@ -304,6 +312,23 @@ async fn a_target_whose_offsets_go_back_stops_the_worker_before_its_checkpoint_m
     let stop = stops(&mut worker).await;
     assert_eq!(stop.reason, StopReason::TargetTopicRecreated);
     assert_eq!(worker.progress.borrow().source_offset, 6);
+}
+
+#[tokio::test]
+async fn a_stop_in_the_middle_takes_every_answer_that_is_still_to_come() {
+    let (mut worker, _, target) = start(&[]);
+    target.holds_answers.send_replace(true);
+    let sent = tokio::time::timeout(Duration::from_secs(10), async {
+        while lock(&target.log).len() < 10 {
+            tokio::task::yield_now().await;
+        }
+    });
+    sent.await.unwrap();
+    *lock(&target.stops) = Some(worker.stop.clone());
+    target.holds_answers.send_replace(false);
+    worker.ended().await;
+    let progress = worker.progress.borrow().clone();
+    assert_eq!((progress.source_offset, progress.target_offset), (15, 10));
 }
 
 #[tokio::test]
