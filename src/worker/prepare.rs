@@ -97,7 +97,11 @@ pub(super) fn prepare(
         }]);
     }
     let mut parts = match form {
-        Form::Open => vec![opened(records, epoch)],
+        Form::Open => {
+            let part = opened(&records, epoch, Body::Nothing);
+            let body = Body::Open(records);
+            vec![Part { body, ..part }]
+        }
         Form::Sealed => seal(&records, codec, epoch, limits.max_batch_bytes)?,
     };
     if let Some(last) = parts.last_mut() {
@@ -143,35 +147,24 @@ fn sealed(view: BatchView, next_offset: i64) -> Part {
     }
 }
 
-/// `records` is not empty.
-fn opened(records: Vec<Record>, epoch: i32) -> Part {
-    let (source_offset, next_offset) = ends(&records);
+/// A part of opened records, not empty, in whatever form they go on.
+fn opened(records: &[Record], epoch: i32, body: Body) -> Part {
+    let first = records.first().map_or(0, |record| record.offset);
+    let last = records.last();
     Part {
-        next_offset,
+        next_offset: last.map_or(first, |record| record.offset + 1),
         epoch,
-        source_offset,
+        source_offset: first,
         records: records.len() as u64,
         bytes: records.iter().map(Record::bytes).sum(),
-        last: records.last().map(|record| last_record(record, epoch)),
-        body: Body::Open(records),
+        last: last.map(|record| LastRecord {
+            source_offset: record.offset,
+            crc: record.crc(),
+            leader_epoch: epoch,
+            payload_crc: None,
+        }),
+        body,
     }
-}
-
-fn last_record(record: &Record, leader_epoch: i32) -> LastRecord {
-    LastRecord {
-        source_offset: record.offset,
-        crc: record.crc(),
-        leader_epoch,
-        payload_crc: None,
-    }
-}
-
-fn ends(records: &[Record]) -> (i64, i64) {
-    let first = records.first().map_or(0, |record| record.offset);
-    (
-        first,
-        records.last().map_or(first, |record| record.offset + 1),
-    )
 }
 
 /// Batches of `records`, each small enough for the target.
@@ -204,16 +197,7 @@ fn seal(
             }
             some = &some[..some.len() / 2];
         };
-        let (source_offset, next_offset) = ends(some);
-        parts.push(Part {
-            next_offset,
-            epoch,
-            source_offset,
-            records: some.len() as u64,
-            bytes: some.iter().map(Record::bytes).sum(),
-            last: some.last().map(|record| last_record(record, epoch)),
-            body: Body::Sealed(view),
-        });
+        parts.push(opened(some, epoch, Body::Sealed(view)));
         rest = &rest[some.len()..];
     }
     Ok(parts)

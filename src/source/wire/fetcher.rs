@@ -70,6 +70,8 @@ pub(super) struct Fetcher {
     connection: Option<Arc<Connection>>,
     session: Session,
     partitions: BTreeMap<TopicPartition, Partition>,
+    /// Names of the topics, for answers that only know ids.
+    names: HashMap<Uuid, String>,
     /// Told when a partition has room again.
     freed: Arc<Notify>,
     response_bytes: usize,
@@ -84,6 +86,7 @@ impl Fetcher {
             connection: None,
             session: Session::default(),
             partitions: BTreeMap::new(),
+            names: HashMap::new(),
             freed: Arc::default(),
             response_bytes: (budget / 8).clamp(MIN_RESPONSE, MAX_RESPONSE),
             share_bytes: (budget / 8).max(MIN_RESPONSE),
@@ -143,6 +146,8 @@ impl Fetcher {
             share: Share::new(Arc::clone(&self.freed)),
             end: -1,
         };
+        self.names
+            .insert(open.leader.topic_id, open.partition.topic.clone());
         self.partitions.insert(open.partition, partition);
     }
 
@@ -182,9 +187,8 @@ impl Fetcher {
             .sum();
         permit.shrink(bytes);
         let permit = Arc::new(permit);
-        let names = self.names_by_id();
         for topic in answer.responses {
-            let Some(name) = name_of(&topic, &names) else {
+            let Some(name) = name_of(&topic, &self.names) else {
                 continue;
             };
             for data in topic.partitions {
@@ -192,17 +196,6 @@ impl Fetcher {
                 self.take(&partition, data, &permit);
             }
         }
-    }
-
-    /// Names of topics, for answers that only know ids.
-    fn names_by_id(&self) -> HashMap<Uuid, String> {
-        let mut names: HashMap<Uuid, String> = HashMap::new();
-        for (partition, state) in &self.partitions {
-            names
-                .entry(state.position.topic_id)
-                .or_insert_with(|| partition.topic.clone());
-        }
-        names
     }
 
     async fn ask(&mut self, plan: &Plan, wait: Duration) -> Result<FetchResponse, ClientError> {
@@ -363,6 +356,7 @@ impl Fetcher {
     fn disconnect(&mut self) {
         self.connection = None;
         self.session.reset();
+        self.names.clear();
     }
 }
 
