@@ -3,9 +3,12 @@
 //! One token ends it all: workers drain, the last checkpoints are committed, what was late is named. A
 //! flow that cannot run at all ends the others in the same way.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
-use host::Host;
+use host::{BoxFuture, Clock, Host};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -16,8 +19,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     base::budget::Budget,
     cluster::Cluster,
-    config::Config,
-    flow::{Board, Flow, FlowError, status::Phase},
+    config::{Config, FlowConfig},
+    flow::{
+        Board, Flow, FlowError,
+        adjust::{AdjustError, Changes, Desk, Request},
+        status::Phase,
+    },
     http::{Server, StatusSource},
     status::Report,
     telemetry::{self, Outages},
@@ -67,6 +74,9 @@ pub struct App {
 #[derive(Debug)]
 pub struct Status {
     boards: Vec<Arc<Board>>,
+    /// By flow.
+    desks: BTreeMap<String, Arc<Desk>>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Status {
@@ -77,6 +87,16 @@ impl Status {
 }
 
 impl StatusSource for Status {
+    fn adjust(&self, request: Request) -> BoxFuture<'_, Result<Changes, AdjustError>> {
+        Box::pin(async move {
+            let Some(desk) = self.desks.get(&request.flow) else {
+                let flow = &request.flow;
+                return Err(AdjustError::Unknown(format!("no flow {flow} runs here")));
+            };
+            desk.ask(request, &*self.clock).await
+        })
+    }
+
     fn snapshot(&self) -> Report {
         let flows = self.boards.iter().map(|board| board.status()).collect();
         Report { flows }
@@ -131,10 +151,16 @@ impl App {
             .iter()
             .map(|flow| Arc::new(Board::new(flow)))
             .collect();
+        let names = config.flows.iter().map(|flow| flow.name.clone());
+        let status = Status {
+            boards,
+            desks: names.map(|name| (name, Arc::default())).collect(),
+            clock: Arc::clone(&host.clock),
+        };
         Self {
             config,
             host,
-            status: Arc::new(Status { boards }),
+            status: Arc::new(status),
         }
     }
 
@@ -169,21 +195,35 @@ impl App {
         outcome
     }
 
+    /// The flow of this name, for a command that does not run it.
+    pub fn flow(&self, name: &str) -> Option<Flow> {
+        let mut flows = self.config.flows.iter().zip(&self.status.boards);
+        let (config, board) = flows.find(|(config, _)| config.name == name)?;
+        let budget = Budget::new(self.config.limits.memory);
+        Some(self.make(config, board, &budget))
+    }
+
+    fn make(&self, config: &FlowConfig, board: &Arc<Board>, budget: &Budget) -> Flow {
+        let cluster = |alias: &String| Cluster::new(&self.host, &self.config.clusters[alias]);
+        Flow {
+            file: self.config.file.clone(),
+            source: cluster(&config.source),
+            target: cluster(&config.target),
+            config: config.clone(),
+            host: self.host.clone(),
+            budget: budget.clone(),
+            drain_timeout: self.config.limits.drain_timeout,
+            partition_metrics: self.config.http.partition_metrics,
+            outages: Outages::new(&config.name, &config.source, &config.target),
+            board: Arc::clone(board),
+            desk: Arc::clone(&self.status.desks[&config.name]),
+        }
+    }
+
     async fn run_flows(&self, budget: &Budget, stop: &CancellationToken) -> Result<(), AppError> {
         let mut running = JoinSet::new();
         for (config, board) in self.config.flows.iter().zip(&self.status.boards) {
-            let cluster = |alias: &String| Cluster::new(&self.host, &self.config.clusters[alias]);
-            let flow = Flow {
-                source: cluster(&config.source),
-                target: cluster(&config.target),
-                config: config.clone(),
-                host: self.host.clone(),
-                budget: budget.clone(),
-                drain_timeout: self.config.limits.drain_timeout,
-                partition_metrics: self.config.http.partition_metrics,
-                outages: Outages::new(&config.name, &config.source, &config.target),
-                board: Arc::clone(board),
-            };
+            let flow = self.make(config, board, budget);
             let (name, stop) = (config.name.clone(), stop.clone());
             running.spawn(async move { (name, flow.run(stop).await) });
         }

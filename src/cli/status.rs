@@ -18,7 +18,7 @@ use strait::{
 
 use super::{
     ConfigFile, Outcome, print, print_json,
-    table::{count, counted, lines},
+    table::{count, counted, lines, time},
 };
 
 /// Between two looks with --watch.
@@ -237,11 +237,6 @@ fn note(text: &mut String, partition: &PartitionStatus) {
     if let Some(unknown) = &partition.unknown {
         text.push_str(&format!("unknown: {name}: {unknown}\n"));
     }
-}
-
-/// Milliseconds since 1970 by RFC 3339.
-fn time(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| "?".to_owned(), |time| time.to_string())
 }
 
 #[cfg(test)]

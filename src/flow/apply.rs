@@ -139,7 +139,7 @@ impl Flow {
         Ok(Some(starts))
     }
 
-    async fn source_offsets(
+    pub(super) async fn source_offsets(
         &self,
         partitions: &[TopicPartition],
         spec: OffsetSpec,

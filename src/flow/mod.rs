@@ -5,6 +5,7 @@
 //! run beside it and go on while it waits for a cluster. Nothing is written to the target before the checks
 //! that decide it is the right one.
 
+pub mod adjust;
 mod apply;
 mod boot;
 mod carriers;
@@ -29,6 +30,8 @@ use crate::{base::budget::Budget, cluster::Cluster, config::FlowConfig, telemetr
 /// A flow that can be run.
 #[derive(Debug)]
 pub struct Flow {
+    /// The configuration's file, for the commands that continue a stopped partition.
+    pub file: String,
     /// What the operator asked for.
     pub config: FlowConfig,
     /// The side that is read.
@@ -47,6 +50,8 @@ pub struct Flow {
     pub outages: Outages,
     /// Told all that happens.
     pub board: Arc<Board>,
+    /// Where operators ask it to change checkpoints.
+    pub desk: Arc<adjust::Desk>,
 }
 
 /// Why a flow cannot run at all.

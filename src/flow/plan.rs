@@ -21,11 +21,15 @@ use crate::{
         control_topic::{ControlRecords, TopicKey, TopicRecord},
         text::topic_id,
     },
+    config::FlowConfig,
     worker::{Stop, StopReason},
 };
 
 /// UNKNOWN_TOPIC_OR_PARTITION: how metadata says that a topic does not exist.
 const UNKNOWN_TOPIC: i16 = 3;
+
+/// What a person can do about a target topic that is not the one it was.
+const FORGET: &str = "forget what was copied to copy it from its start again";
 
 /// What a flow knows for as long as it runs.
 #[derive(Debug)]
@@ -140,6 +144,16 @@ impl Plan {
 }
 
 impl Rules {
+    /// Of this flow.
+    pub fn new(flow: &FlowConfig) -> Self {
+        Self {
+            source: flow.source.clone(),
+            target: flow.target.clone(),
+            selection: Selection::new(flow),
+            naming: Naming::new(&flow.naming, &flow.source),
+        }
+    }
+
     /// The topics to replicate among all topics of the source; the target is not looked at yet.
     pub fn select(&self, all: Vec<TopicDescription>) -> Snapshot {
         let mut snapshot = Snapshot::default();
@@ -351,11 +365,10 @@ impl Rules {
 
     fn missing_target(&self, topic: &SourceTopic, bound: Uuid) -> Stop {
         let text = format!(
-            "{} (id {}) is gone from {}; {}",
+            "{} (id {}) is gone from {}: it is not created anew unless you say so; {FORGET}",
             topic.target,
             topic_id(bound),
             self.target,
-            forget(topic)
         );
         Stop {
             reason: StopReason::TargetTopicMissing,
@@ -366,12 +379,11 @@ impl Rules {
 
     fn recreated_target(&self, topic: &SourceTopic, bound: Uuid, found: Uuid) -> Stop {
         let text = format!(
-            "{} on {} has id {}, what was copied went to id {}: it was created anew; {}",
+            "{} on {} has id {}, what was copied went to id {}: it was created anew; {FORGET}",
             topic.target,
             self.target,
             topic_id(found),
             topic_id(bound),
-            forget(topic)
         );
         Stop {
             reason: StopReason::TargetTopicRecreated,
@@ -407,14 +419,6 @@ pub fn is_absence(stop: &Stop) -> bool {
     matches!(
         stop.reason,
         StopReason::SourceTopicMissing | StopReason::TargetTopicMissing
-    )
-}
-
-fn forget(topic: &SourceTopic) -> String {
-    format!(
-        "to copy the topic from its start again, write a tombstone for key {} to the flow's control \
-         topic and restart",
-        topic.key()
     )
 }
 

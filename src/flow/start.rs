@@ -84,6 +84,8 @@ pub struct Evidence {
     pub first_start: Option<i64>,
     /// The last copied record; none if the checkpoint names none.
     pub last: Option<LastSeen>,
+    /// The epoch in which the target's leader remembers the unit's producer; none if it does not, or was not asked.
+    pub remembered: Option<i16>,
 }
 
 /// What to do.
@@ -130,8 +132,8 @@ impl Identity {
                     StopReason::CheckpointUnknownVersion,
                     -1,
                     format!(
-                        "{error}; run the strait that wrote it, or take what was committed for it out \
-                         of group {} if the partition is to start anew",
+                        "{error}; run the strait that wrote it, or forget what group {} holds for it if the partition \
+                         is to start anew",
                         self.group
                     ),
                 )),
@@ -149,8 +151,7 @@ impl Identity {
                 evidence.source.start,
                 format!(
                     "group {} has no checkpoint and the target has offsets {start} to {end} (on_existing \
-                     = \"stop\"); take a topic that is empty, or delete this one and the record of its \
-                     source in the flow's control topic",
+                     = \"stop\"); take a topic that is empty, or let the flow write behind what is there",
                     self.group
                 ),
             ));
@@ -170,7 +171,7 @@ impl Identity {
         self.check_target(checkpoint, evidence.target)?;
         let mut barrier = checkpoint.fingerprint != self.fingerprint;
         if self.sealed && (barrier || start.producer.is_none()) {
-            self.next_epoch(&mut start);
+            self.next_epoch(&mut start, evidence.remembered);
             barrier = true;
         }
         let untouched =
@@ -203,9 +204,8 @@ impl Identity {
                     reason,
                     checkpoint.source_offset,
                     format!(
-                        "the topic on {} has id {}, the checkpoint is about {}: it was created anew; \
-                         copy it under another name, or delete the target's topic and the record of \
-                         its source in the flow's control topic",
+                        "the topic on {} has id {}, the checkpoint is about {}: it was created anew; copy it under \
+                         another name, or delete the target's topic and forget the checkpoint",
                         side.alias,
                         topic_id(side.topic_id),
                         topic_id(known),
@@ -220,12 +220,14 @@ impl Identity {
         if target.end >= checkpoint.target_offset {
             return Ok(());
         }
+        let again = Progress::from(checkpoint).again_from(target.end);
         Err(self.stop(
             StopReason::TargetTruncated,
-            checkpoint.source_offset,
+            again,
             format!(
-                "{} ends at offset {}, but offset {} was acknowledged: the target lost records (an \
-                 unclean election, a restored backup); compare both sides before it goes on",
+                "{} ends at offset {}, but offset {} was acknowledged: the target lost records (an unclean \
+                 election, a restored backup); what it surely still holds ends before source offset {again}; compare \
+                 both sides before it goes on",
                 self.target.alias, target.end, checkpoint.target_offset
             ),
         ))
@@ -263,6 +265,38 @@ impl Identity {
         }
     }
 
+    /// Going on at the source offset `to`, wherever that is: behind what the target holds, and in a new epoch, so that
+    /// its leader takes the new numbering. Where `to` is the position that is known, the target is still compared from
+    /// its checkpoint on, and what was copied behind that is not copied again.
+    pub(super) fn jump(
+        &self,
+        known: Option<&Checkpoint>,
+        to: i64,
+        evidence: &Evidence,
+    ) -> Progress {
+        let end = evidence.target.end;
+        let known = known.map(Progress::from);
+        let mut start = match known {
+            Some(known) if known.source_offset == to && known.target_offset <= end => known,
+            known => Progress {
+                source_offset: to,
+                target_offset: end,
+                last_record: None,
+                ..known.unwrap_or_else(|| Progress::start(to, end))
+            },
+        };
+        if self.sealed {
+            self.next_epoch(&mut start, evidence.remembered);
+        }
+        start
+    }
+
+    /// The id under which the target's leader knows the unit: that of the checkpoint, or the first one.
+    pub(super) fn producer_id(&self, known: Option<&Checkpoint>) -> i64 {
+        let known = known.and_then(|checkpoint| checkpoint.producer);
+        known.map_or_else(|| self.producer(0).id, |producer| producer.id)
+    }
+
     /// The unit's producer in its first epoch. Its id is derived, so that two processes that both start without
     /// a checkpoint meet in the leader's sequence check instead of writing twice (EXACTNESS 1). Bit 62 keeps
     /// it away from the ids that brokers allocate, which count up from 0.
@@ -287,12 +321,14 @@ impl Identity {
     }
 
     /// Another mapping or transport, or the first sealed one: sequences begin anew, in an epoch in which
-    /// nothing was written yet.
-    fn next_epoch(&self, start: &mut Progress) {
-        let last = start.producer.unwrap_or_else(|| ProducerState {
+    /// nothing was written yet. `remembered` is the one that the target's leader knows, which may be newer than that of
+    /// the checkpoint, or be known where there is none.
+    fn next_epoch(&self, start: &mut Progress, remembered: Option<i16>) {
+        let mut last = start.producer.unwrap_or_else(|| ProducerState {
             epoch: -1,
             ..self.producer(0)
         });
+        last.epoch = last.epoch.max(remembered.unwrap_or(-1));
         let used_up = last.epoch >= LAST_EPOCH;
         let next = if used_up {
             self.producer(last.generation + 1)

@@ -1,19 +1,24 @@
 //! The loop of one flow: snapshot, plan, apply; and the end of it: drain, last commit.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use tokio::task::JoinHandle;
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+use wire::TopicPartition;
 
 use super::{
     Flow, FlowError,
+    adjust::{AdjustError, Changes, Draft, Job, Request},
     apply::StepError,
     boot::{Booted, Cancelled},
     carriers::Carriers,
     membership::{Membership, Solo},
     plan::{Plan, Rules, Snapshot, Trouble},
     status::Phase,
-    topics::{naming::Naming, selection::Selection},
     workers::Workers,
 };
 use crate::{
@@ -29,6 +34,7 @@ const SHORT: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// For the last commit, beyond the drain.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
+
 /// A flow whose sides were found to be the right ones.
 struct Supervisor<'a> {
     flow: &'a Flow,
@@ -38,6 +44,10 @@ struct Supervisor<'a> {
     committer: Arc<Committer>,
     workers: Workers<'a>,
     gauges: BTreeMap<(String, String), u64>,
+    /// Target partitions whose checkpoints do not count: they were reset and did not start since.
+    anew: BTreeSet<TopicPartition>,
+    /// What operators ask for.
+    jobs: Option<mpsc::Receiver<Job>>,
 }
 
 impl Flow {
@@ -78,6 +88,28 @@ impl Flow {
     }
 }
 
+impl Flow {
+    /// Both sides as they are now.
+    pub(super) async fn snapshot(&self, rules: &Rules) -> Result<Snapshot, StepError> {
+        let all = self.source.client().topics(None).await;
+        let mut snapshot = rules.select(all.map_err(StepError::on(&self.source))?);
+        let names: Vec<_> = snapshot
+            .topics
+            .iter()
+            .map(|topic| topic.target.clone())
+            .collect();
+        if !names.is_empty() {
+            let found = self.target.client().topics(Some(&names)).await;
+            let found = found.map_err(StepError::on(&self.target))?;
+            snapshot.target = found
+                .into_iter()
+                .map(|topic| (topic.name.clone(), topic))
+                .collect();
+        }
+        Ok(snapshot)
+    }
+}
+
 impl<'a> Supervisor<'a> {
     fn new(flow: &'a Flow, booted: Booted) -> Result<Self, FlowError> {
         let config = &flow.config;
@@ -105,12 +137,9 @@ impl<'a> Supervisor<'a> {
         };
         Ok(Self {
             flow,
-            rules: Rules {
-                source: config.source.clone(),
-                target: config.target.clone(),
-                selection: Selection::new(config),
-                naming: Naming::new(&config.naming, &config.source),
-            },
+            rules: Rules::new(config),
+            anew: BTreeSet::new(),
+            jobs: flow.desk.open(),
             booted,
             membership: Arc::new(membership),
             committer,
@@ -166,19 +195,79 @@ impl<'a> Supervisor<'a> {
                     backoff.delay(&*flow.host.random)
                 }
             };
-            tokio::select! {
+            let job = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                () = flow.host.clock.sleep(pause) => {}
+                Some(job) = next(&mut self.jobs) => job,
+                () = flow.host.clock.sleep(pause) => continue,
+            };
+            let outcome = self.adjust(&job.request).await;
+            // Who asked may have gone.
+            job.reply.send(outcome).ok();
+        }
+    }
+
+    /// Stops what `request` is about, changes its checkpoints, and leaves it to the next round to start.
+    async fn adjust(&mut self, request: &Request) -> Result<Changes, AdjustError> {
+        let flow = self.flow;
+        let snapshot = flow.snapshot(&self.rules).await?;
+        let draft = flow
+            .draft(&self.booted, &self.rules, &snapshot, request)
+            .await?;
+        if request.dry_run {
+            return Ok(draft.changes);
+        }
+        self.may_change(&draft)?;
+        let routes: Vec<_> = self
+            .workers
+            .routes(|source| source.topic == request.topic && request.is_about(source.partition));
+        self.workers.release(routes).await;
+        // Again, now that nothing moves any more.
+        let draft = flow
+            .draft(&self.booted, &self.rules, &snapshot, request)
+            .await?;
+        if let Some(record) = &draft.unbind {
+            flow.bind(&mut self.booted, std::slice::from_ref(record))
+                .await?;
+        }
+        let outcomes = self.membership.checkpoints().commit(&draft.commits).await;
+        for (partition, outcome) in outcomes {
+            outcome.map_err(|error| AdjustError::Unavailable(format!("{partition}: {error}")))?;
+        }
+        if let Err(error) = flow.forget(&draft.forgotten).await {
+            // A group with members keeps them; until they are overwritten they do not count.
+            tracing::debug!(flow = %flow.config.name, %error, "reset checkpoints stay in the group for now");
+        }
+        self.anew.extend(draft.forgotten);
+        telemetry::adjusted(&draft.changes);
+        Ok(draft.changes)
+    }
+
+    fn may_change(&self, draft: &Draft) -> Result<(), AdjustError> {
+        let flow = &self.flow.config.name;
+        let assignment = self.membership.assignment().borrow().clone();
+        for change in &draft.changes.changes {
+            let target = TopicPartition::new(&change.target_topic, change.partition);
+            if !assignment.holds(&target) {
+                return Err(AdjustError::Refused(format!(
+                    "another process of flow {flow} runs {}-{}: ask that one",
+                    change.topic, change.partition
+                )));
             }
         }
+        if draft.unbind.is_some() && !self.membership.is_leader() {
+            return Err(AdjustError::Refused(format!(
+                "another process leads flow {flow} and keeps its control topic: ask that one"
+            )));
+        }
+        Ok(())
     }
 
     /// One round; whether the next should follow at once. Cancel-safe: what is written is read again at
     /// the next start.
     async fn round(&mut self) -> Result<bool, StepError> {
         let flow = self.flow;
-        let snapshot = self.snapshot().await?;
+        let snapshot = flow.snapshot(&self.rules).await?;
         if self.booted.records.flow.is_none() && self.membership.is_leader() {
             let known = &self.booted.records.topics;
             let new = snapshot
@@ -216,26 +305,6 @@ impl<'a> Supervisor<'a> {
         Ok(leads_on && !refused)
     }
 
-    async fn snapshot(&self) -> Result<Snapshot, StepError> {
-        let flow = self.flow;
-        let all = flow.source.client().topics(None).await;
-        let mut snapshot = self.rules.select(all.map_err(StepError::on(&flow.source))?);
-        let names: Vec<_> = snapshot
-            .topics
-            .iter()
-            .map(|topic| topic.target.clone())
-            .collect();
-        if !names.is_empty() {
-            let found = flow.target.client().topics(Some(&names)).await;
-            let found = found.map_err(StepError::on(&flow.target))?;
-            snapshot.target = found
-                .into_iter()
-                .map(|topic| (topic.name.clone(), topic))
-                .collect();
-        }
-        Ok(snapshot)
-    }
-
     /// What is left of the plan, in its order.
     async fn apply(&mut self, plan: &Plan) -> Result<Vec<Trouble>, StepError> {
         let flow = self.flow;
@@ -246,8 +315,11 @@ impl<'a> Supervisor<'a> {
         troubles.extend(flow.grow(&plan.grow).await?);
         flow.bind(&mut self.booted, &plan.bind).await?;
         if !plan.start.is_empty() {
-            let (judged, unseen) = flow.judge(&self.booted, &plan.start).await?;
+            let (judged, unseen) = flow.judge(&self.booted, &plan.start, &self.anew).await?;
             troubles.extend(unseen);
+            for one in judged.iter().filter(|one| one.runs()) {
+                self.anew.remove(&one.unit.route.target);
+            }
             self.workers.launch(judged).await;
         }
         Ok(troubles)
@@ -274,5 +346,13 @@ impl<'a> Supervisor<'a> {
                 "stopped without the last checkpoints: what came after them is copied again"
             ),
         }
+    }
+}
+
+/// The next request; never, if somebody else serves them.
+async fn next(jobs: &mut Option<mpsc::Receiver<Job>>) -> Option<Job> {
+    match jobs {
+        Some(jobs) => jobs.recv().await,
+        None => std::future::pending().await,
     }
 }

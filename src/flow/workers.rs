@@ -21,7 +21,9 @@ use crate::{
     sink::Sink,
     source::Source,
     telemetry::WorkerEvents,
-    worker::{Exactness, Progress, Settings, Stop, Worker, WorkerState, reconcile::Reconciler},
+    worker::{
+        Advice, Exactness, Progress, Settings, Stop, Worker, WorkerState, reconcile::Reconciler,
+    },
 };
 
 /// Workers keep the drain's deadline themselves; this is for those that do not.
@@ -107,20 +109,15 @@ impl Workers<'_> {
             };
             worker.stop();
             let Some(mut stop) = stop else {
-                worker.ended().await;
-                if let Err(error) = self.committer.commit().await {
-                    tracing::warn!(flow = %self.flow.config.name, %error, "gave a partition up");
-                }
-                self.committer.forget(&route.target);
-                self.flow.board.take(&route);
-                self.units.remove(&route);
+                self.release(vec![route]).await;
                 continue;
             };
             entry.stopped = true;
             entry.vanished = is_absence(&stop);
-            stop.source_offset = worker.progress.borrow().source_offset;
-            let events = self.flow.events(&route);
-            events.stopped(stop.reason.code(), stop.source_offset, &stop.text);
+            let next = worker.progress.borrow().source_offset;
+            stop.source_offset = next;
+            let stop = stop.advised(&self.flow.advice(&route), next);
+            self.flow.events(&route).stopped(&stop);
             let (_, state) = watch::channel(WorkerState::Stopped(stop));
             self.committer.watch_state(&route.target, state.clone());
             let watched = Watched {
@@ -130,6 +127,39 @@ impl Workers<'_> {
             };
             self.flow.board.put(route, watched);
         }
+    }
+
+    /// What is known here of these source partitions.
+    pub(super) fn routes(&self, wanted: impl Fn(&TopicPartition) -> bool) -> Vec<Route> {
+        let routes = self.units.keys().filter(|route| wanted(&route.source));
+        routes.cloned().collect()
+    }
+
+    /// Lets units go: their workers drain and end, what is acknowledged is committed, and nothing is committed for
+    /// them any more.
+    pub(super) async fn release(&mut self, routes: Vec<Route>) {
+        let entries = routes.iter().filter_map(|route| self.units.get(route));
+        let workers = entries.filter_map(|entry| entry.worker.as_ref());
+        workers.for_each(Worker::stop);
+        for route in &routes {
+            if let Some(worker) = self
+                .units
+                .get_mut(route)
+                .and_then(|entry| entry.worker.as_mut())
+                && !worker.is_finished()
+            {
+                worker.ended().await;
+            }
+        }
+        if let Err(error) = self.committer.commit().await {
+            tracing::warn!(flow = %self.flow.config.name, %error, "gave partitions up");
+        }
+        for route in routes {
+            self.committer.forget(&route.target);
+            self.flow.board.take(&route);
+            self.units.remove(&route);
+        }
+        self.committer.settled().await;
     }
 
     /// Starts what may start, behind its barrier; the rest is stopped from the beginning.
@@ -183,6 +213,7 @@ impl Workers<'_> {
             acknowledged: self.committer.acknowledged(),
             host: flow.host.clone(),
             events: flow.events(route),
+            advice: flow.advice(route),
         });
         let known = barrier || judged.stored.as_ref() == Some(&checkpoint);
         let (progress, state) = (worker.progress.clone(), worker.state.clone());
@@ -214,8 +245,9 @@ impl Workers<'_> {
     /// `stored` is the unit's checkpoint, if it has one.
     pub(super) fn refuse(&mut self, unit: &Unit, stored: Option<&Checkpoint>, stop: Stop) {
         let (flow, route) = (self.flow, &unit.route);
-        flow.events(route)
-            .stopped(stop.reason.code(), stop.source_offset, &stop.text);
+        let next = stored.map_or(-1, |checkpoint| checkpoint.source_offset);
+        let stop = stop.advised(&flow.advice(route), next);
+        flow.events(route).stopped(&stop);
         let start = stored.map_or(Progress::start(stop.source_offset, 0), Progress::from);
         let vanished = is_absence(&stop);
         let (_, progress) = watch::channel(start);
@@ -272,6 +304,10 @@ impl Workers<'_> {
 }
 
 impl Flow {
+    fn advice(&self, route: &Route) -> Advice {
+        Advice::new(&self.file, &self.config.name, &route.source)
+    }
+
     fn events(&self, route: &Route) -> WorkerEvents {
         WorkerEvents::new(&self.config.name, route, self.partition_metrics)
     }

@@ -318,6 +318,7 @@ impl FlowReport {
             target,
             first_start: None,
             last: None,
+            remembered: None,
         };
         if let Verdict::Stop(stop) = identity(survey, topic, partition.index).verdict(&evidence) {
             self.problem(stop.reason.code(), stop.text);

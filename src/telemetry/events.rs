@@ -8,7 +8,11 @@ use rdkafka::config::RDKafkaLogLevel;
 use super::metrics::{
     BATCH_SECONDS, BYTES, CHECKPOINT_AGE, IN_FLIGHT, LAG, RECORDS, RETRIES, WORKERS,
 };
-use crate::{base::ids::Route, worker::WorkerState};
+use crate::{
+    base::ids::Route,
+    flow::adjust::{Change, Changes, Position},
+    worker::{Stop, WorkerState},
+};
 
 /// What one worker reports. Made once, so that nothing is looked up by name per batch.
 #[derive(Debug)]
@@ -75,9 +79,27 @@ impl WorkerEvents {
     }
 
     /// The worker stopped for a reason that needs a person.
-    pub fn stopped(&self, reason: &str, source_offset: i64, text: &str) {
+    pub fn stopped(&self, stop: &Stop) {
         let (flow, source) = (&self.flow, &self.route.source);
+        let (source_offset, reason, text) = (stop.source_offset, stop.reason.code(), &stop.text);
         tracing::error!(%flow, partition = %source, source_offset, reason, "worker stopped: {text}");
+    }
+}
+
+/// An operator moved or reset checkpoints.
+pub fn adjusted(changes: &Changes) {
+    for change in &changes.changes {
+        let Change {
+            topic,
+            partition,
+            meaning,
+            ..
+        } = change;
+        let offset =
+            |position: &Option<Position>| position.as_ref().and_then(|at| at.source_offset);
+        let (before, after) = (offset(&change.before), offset(&change.after));
+        tracing::warn!(flow = %changes.flow, partition = %format_args!("{topic}-{partition}"), before, after,
+            "the checkpoint was changed by hand: {meaning}");
     }
 }
 

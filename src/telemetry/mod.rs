@@ -6,5 +6,5 @@ pub mod logs;
 pub mod metrics;
 mod outage;
 
-pub use events::{WorkerEvents, checkpoint_age, in_flight, librdkafka_log, workers};
+pub use events::{WorkerEvents, adjusted, checkpoint_age, in_flight, librdkafka_log, workers};
 pub use outage::{Attempt, Outage, Outages};

@@ -16,6 +16,7 @@ mod prepare;
 mod progress;
 pub mod reconcile;
 mod state;
+mod stop;
 mod task;
 mod unit;
 
@@ -23,7 +24,8 @@ use std::{sync::Arc, time::Duration};
 
 use host::Host;
 pub use progress::{Progress, wrap};
-pub use state::{Stop, StopReason, WorkerState};
+pub use state::WorkerState;
+pub use stop::{Advice, REASONS, Stop, StopReason};
 use task::Task;
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -59,6 +61,8 @@ pub struct Settings {
     pub host: Host,
     /// Logs and metrics.
     pub events: WorkerEvents,
+    /// For the words of a stop.
+    pub advice: Advice,
 }
 
 /// A running worker.

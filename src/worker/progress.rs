@@ -44,6 +44,13 @@ impl Progress {
         }
     }
 
+    /// Where to go on in the source if the target ends at `end`: behind the newest pair that it still holds.
+    pub fn again_from(&self, end: i64) -> i64 {
+        let mut anchors = self.anchors.iter();
+        let held = anchors.find(|anchor| anchor.target_offset < end);
+        held.map_or(self.source_offset, |anchor| anchor.source_offset + 1)
+    }
+
     pub(super) fn advance(&mut self, source_offset: i64, records: u64, bytes: u64) {
         self.source_offset = source_offset;
         self.records += records;

@@ -97,14 +97,14 @@ impl Task {
                     break;
                 }
                 End::Stop(reason, source_offset, text) => {
-                    self.settings
-                        .events
-                        .stopped(reason.code(), source_offset, &text);
-                    self.enter(WorkerState::Stopped(Stop {
+                    let stop = Stop {
                         reason,
                         source_offset,
                         text,
-                    }));
+                    };
+                    let stop = stop.advised(&self.settings.advice, at);
+                    self.settings.events.stopped(&stop);
+                    self.enter(WorkerState::Stopped(stop));
                     break;
                 }
                 End::Lost(why) => {
@@ -190,7 +190,11 @@ impl Task {
                 Verdict::Wait => clock.sleep(LOOK_AGAIN).await,
                 Verdict::Stop(reason, text) => {
                     let text = format!("{target}: {text}");
-                    return Err(End::Stop(reason, progress.source_offset, text));
+                    let at = match reason {
+                        StopReason::TargetTruncated => progress.again_from(evidence.end),
+                        _ => progress.source_offset,
+                    };
+                    return Err(End::Stop(reason, at, text));
                 }
                 Verdict::Go { skip, remembered } => {
                     let skip = skip.filter(|skip| skip.certain || !unit.leftovers_differ);

@@ -214,6 +214,7 @@ fn start_with(faults: &[(i64, Fault)], acknowledged: &Meter) -> (Worker, Arc<Scr
     };
     let worker = Worker::spawn(Settings {
         events: WorkerEvents::new("f", &route, false),
+        advice: Advice::new("FILE", "f", &route.source),
         route,
         start: Progress::start(0, 0),
         limits: Limits {

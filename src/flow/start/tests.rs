@@ -51,6 +51,7 @@ fn evidence() -> Evidence {
         target: Extent { start: 10, end: 80 },
         first_start: None,
         last: Some(found(0xabc)),
+        remembered: None,
     }
 }
 
