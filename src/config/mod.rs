@@ -7,7 +7,7 @@
 //! * cluster properties carry librdkafka's names, and none that strait sets itself;
 //! * secrets are resolved, and `Debug` never shows them; [`Security`] reads them again.
 //!
-//! Keys that have one possible value in this version (`assignment`, `on_gap`, ...) are checked and
+//! Keys that have one possible value in this version (`require`, `source_commits`, ...) are checked and
 //! have no field here.
 
 mod cluster;
@@ -21,7 +21,10 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 pub use cluster::{ClusterConfig, Properties};
 pub use error::ConfigError;
 pub use file::Security;
-pub use flow::{FlowConfig, Naming, Start, TopicPattern, Transport};
+pub use flow::{
+    FlowConfig, Naming, OnExisting, OnGap, OnPoison, Rate, Start, TopicConfig, TopicPattern,
+    TopicRule, Transport,
+};
 pub use sources::Sources;
 
 /// A whole configuration, as used.
