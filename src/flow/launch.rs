@@ -21,7 +21,9 @@ use super::{
 use crate::{
     checkpoint::{Checkpoint, LastRecord, Stored, codec, control_topic::TopicKey},
     cluster::Cluster,
+    config::OnPoison,
     sink::Limits,
+    worker::reconcile::TargetReader,
 };
 
 /// Last records that are fetched at a time.
@@ -76,6 +78,7 @@ impl Flow {
             }
         }
         self.look_at_last_records(&mut found).await?;
+        self.look_for_traces(booted, &mut found, anew).await?;
         let judged = self.verdicts(booted, found).await?;
         Ok((judged, troubles))
     }
@@ -122,17 +125,12 @@ impl Flow {
         let wanted = std::slice::from_ref(&identity.route.target);
         let described = self.target.client().describe_producers(wanted).await;
         let described = described.map_err(StepError::on(&self.target))?;
-        let producers = match described.into_iter().next() {
-            Some((_, Ok(producers))) => producers,
-            Some((partition, Err(error))) => {
-                return Err(StepError::Offset {
-                    cluster: self.target.alias().to_owned(),
-                    partition,
-                    error,
-                });
-            }
-            None => Vec::new(),
-        };
+        // A leader that does not tell keeps no other partition waiting; what it remembers shows at the first append.
+        let producers = described
+            .into_iter()
+            .next()
+            .and_then(|(_, found)| found.ok());
+        let producers = producers.unwrap_or_default();
         let ours = producers.into_iter().find(|one| one.producer_id == id);
         Ok(ours.map(|one| i16::try_from(one.producer_epoch).unwrap_or(i16::MAX)))
     }
@@ -156,7 +154,42 @@ impl Flow {
             first_start: starts.and_then(|starts| starts.get(&partition.partition).copied()),
             last: None,
             remembered: None,
+            trace: false,
         }
+    }
+
+    /// Asks what the target knows of units that begin where it holds something: their producer, and whether what is
+    /// there is theirs. Those that were reset know that it is.
+    async fn look_for_traces(
+        &self,
+        booted: &Booted,
+        found: &mut [Found],
+        anew: &BTreeSet<TopicPartition>,
+    ) -> Result<(), StepError> {
+        let reader = TargetReader::new(self.target.client().clone());
+        for Found { unit, evidence } in found {
+            let identity = self.identity(booted, unit);
+            let decoded = evidence.stored.as_ref().map(codec::decode);
+            let known = decoded.and_then(Result::ok);
+            let begins = evidence.stored.is_none() && evidence.target.end > 0;
+            let gap = known
+                .as_ref()
+                .is_some_and(|known| known.source_offset < evidence.source.start);
+            if !begins && !gap {
+                continue;
+            }
+            let target = &unit.route.target;
+            evidence.remembered = self.remembered(&identity, known.as_ref()).await?;
+            if begins && identity.sealed && !anew.contains(target) {
+                let Extent { start, end } = evidence.target;
+                let wrote = reader
+                    .wrote(target, start..end, identity.producer_id(None))
+                    .await;
+                let wrote = wrote.map_err(StepError::on(&self.target))?;
+                evidence.trace = wrote || evidence.remembered.is_some();
+            }
+        }
+        Ok(())
     }
 
     /// Fetches the last copied records again, a few at a time.
@@ -238,8 +271,14 @@ impl Flow {
         let route = &unit.route;
         let sealed = self.is_sealed();
         let form = if sealed { " sealed" } else { "" };
+        let config = self.config.topic(&route.source.topic).clone();
+        // What is not said is the default, so that a release that adds a policy changes no mapping.
+        let skips = match config.on_poison {
+            OnPoison::Stop => "",
+            OnPoison::Skip => " skip",
+        };
         let mapping = format!(
-            "1 {} {} to {} {} {isolation}{form}",
+            "1 {} {} to {} {} {isolation}{form}{skips}",
             unit.source_topic, route.source, unit.target_topic, route.target
         );
         Identity {
@@ -249,6 +288,7 @@ impl Flow {
             target: side(&self.target, &booted.target_id, unit.target_topic),
             fingerprint: fingerprint(&mapping),
             sealed,
+            config,
         }
     }
 }

@@ -268,6 +268,7 @@ impl<'a> Supervisor<'a> {
     async fn round(&mut self) -> Result<bool, StepError> {
         let flow = self.flow;
         let snapshot = flow.snapshot(&self.rules).await?;
+        self.workers.reap().await;
         if self.booted.records.flow.is_none() && self.membership.is_leader() {
             let known = &self.booted.records.topics;
             let new = snapshot

@@ -68,6 +68,14 @@ impl Entry {
     }
 }
 
+impl Entry {
+    fn wants_verdict(&self) -> bool {
+        let worker = self.worker.as_ref().filter(|worker| worker.is_finished());
+        let state = worker.map(|worker| worker.state.borrow().clone());
+        !self.stopped && matches!(state, Some(WorkerState::Retrying { .. }))
+    }
+}
+
 impl Workers<'_> {
     /// What the next plan has to know. A worker that ended by itself, which none should, may start again.
     pub(super) fn known(&mut self) -> BTreeMap<Route, Known> {
@@ -129,6 +137,15 @@ impl Workers<'_> {
         }
     }
 
+    /// Lets units go whose workers ended to have their start judged anew.
+    pub(super) async fn reap(&mut self) {
+        let ended = self.units.iter().filter(|(_, entry)| entry.wants_verdict());
+        let ended: Vec<_> = ended.map(|(route, _)| route.clone()).collect();
+        if !ended.is_empty() {
+            self.release(ended).await;
+        }
+    }
+
     /// What is known here of these source partitions.
     pub(super) fn routes(&self, wanted: impl Fn(&TopicPartition) -> bool) -> Vec<Route> {
         let routes = self.units.keys().filter(|route| wanted(&route.source));
@@ -169,6 +186,7 @@ impl Workers<'_> {
             if let Verdict::Run {
                 start,
                 barrier: true,
+                ..
             } = &one.verdict
             {
                 let checkpoint = one.identity.checkpoint(start);
@@ -188,7 +206,16 @@ impl Workers<'_> {
             match &one.verdict {
                 Verdict::Stop(stop) => self.refuse(&one.unit, one.stored.as_ref(), stop.clone()),
                 Verdict::Run { .. } if failed.contains_key(&one.unit.route.target) => {}
-                Verdict::Run { start, barrier } => self.spawn(&one, start.clone(), *barrier),
+                Verdict::Run {
+                    start,
+                    barrier,
+                    decision,
+                } => {
+                    if let Some(decision) = decision {
+                        self.flow.events(&one.unit.route).decided(*decision);
+                    }
+                    self.spawn(&one, start.clone(), *barrier);
+                }
             }
         }
     }
@@ -206,6 +233,7 @@ impl Workers<'_> {
             route: route.clone(),
             start,
             limits: judged.limits,
+            on_poison: judged.identity.config.on_poison,
             exactness,
             drain_timeout: flow.drain_timeout,
             source: Arc::clone(&self.source),

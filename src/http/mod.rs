@@ -12,7 +12,7 @@ use std::{fmt::Debug, io, net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{ConnectInfo, DefaultBodyLimit, State},
+    extract::{ConnectInfo, DefaultBodyLimit, State, rejection::JsonRejection},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -133,7 +133,7 @@ async fn checkpoint(
     State(shared): State<Shared>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     headers: HeaderMap,
-    Json(request): Json<Request>,
+    request: Result<Json<Request>, JsonRejection>,
 ) -> Response {
     if let Err(reason) = guard::admits(peer, &headers) {
         return json_reply(
@@ -141,6 +141,13 @@ async fn checkpoint(
             &json!({ "error": "forbidden", "reason": reason }),
         );
     }
+    let request = match request {
+        Ok(Json(request)) => request,
+        Err(error) => {
+            let body = json!({ "error": "malformed", "reason": error.body_text() });
+            return json_reply(error.status(), &body);
+        }
+    };
     match shared.status.adjust(request).await {
         Ok(changes) => json_reply(StatusCode::OK, &changes),
         Err(error) => {

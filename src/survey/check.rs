@@ -319,6 +319,7 @@ impl FlowReport {
             first_start: None,
             last: None,
             remembered: None,
+            trace: false,
         };
         if let Verdict::Stop(stop) = identity(survey, topic, partition.index).verdict(&evidence) {
             self.problem(stop.reason.code(), stop.text);
@@ -344,6 +345,7 @@ fn identity(survey: &Survey, topic: &Topic, partition: i32) -> Identity {
         // They decide how a worker starts, not whether.
         fingerprint: 0,
         sealed: false,
+        config: topic.config.clone(),
     }
 }
 

@@ -6,11 +6,14 @@ use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::metrics::{
-    BATCH_SECONDS, BYTES, CHECKPOINT_AGE, IN_FLIGHT, LAG, RECORDS, RETRIES, WORKERS,
+    BATCH_SECONDS, BYTES, CHECKPOINT_AGE, GAPS, IN_FLIGHT, LAG, RECORDS, RETRIES, SKIPPED, WORKERS,
 };
 use crate::{
     base::ids::Route,
-    flow::adjust::{Change, Changes, Position},
+    flow::{
+        adjust::{Change, Changes, Position},
+        start::Decision,
+    },
     worker::{Stop, WorkerState},
 };
 
@@ -76,6 +79,41 @@ impl WorkerEvents {
     pub fn reconciled(&self, source_offset: i64, records: i64) {
         let (flow, source) = (&self.flow, &self.route.source);
         tracing::info!(%flow, partition = %source, source_offset, records, "the target holds these already");
+    }
+
+    /// A policy decided where the worker goes on.
+    pub fn decided(&self, decision: Decision) {
+        let (flow, source) = (&self.flow, &self.route.source);
+        match decision {
+            Decision::Gap { wanted, to } => {
+                let missing = (to - wanted).max(0);
+                self.topic_counter(GAPS).increment(missing.unsigned_abs());
+                tracing::warn!(%flow, partition = %source, wanted, to, missing, "records are gone from the source: \
+                    going on behind them (on_gap); at most so many are missing on the target");
+            }
+            Decision::Append { target_offset } => {
+                let target = &self.route.target;
+                tracing::warn!(%flow, partition = %source, %target, target_offset, "the target holds records of \
+                    others: writing behind them (on_existing)");
+            }
+        }
+    }
+
+    /// Records were left out because the target refuses them.
+    pub fn skipped(&self, count: u64) {
+        self.topic_counter(SKIPPED).increment(count);
+    }
+
+    /// One of them, in words.
+    pub fn skipped_one(&self, source_offset: i64, why: &str) {
+        let (flow, source) = (&self.flow, &self.route.source);
+        tracing::warn!(%flow, partition = %source, source_offset, why, "the target refuses this record: left out");
+    }
+
+    /// Rare, so looked up by name.
+    fn topic_counter(&self, name: &'static str) -> Counter {
+        let topic = self.route.source.topic.clone();
+        counter!(name, "flow" => self.flow.clone(), "topic" => topic)
     }
 
     /// The worker stopped for a reason that needs a person.

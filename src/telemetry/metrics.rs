@@ -18,6 +18,10 @@ pub(super) const BATCH_SECONDS: &str = "strait_batch_seconds";
 pub(super) const RETRIES: &str = "strait_retries_total";
 /// Times a cluster became unreachable. Labels: flow, cluster.
 pub(super) const OUTAGES: &str = "strait_outages_total";
+/// Source offsets that were passed over because they were gone. Labels: flow, topic.
+pub(super) const GAPS: &str = "strait_gap_records_total";
+/// Records that the target refused and that were left out. Labels: flow, topic.
+pub(super) const SKIPPED: &str = "strait_skipped_records_total";
 /// Seconds since the checkpoints were last complete. Labels: flow.
 pub(super) const CHECKPOINT_AGE: &str = "strait_checkpoint_age_seconds";
 /// Workers by state. Labels: flow, state, reason.
@@ -66,6 +70,8 @@ fn describe() {
         RETRIES,
         "Times a worker went back to its acknowledged prefix"
     );
+    describe_counter!(GAPS, "Source offsets passed over because they were gone");
+    describe_counter!(SKIPPED, "Records left out because the target refused them");
     describe_counter!(OUTAGES, "Times a cluster became unreachable");
     describe_gauge!(
         CHECKPOINT_AGE,

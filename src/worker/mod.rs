@@ -8,10 +8,11 @@
 //! over librdkafka what was not acknowledged may be. What needs a person stops the worker with a
 //! [`StopReason`]; other workers go on.
 //!
-//! [`prepare`] makes batches as the sink takes them, [`unit`] stamps and guards them, [`ledger`] knows what
+//! [`prepare`] makes batches as the sink takes them, [`poison`] finds the records that it refuses, [`unit`] stamps and guards them, [`ledger`] knows what
 //! is in flight.
 
 mod ledger;
+mod poison;
 mod prepare;
 mod progress;
 pub mod reconcile;
@@ -33,6 +34,7 @@ pub use unit::Exactness;
 
 use crate::{
     base::{ids::Route, meter::Meter},
+    config::OnPoison,
     sink::{Limits, Sink},
     source::Source,
     telemetry::WorkerEvents,
@@ -47,6 +49,8 @@ pub struct Settings {
     pub start: Progress,
     /// What the target topic takes.
     pub limits: Limits,
+    /// When the target refuses a record.
+    pub on_poison: OnPoison,
     /// For sinks of sealed batches, which need it.
     pub exactness: Option<Exactness>,
     /// How long a stop waits for answers.

@@ -20,6 +20,8 @@ pub struct Progress {
     pub sequence: i64,
     /// The unit's producer, where sealed batches are or were written.
     pub producer: Option<ProducerState>,
+    /// The unit writes behind records that were there before it; its own begin at this target offset.
+    pub appends_at: Option<i64>,
     /// Older exact pairs, newest first, exponentially spaced.
     pub anchors: Vec<Anchor>,
     /// Records acknowledged by this worker.
@@ -38,6 +40,7 @@ impl Progress {
             last_record: None,
             sequence: 0,
             producer: None,
+            appends_at: None,
             anchors: Vec::new(),
             records: 0,
             bytes: 0,

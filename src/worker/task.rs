@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Progress, Settings, Stop, StopReason, WorkerState,
     ledger::{Ledger, LedgerError},
+    poison::Poison,
     prepare::{Body, Part, PrepareError, prepare},
     reconcile::{Passed, Verdict, verdict},
     unit::{First, Unit, is_there},
@@ -15,6 +16,7 @@ use super::{
 use crate::{
     base::{backoff::Backoff, budget::Permit},
     checkpoint::LastRecord,
+    config::OnPoison,
     sink::{Answer, Appended, Lane, Outgoing, Sealed, SinkError},
     source::{Batch, Content, PartitionReader, SourceError},
 };
@@ -38,6 +40,10 @@ enum End {
     Lost(String),
     /// Something that it will not.
     Stop(StopReason, i64, String),
+    /// The target refuses a batch: the next pass cuts it.
+    Cut,
+    /// Where to go on has to be judged anew.
+    Judge(String),
 }
 
 pub(super) struct Task {
@@ -45,6 +51,7 @@ pub(super) struct Task {
     ledger: Ledger,
     /// Where batches are written sealed.
     unit: Option<Unit>,
+    poison: Poison,
     /// Parts of one batch that were not sent yet; the batch's permit goes with the last.
     ready: VecDeque<(Part, Permit)>,
     /// Batches handed to the lane and not answered.
@@ -69,6 +76,7 @@ impl Task {
         Self {
             ledger: Ledger::new(settings.start.clone()),
             unit: unit.map(|(exactness, producer)| Unit::new(exactness, producer, log_append_time)),
+            poison: Poison::new(settings.on_poison),
             ready: VecDeque::new(),
             outstanding: 0,
             lag: 0,
@@ -107,6 +115,12 @@ impl Task {
                     self.enter(WorkerState::Stopped(stop));
                     break;
                 }
+                End::Cut => {}
+                End::Judge(why) => {
+                    self.settings.events.retrying(at, &why);
+                    self.enter(WorkerState::Retrying { why });
+                    break;
+                }
                 End::Lost(why) => {
                     if at > before {
                         backoff.reset();
@@ -138,15 +152,18 @@ impl Task {
             Err(end) => return end,
         };
         self.outstanding = 0;
+        self.poison.begin();
         self.enter(WorkerState::Running);
         let end = self.copy(&mut reader, &mut *lane).await;
         drop(reader);
         if matches!(end, End::Asked) {
             self.enter(WorkerState::Draining);
-            self.drain(&mut *lane, self.settings.drain_timeout).await;
-        } else if self.unit.is_some() {
+        }
+        if self.unit.is_some() && !matches!(end, End::Asked) {
             // Nothing of the unit may be on its way when the target is read again; the sink answers for all.
             self.drain(&mut *lane, Duration::MAX).await;
+        } else if matches!(end, End::Asked | End::Cut) {
+            self.drain(&mut *lane, self.settings.drain_timeout).await;
         }
         end
     }
@@ -233,8 +250,8 @@ impl Task {
                 }
                 sent = self.send_ready(lane) => sent,
             };
-            if let Err(error) = sent {
-                return self.sink_end(error);
+            if let Err(end) = sent {
+                return end;
             }
             let in_flight = self.ledger.in_flight();
             tokio::select! {
@@ -273,7 +290,8 @@ impl Task {
         }
         let offsets = (batch.first_offset, batch.next_offset);
         let form = self.settings.sink.form();
-        let parts = prepare(batch.content, offsets, form, &self.settings.limits);
+        let limits = &self.settings.limits;
+        let parts = prepare(batch.content, offsets, form, limits, &self.poison);
         let mut parts = parts.map_err(|error| self.unprepared(&error))?;
         if let Some(last) = parts.last_mut() {
             last.epoch = batch.epoch;
@@ -371,15 +389,27 @@ impl Task {
     }
 
     /// Sends what is ready, as far as the window allows.
-    async fn send_ready(&mut self, lane: &mut dyn Lane) -> Result<(), SinkError> {
+    async fn send_ready(&mut self, lane: &mut dyn Lane) -> Result<(), End> {
         while self.has_room()
             && let Some((part, permit)) = self.ready.pop_front()
         {
+            if let (Body::Refused(offsets), OnPoison::Stop) = (&part.body, self.poison.policy) {
+                let (at, target) = (offsets[0], &self.settings.route.target);
+                let reason = self.poison.reason(at);
+                let text = format!(
+                    "{target} refuses the record at source offset {at}: {reason} (on_poison = \"stop\")"
+                );
+                return Err(End::Stop(StopReason::RecordRefused, at, text));
+            }
             let (clock, sequence) = (&self.settings.host.clock, self.ledger.next_sequence());
             let ticket = self.ledger.push(&part, permit, clock.monotonic());
             let batch = match part.body {
                 Body::Nothing => {
                     self.publish();
+                    continue;
+                }
+                Body::Refused(offsets) => {
+                    self.leave_out(&offsets).await?;
                     continue;
                 }
                 Body::Open(records) => Outgoing::Open(records),
@@ -396,10 +426,25 @@ impl Task {
                     })
                 }
             };
-            lane.send(ticket, batch).await?;
+            let sent = lane.send(ticket, batch).await;
+            sent.map_err(|error| self.sink_end(error))?;
             self.outstanding += 1;
         }
         Ok(())
+    }
+
+    /// Goes on behind records that the target refuses, once a checkpoint behind them is committed.
+    async fn leave_out(&mut self, offsets: &[i64]) -> Result<(), End> {
+        let Settings { events, host, .. } = &self.settings;
+        events.skipped(offsets.len() as u64);
+        for offset in offsets {
+            if self.poison.may_log(host.clock.monotonic()) {
+                events.skipped_one(*offset, self.poison.reason(*offset));
+            }
+        }
+        self.publish();
+        self.settings.acknowledged.fill();
+        self.barrier().await
     }
 
     fn has_room(&self) -> bool {
@@ -407,6 +452,9 @@ impl Task {
             return false;
         };
         match (&self.unit, &part.body) {
+            // Nothing before them may be unresolved.
+            (_, Body::Refused(_)) => self.ledger.in_flight() == 0,
+            _ if self.poison.isolates() => self.ledger.in_flight() == 0,
             (Some(unit), Body::Sealed(view)) => {
                 let wall_ms = self.settings.host.clock.wall_ms();
                 unit.has_room(self.ledger.unresolved(), view.header.max_timestamp, wall_ms)
@@ -496,6 +544,7 @@ impl Task {
 
     fn publish(&mut self) {
         let progress = self.ledger.progress();
+        self.poison.passed(progress.source_offset);
         let lag = (*self.source_end.borrow() - progress.source_offset).max(0);
         self.settings.events.lag_changed(self.lag, lag);
         self.lag = lag;
@@ -522,9 +571,6 @@ impl Task {
             PrepareError::Damaged { offset, .. } => {
                 End::Stop(StopReason::SourceCorrupt, *offset, text)
             }
-            PrepareError::TooLarge { offset, .. } => {
-                End::Stop(StopReason::RecordRefused, *offset, text)
-            }
         }
     }
 
@@ -532,7 +578,12 @@ impl Task {
         let at = self.ledger.progress().source_offset;
         let text = error.to_string();
         match error {
-            SinkError::Refused { source_offset, .. } => {
+            SinkError::Refused {
+                source_offset,
+                reason,
+                ..
+            } => self.refused(source_offset, &reason, text),
+            SinkError::Unsupported { source_offset, .. } => {
                 End::Stop(StopReason::RecordRefused, source_offset, text)
             }
             SinkError::Missing { .. } => End::Stop(StopReason::TargetTopicMissing, at, text),
@@ -554,6 +605,22 @@ impl Task {
 }
 
 impl Task {
+    /// The target refuses a record of the batch that holds `at`; behind the first of a batch, it is that one.
+    fn refused(&mut self, at: i64, reason: &str, text: String) -> End {
+        match self.ledger.holds(at) {
+            Some((first, ..)) if at > first => {
+                self.poison.found(at, reason);
+                End::Cut
+            }
+            Some((first, records, next)) => {
+                self.poison.refuse(first, next, records, reason);
+                End::Cut
+            }
+            // Whatever it was, it shows again.
+            None => End::Lost(text),
+        }
+    }
+
     /// Whose fault damaged bytes are: what was read from the source is still in the ledger (EXACTNESS 4).
     fn corrupt(&self, source_offset: i64, text: String) -> End {
         match self.ledger.damaged(source_offset) {
@@ -572,9 +639,7 @@ impl Task {
 fn source_end(error: SourceError) -> End {
     let text = error.to_string();
     match error {
-        SourceError::OutOfRange { wanted, .. } => {
-            End::Stop(StopReason::OffsetOutOfRange, wanted, text)
-        }
+        SourceError::OutOfRange { .. } => End::Judge(text),
         SourceError::Missing { .. } => End::Stop(StopReason::SourceTopicMissing, -1, text),
         SourceError::Denied { .. } => End::Stop(StopReason::SourceDenied, -1, text),
         SourceError::Corrupt { offset, .. } => End::Stop(StopReason::SourceCorrupt, offset, text),

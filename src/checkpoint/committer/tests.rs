@@ -81,6 +81,7 @@ impl Bench {
             sequence: 0,
             producer: None,
             fingerprint: 1,
+            appends_at: None,
             stopped: None,
             anchors: Vec::new(),
         };

@@ -10,6 +10,7 @@ use crate::{
         Checkpoint, Stored, codec,
         control_topic::{TopicKey, TopicRecord},
     },
+    config::OnExisting,
     flow::{
         Flow,
         apply::StepError,
@@ -57,7 +58,13 @@ impl Flow {
         let plan = rules.plan(snapshot, records, &Assignment::All, &known, false);
         match request.action {
             Action::Set(to) => self.draft_set(booted, &plan, topic, request, to).await,
-            Action::Reset => self.draft_reset(booted, snapshot, topic, request).await,
+            Action::Reset => {
+                let mut draft = self.draft_reset(booted, snapshot, topic, request).await?;
+                if self.config.topic(&topic.name).on_existing == OnExisting::Append {
+                    self.append(booted, &plan, &mut draft).await?;
+                }
+                Ok(draft)
+            }
         }
     }
 
@@ -169,7 +176,8 @@ impl Flow {
         partitions: &[TopicPartition],
         spec: OffsetSpec,
     ) -> Result<BTreeMap<TopicPartition, i64>, AdjustError> {
-        Ok(self.source_offsets(partitions, spec).await?)
+        let wanted: Vec<_> = partitions.iter().cloned().map(|one| (one, spec)).collect();
+        Ok(self.source_offsets(&wanted).await?)
     }
 
     async fn draft_reset(
@@ -212,6 +220,59 @@ impl Flow {
             ));
         }
         Ok(draft)
+    }
+
+    /// Partitions that are to be written behind what the target holds: their new starts are written instead of
+    /// forgotten, for a lost checkpoint beside records of this flow must not look the same.
+    async fn append(
+        &self,
+        booted: &Booted,
+        plan: &Plan,
+        draft: &mut Draft,
+    ) -> Result<(), AdjustError> {
+        let mut changes: BTreeMap<_, _> = draft
+            .changes
+            .changes
+            .iter_mut()
+            .map(|change| {
+                (
+                    TopicPartition::new(&change.target_topic, change.partition),
+                    change,
+                )
+            })
+            .collect();
+        let units = plan
+            .start
+            .iter()
+            .filter(|unit| changes.contains_key(&unit.route.target));
+        let units: Vec<_> = units.cloned().collect();
+        let (found, troubles) = self.gather(booted, &units).await?;
+        if let Some(trouble) = troubles.into_iter().next() {
+            return Err(AdjustError::Unavailable(trouble.text));
+        }
+        for Found { unit, mut evidence } in found {
+            if evidence.target.end == 0 {
+                continue;
+            }
+            let identity = self.identity(booted, &unit);
+            let known = evidence
+                .stored
+                .take()
+                .and_then(|stored| codec::decode(&stored).ok());
+            evidence.remembered = self.remembered(&identity, known.as_ref()).await?;
+            let start = identity.append(&evidence, known.as_ref());
+            let stored = codec::encode(&identity.checkpoint(&start));
+            if let Some(change) = changes.get_mut(&unit.route.target) {
+                change.after = Some(position(&stored));
+                change.meaning =
+                    "starts as a new partition, behind what the target holds".to_owned();
+            }
+            draft
+                .forgotten
+                .retain(|target| *target != unit.route.target);
+            draft.commits.push((unit.route.target, stored));
+        }
+        Ok(())
     }
 
     /// The record of a topic whose target is gone or another one, without that target.

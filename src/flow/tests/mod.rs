@@ -1,6 +1,7 @@
 //! Flows between two broker-lites in this process, seen through the wire client.
 
 mod exactness;
+mod policies;
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -148,18 +149,25 @@ fn run(east: &Cluster, west: &Cluster, flow: &str) -> Running {
     run_between(east.broker.address(), west.broker.address(), flow)
 }
 
-fn run_between(east: SocketAddr, west: SocketAddr, flow: &str) -> Running {
-    let text = format!(
+fn config_text(east: SocketAddr, west: SocketAddr, flow: &str) -> String {
+    format!(
         "[clusters.east]\nbootstrap.servers = \"{east}\"\n\
          [clusters.west]\nbootstrap.servers = \"{west}\"\n\
          [[flows]]\nname = \"f\"\nsource = \"east\"\ntarget = \"west\"\n\
          checkpoint_interval = \"100ms\"\n{flow}\n",
-    );
+    )
+}
+
+fn parse(text: &str) -> Config {
     let sources = Sources {
         variable: &|_| None,
         file: &|_| Err(io::ErrorKind::NotFound.into()),
     };
-    let mut config = Config::parse(&text, &sources).unwrap();
+    Config::parse(text, &sources).unwrap()
+}
+
+fn run_between(east: SocketAddr, west: SocketAddr, flow: &str) -> Running {
+    let mut config = parse(&config_text(east, west, flow));
     config.http.listen = None;
     let app = App::new(config, Host::real());
     let status = app.status();
