@@ -17,6 +17,8 @@ fn rules(naming: &config::Naming) -> Rules {
         transport: crate::config::Transport::Auto,
         replication_factor: -1,
         checkpoint_interval: std::time::Duration::from_secs(1),
+        assignment: config::Assignment::Shared,
+        instance: None,
     };
     Rules {
         source: "east".to_owned(),
