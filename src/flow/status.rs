@@ -136,6 +136,8 @@ impl Board {
             source: self.source.clone(),
             target: self.target.clone(),
             phase: Some(inner.phase.clone()),
+            member: inner.member.clone(),
+            leader: Some(inner.leader),
             guarantee: GUARANTEE.0.to_owned(),
             guarantee_reason: GUARANTEE.1.to_owned(),
             lag,
