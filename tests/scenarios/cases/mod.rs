@@ -18,6 +18,8 @@ type Body<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 /// One scenario.
 #[derive(Debug)]
 pub struct Case {
+    /// What it is about.
+    pub room: &'static str,
     /// Says what holds.
     pub name: &'static str,
     /// Fails if it does not.
@@ -29,6 +31,7 @@ macro_rules! cases {
     ($($module:ident :: $name:ident,)*) => {
         /// All scenarios.
         pub const ALL: &[Case] = &[$(Case {
+            room: stringify!($module),
             name: stringify!($name),
             body: |pair| Box::pin($module::$name(pair)),
         },)*];
@@ -62,6 +65,13 @@ cases! {
     stops::a_recreated_target_topic_stops_its_workers,
     stops::a_target_that_is_not_empty_is_not_appended_to,
     stops::a_foreign_checkpoint_is_refused,
+}
+
+impl Case {
+    /// Whether it is about the bytes that travel: then it matters that the clusters differ.
+    pub fn is_about_data(&self) -> bool {
+        matches!(self.room, "fidelity" | "crashes")
+    }
 }
 
 /// How much larger than usual the larger scenarios are (`STRAIT_TEST_SCALE`).
