@@ -1,5 +1,6 @@
 //! The scenarios, by what they are about.
 
+mod chaos;
 mod crashes;
 mod fidelity;
 mod lifecycle;
@@ -53,6 +54,7 @@ cases! {
     lifecycle::either_side_may_be_down_at_start,
     lifecycle::new_topics_and_partitions_are_followed,
     lifecycle::http_tells_live_ready_and_lag,
+    chaos::processes_brokers_and_topics_come_and_go,
     sharing::a_second_process_shares_the_flow,
     sharing::a_killed_process_is_succeeded_or_goes_on_in_place,
     sharing::a_suspended_process_wakes_as_a_member_like_others,
