@@ -3,7 +3,7 @@
 //! ```text
 //! strait/1 source=CLUSTER/TOPIC target=CLUSTER/TOPIC next=OFFSET [last=OFFSET:CRC:EPOCH[:PAYLOAD]]
 //!     seq=N [producer=ID:GENERATION:EPOCH:BASE] map=FINGERPRINT
-//!     [appends=OFFSET] [stopped=REASON:OFFSET:SINCE] [anchors=SOURCE:TARGET:SEQUENCE,...]
+//!     [appends=OFFSET] [stopped=REASON:OFFSET:SINCE] [settled=yes] [anchors=SOURCE:TARGET:SEQUENCE,...]
 //! ```
 //!
 //! One line of printable ASCII, words in this order, each once, one space between them. Cluster ids and
@@ -27,6 +27,8 @@ use super::{
 const VERSION: u32 = 1;
 /// What every version begins with.
 const MARK: &str = "strait/";
+/// The one value of `settled`, which is not there otherwise.
+const SETTLED: &str = "yes";
 /// How much of a foreign text an error quotes.
 const QUOTED: usize = 80;
 
@@ -86,6 +88,9 @@ pub fn encode(checkpoint: &Checkpoint) -> Stored {
             "stopped",
             &format_args!("{}:{offset}:{since}", escape(&stopped.reason)),
         );
+    }
+    if c.settled {
+        word("settled", &SETTLED);
     }
     if !c.anchors.is_empty() {
         word("anchors", &anchors(c));
@@ -189,6 +194,7 @@ impl<'a> Words<'a> {
             fingerprint: 0,
             appends_at: None,
             stopped: None,
+            settled: false,
             anchors: Vec::new(),
         };
         let sequence = self.take("seq").and_then(|text| text.parse().ok());
@@ -201,6 +207,11 @@ impl<'a> Words<'a> {
         checkpoint.appends_at =
             read(self.take("appends"), |text| text.parse().ok()).ok_or("appends is wrong")?;
         checkpoint.stopped = read(self.take("stopped"), stopped).ok_or("stopped is wrong")?;
+        checkpoint.settled = match self.take("settled") {
+            None => false,
+            Some(SETTLED) => true,
+            Some(_) => return Err("settled is wrong"),
+        };
         let anchors = self.take("anchors").unwrap_or_default();
         checkpoint.anchors =
             read_anchors(anchors, newest(&checkpoint)).ok_or("anchors are wrong")?;

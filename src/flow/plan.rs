@@ -113,7 +113,7 @@ pub struct Known {
 /// What to do, in this order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Workers to stop; none for those that run elsewhere now.
+    /// Workers to stop; none for units that belong to another process now.
     pub stop: Vec<(Route, Option<Stop>)>,
     /// Topics to write to the control topic, without a target id.
     pub remember: Vec<SourceTopic>,
@@ -215,16 +215,24 @@ impl Rules {
             troubles: snapshot.troubles.clone(),
             ..Plan::default()
         };
+        // A target topic that is gone has no partitions to be assigned: the leader speaks for it.
+        let ours = |target: &TopicPartition| {
+            assignment.holds(target) || (leader && is_missing(snapshot, &target.topic))
+        };
         let mut could_run = BTreeMap::new();
         for topic in &snapshot.topics {
             for (unit, stop) in self.topic(&mut plan, snapshot, control, topic, leader) {
-                if assignment.holds(&unit.route.target) {
+                if ours(&unit.route.target) {
                     could_run.insert(unit.route.clone(), (unit, stop));
                 }
             }
         }
         for (route, known) in known {
-            let stop = self.stop(route, known, snapshot, assignment);
+            if !ours(&route.target) {
+                plan.stop.push((route.clone(), None));
+                continue;
+            }
+            let stop = self.stop(route, known, snapshot);
             if known.running {
                 plan.stop.extend(stop);
             } else if stop.is_some_and(|(_, stop)| stop.is_some_and(|stop| is_absence(&stop))) {
@@ -235,7 +243,10 @@ impl Rules {
             match (known.get(&route), stop) {
                 (None, Some(stop)) => plan.refuse.push((unit, stop)),
                 (None, None) => plan.start.push(unit),
-                (Some(known), None) if !known.running && known.vanished => plan.start.push(unit),
+                // Its topic is back, or is another one now and the control topic says that this is meant.
+                (Some(known), None) if !known.running && (known.vanished || known.unit != unit) => {
+                    plan.start.push(unit);
+                }
                 (Some(_), _) => {}
             }
         }
@@ -311,11 +322,7 @@ impl Rules {
         route: &Route,
         known: &Known,
         snapshot: &Snapshot,
-        assignment: &Assignment,
     ) -> Option<(Route, Option<Stop>)> {
-        if !assignment.holds(&route.target) {
-            return Some((route.clone(), None));
-        }
         let stop = |reason, text| {
             let stop = Stop {
                 reason,
@@ -420,6 +427,15 @@ pub fn is_absence(stop: &Stop) -> bool {
         stop.reason,
         StopReason::SourceTopicMissing | StopReason::TargetTopicMissing
     )
+}
+
+/// Whether the target says that it has no such topic.
+fn is_missing(snapshot: &Snapshot, target: &str) -> bool {
+    let error = snapshot
+        .target
+        .get(target)
+        .and_then(|found| found.error.as_ref());
+    error.is_some_and(|error| error.code == UNKNOWN_TOPIC)
 }
 
 fn trouble(topic: &str, code: &'static str, text: String) -> Trouble {

@@ -143,6 +143,7 @@ impl Identity {
             fingerprint: self.fingerprint,
             appends_at: progress.appends_at,
             stopped: None,
+            settled: false,
             anchors: progress.anchors.clone(),
         }
     }
@@ -216,6 +217,7 @@ impl Identity {
         let mut start = Progress {
             appends_at: Some(end),
             producer: known.and_then(|checkpoint| checkpoint.producer),
+            settled: known.is_some_and(|checkpoint| checkpoint.settled),
             ..Progress::start(fresh_offset(evidence), end)
         };
         if self.sealed {
@@ -363,7 +365,11 @@ impl Identity {
                 source_offset: to,
                 target_offset: end,
                 last_record: None,
-                ..known.unwrap_or_else(|| Progress::start(to, end))
+                // Where there is no checkpoint, nobody knows what is still on its way.
+                ..known.unwrap_or(Progress {
+                    settled: false,
+                    ..Progress::start(to, end)
+                })
             },
         };
         if self.sealed {
@@ -463,6 +469,7 @@ impl From<&Checkpoint> for Progress {
             sequence: i64::from(checkpoint.sequence),
             appends_at: checkpoint.appends_at,
             anchors: checkpoint.anchors.clone(),
+            settled: checkpoint.settled,
             ..Self::start(checkpoint.source_offset, checkpoint.target_offset)
         }
     }

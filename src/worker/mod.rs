@@ -11,6 +11,7 @@
 //! [`prepare`] makes batches as the sink takes them, [`poison`] finds the records that it refuses, [`unit`] stamps and guards them, [`ledger`] knows what
 //! is in flight.
 
+mod lease;
 mod ledger;
 mod poison;
 mod prepare;
@@ -24,6 +25,7 @@ mod unit;
 use std::{sync::Arc, time::Duration};
 
 use host::Host;
+pub use lease::{Lease, Unlimited};
 pub use progress::{Progress, wrap};
 pub use state::WorkerState;
 pub use stop::{Advice, REASONS, Stop, StopReason};
@@ -61,6 +63,8 @@ pub struct Settings {
     pub sink: Arc<dyn Sink>,
     /// Counts the bytes of what was published as acknowledged.
     pub acknowledged: Meter,
+    /// Asked right before each batch is handed over.
+    pub lease: Arc<dyn Lease>,
     /// Time and randomness.
     pub host: Host,
     /// Logs and metrics.
@@ -107,6 +111,11 @@ impl Worker {
     /// Asks it to drain and end; does not wait.
     pub fn stop(&self) {
         self.stop.cancel();
+    }
+
+    /// Ends it without waiting for anything.
+    pub fn abort(&self) {
+        self.task.abort();
     }
 
     /// Waits until it has ended.

@@ -24,6 +24,8 @@ pub struct Progress {
     pub appends_at: Option<i64>,
     /// Older exact pairs, newest first, exponentially spaced.
     pub anchors: Vec<Anchor>,
+    /// Whether nothing of the unit is on its way to the target from before.
+    pub settled: bool,
     /// Records acknowledged by this worker.
     pub records: u64,
     /// Their bytes.
@@ -42,6 +44,7 @@ impl Progress {
             producer: None,
             appends_at: None,
             anchors: Vec::new(),
+            settled: true,
             records: 0,
             bytes: 0,
         }

@@ -83,6 +83,7 @@ impl Bench {
             fingerprint: 1,
             appends_at: None,
             stopped: None,
+            settled: false,
             anchors: Vec::new(),
         };
         committer.watch(

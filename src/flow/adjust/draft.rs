@@ -20,6 +20,7 @@ use crate::{
         plan::{Plan, Rules, Snapshot, SourceTopic, Unit},
         start::Identity,
     },
+    worker::Progress,
 };
 
 /// Nothing is written yet.
@@ -134,7 +135,7 @@ impl Flow {
             let to = within(&identity, place, evidence.source)?;
             evidence.remembered = self.remembered(&identity, known.as_ref()).await?;
             let start = identity.jump(known.as_ref(), to, &evidence);
-            let stored = codec::encode(&identity.checkpoint(&start));
+            let stored = codec::encode(&first(&identity, &start));
             let before = evidence.stored.as_ref().map(position);
             let meaning = meaning(known.as_ref().map(|known| known.source_offset), to);
             draft.add(&unit, before, Some(position(&stored)), meaning);
@@ -261,7 +262,7 @@ impl Flow {
                 .and_then(|stored| codec::decode(&stored).ok());
             evidence.remembered = self.remembered(&identity, known.as_ref()).await?;
             let start = identity.append(&evidence, known.as_ref());
-            let stored = codec::encode(&identity.checkpoint(&start));
+            let stored = codec::encode(&first(&identity, &start));
             if let Some(change) = changes.get_mut(&unit.route.target) {
                 change.after = Some(position(&stored));
                 change.meaning =
@@ -333,6 +334,14 @@ impl Draft {
             after,
             meaning,
         });
+    }
+}
+
+/// The checkpoint with which a unit goes on at `start`, whose last worker has ended.
+fn first(identity: &Identity, start: &Progress) -> Checkpoint {
+    Checkpoint {
+        settled: start.settled,
+        ..identity.checkpoint(start)
     }
 }
 

@@ -5,11 +5,12 @@
 //! starts as a new one does; of a whole topic also which target topic it was copied to.
 //!
 //! The same [`draft`] serves both ways in: a command that writes to a group without members ([`offline`]), and a
-//! running flow that was asked over HTTP ([`desk`]), which alone can commit to its group.
+//! running flow that was asked over HTTP ([`desk`], [`live`]), which alone can commit to its group.
 
 mod change;
 mod desk;
 mod draft;
+mod live;
 pub mod offline;
 
 pub use change::{Action, AdjustError, Change, Changes, Position, Request, To};

@@ -24,7 +24,7 @@ const NOBODY: [&str; 3] = ["Empty", "Dead", ""];
 pub async fn adjust(flow: &Flow, request: &Request) -> Result<Changes, AdjustError> {
     let booted = flow.inspect().await?;
     let rules = Rules::new(&flow.config);
-    let snapshot = flow.snapshot(&rules).await?;
+    let snapshot = flow.snapshot(&rules, std::iter::empty()).await?;
     let draft = flow.draft(&booted, &rules, &snapshot, request).await?;
     if !request.dry_run {
         flow.nobody_runs_it().await?;

@@ -15,6 +15,8 @@ fn rules(naming: &config::Naming) -> Rules {
         isolation: Isolation::ReadCommitted,
         transport: crate::config::Transport::Auto,
         checkpoint_interval: std::time::Duration::from_secs(1),
+        assignment: config::Assignment::Shared,
+        instance: None,
         rate: Rate::default(),
         defaults: TopicConfig::default(),
         rules: Vec::new(),
