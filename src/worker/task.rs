@@ -169,6 +169,8 @@ impl Task {
         } else if self.unit.is_some() {
             // Nothing of the unit may be on its way when the target is read again; the sink answers for all.
             self.drain(&mut *lane, Duration::MAX).await;
+            // What was refused is not on its way.
+            self.settled |= matches!(end, End::Cut);
         } else if matches!(end, End::Cut) {
             self.drain(&mut *lane, self.settings.drain_timeout).await;
         }

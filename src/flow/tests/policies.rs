@@ -42,7 +42,9 @@ impl Pair {
             let checkpoint = codec::decode(&Stored { offset, metadata }).unwrap();
             (partition.to_string(), checkpoint)
         };
-        committed.into_iter().map(decode).collect()
+        let units = committed.into_iter();
+        let units = units.filter(|(partition, _)| !partition.topic.starts_with("strait."));
+        units.map(decode).collect()
     }
 }
 
