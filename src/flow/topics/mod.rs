@@ -1,5 +1,7 @@
 //! Topics of a flow: which, under which name, and made of what.
 
 pub mod create;
+pub mod cycles;
+mod examples;
 pub mod naming;
 pub mod selection;
