@@ -21,6 +21,7 @@ use crate::{
         control_topic::{ControlRecords, TopicKey, TopicRecord},
         text::topic_id,
     },
+    config::FlowConfig,
     worker::{Stop, StopReason},
 };
 
@@ -67,6 +68,8 @@ pub struct Snapshot {
     pub topics: Vec<SourceTopic>,
     /// Names on the source, selected or not, that metadata could not describe now.
     pub unclear: BTreeSet<String>,
+    /// Names on the source, selected, that would go in a circle: they are not replicated.
+    pub circling: BTreeSet<String>,
     /// What is on the target under the wanted names.
     pub target: BTreeMap<String, TopicDescription>,
     /// What keeps topics from being replicated at all.
@@ -140,6 +143,16 @@ impl Plan {
 }
 
 impl Rules {
+    /// What `flow` asks for.
+    pub fn new(flow: &FlowConfig) -> Self {
+        Self {
+            source: flow.source.clone(),
+            target: flow.target.clone(),
+            selection: Selection::new(flow),
+            naming: Naming::new(&flow.naming, &flow.source),
+        }
+    }
+
     /// The topics to replicate among all topics of the source; the target is not looked at yet.
     pub fn select(&self, all: Vec<TopicDescription>) -> Snapshot {
         let mut snapshot = Snapshot::default();
@@ -317,6 +330,9 @@ impl Rules {
         let topic = place.ok().map(|at| &snapshot.topics[at]);
         match topic {
             None if snapshot.unclear.contains(&source.topic) => return None,
+            None if snapshot.circling.contains(&source.topic) => {
+                return Some((route.clone(), None));
+            }
             Some(topic) if topic.id != known.unit.source_topic => {
                 let (now, before) = (topic_id(topic.id), topic_id(known.unit.source_topic));
                 let text = format!(

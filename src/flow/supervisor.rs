@@ -10,10 +10,10 @@ use super::{
     apply::StepError,
     boot::{Booted, Cancelled},
     carriers::Carriers,
+    circles::Circles,
     membership::{Membership, Solo},
     plan::{Plan, Rules, Snapshot, Trouble},
     status::Phase,
-    topics::{naming::Naming, selection::Selection},
     workers::Workers,
 };
 use crate::{
@@ -37,6 +37,7 @@ struct Supervisor<'a> {
     membership: Arc<dyn Membership>,
     committer: Arc<Committer>,
     workers: Workers<'a>,
+    circles: Circles<'a>,
     gauges: BTreeMap<(String, String), u64>,
 }
 
@@ -105,12 +106,8 @@ impl<'a> Supervisor<'a> {
         };
         Ok(Self {
             flow,
-            rules: Rules {
-                source: config.source.clone(),
-                target: config.target.clone(),
-                selection: Selection::new(config),
-                naming: Naming::new(&config.naming, &config.source),
-            },
+            rules: Rules::new(config),
+            circles: Circles::new(flow, [&booted.source_id, &booted.target_id]),
             booted,
             membership: Arc::new(membership),
             committer,
@@ -178,7 +175,8 @@ impl<'a> Supervisor<'a> {
     /// the next start.
     async fn round(&mut self) -> Result<bool, StepError> {
         let flow = self.flow;
-        let snapshot = self.snapshot().await?;
+        let mut snapshot = self.snapshot().await?;
+        self.circles.cut(&mut snapshot).await;
         if self.booted.records.flow.is_none() && self.membership.is_leader() {
             let known = &self.booted.records.topics;
             let new = snapshot

@@ -16,7 +16,6 @@ use crate::{
     flow::{
         plan::{Rules, SourceTopic},
         start::Extent,
-        topics::{naming::Naming, selection::Selection},
     },
 };
 
@@ -62,12 +61,7 @@ impl<'a> Pair<'a> {
     /// If one of them cannot be asked; what is wrong with single partitions is in the survey.
     pub async fn survey(&self, source: Side, target: Side) -> Result<Survey, Unreachable> {
         let flow = self.flow;
-        let rules = Rules {
-            source: flow.source.clone(),
-            target: flow.target.clone(),
-            selection: Selection::new(flow),
-            naming: Naming::new(&flow.naming, &flow.source),
-        };
+        let rules = Rules::new(flow);
         let snapshot = rules.select(self.source.topics().await?);
         let existing = self.target.topics().await?.into_iter();
         let existing: BTreeMap<String, TopicDescription> = existing

@@ -126,6 +126,27 @@ fn codes(plan: &Plan) -> Vec<&str> {
     plan.troubles.iter().map(|trouble| trouble.code).collect()
 }
 
+#[test]
+fn workers_of_a_topic_that_goes_in_a_circle_are_given_up() {
+    let mut world = World::new();
+    world.knows(0, true, false);
+    world.knows(1, false, false);
+    let rules = rules(&config::Naming::Identity);
+    let mut snapshot = rules.select(Vec::new());
+    snapshot.circling.insert("orders".to_owned());
+    let plan = rules.plan(
+        &snapshot,
+        &world.control,
+        &world.assignment,
+        &world.known,
+        true,
+    );
+    assert!(only(plan, |plan| {
+        assert_eq!(plan.stop, [(unit(0).route, None)]);
+        plan.stop.clear();
+    }));
+}
+
 /// Whether `plan` does nothing but what `left` leaves.
 fn only(plan: Plan, left: impl Fn(&mut Plan)) -> bool {
     let mut plan = plan;

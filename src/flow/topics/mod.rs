@@ -5,3 +5,4 @@ pub mod cycles;
 mod examples;
 pub mod naming;
 pub mod selection;
+pub mod writers;
