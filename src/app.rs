@@ -43,7 +43,7 @@ pub enum AppError {
     },
     /// Records would come back to the flow that has copied them.
     #[error(
-        "topics go in a circle: {0}: leave them out of one of the flows (`topics`, `exclude`), or give one of them \
+        "topics form a cycle: {0}: leave them out of one of the flows (`topics`, `exclude`), or give one of them \
          another `naming`"
     )]
     Cycle(Cycle),

@@ -68,8 +68,8 @@ impl Flow {
             return Ok(Err(error));
         }
         let ids = [source_id.as_str(), target_id.as_str()];
-        let circles = self.refuse_circles(stop, ids, stored.is_empty()).await?;
-        if let Err(error) = circles {
+        let cycles = self.refuse_cycles(stop, ids, stored.is_empty()).await?;
+        if let Err(error) = cycles {
             return Ok(Err(error));
         }
         let control = ControlTopic::new(self.target.client().clone(), &self.config.name);

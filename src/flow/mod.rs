@@ -8,7 +8,7 @@
 mod apply;
 mod boot;
 mod carriers;
-mod circles;
+mod cycles;
 mod launch;
 pub mod membership;
 pub mod plan;
@@ -82,7 +82,7 @@ pub enum FlowError {
         found: String,
     },
     /// Records would come back to the flow that has copied them.
-    #[error("topics go in a circle: {0}")]
+    #[error("topics form a cycle: {0}")]
     Cycle(String),
     /// The flow copied in the other direction before.
     #[error(

@@ -68,8 +68,8 @@ pub struct Snapshot {
     pub topics: Vec<SourceTopic>,
     /// Names on the source, selected or not, that metadata could not describe now.
     pub unclear: BTreeSet<String>,
-    /// Names on the source, selected, that would go in a circle: they are not replicated.
-    pub circling: BTreeSet<String>,
+    /// Names on the source, selected, that would form a cycle: they are not replicated.
+    pub cyclic: BTreeSet<String>,
     /// What is on the target under the wanted names.
     pub target: BTreeMap<String, TopicDescription>,
     /// What keeps topics from being replicated at all.
@@ -330,7 +330,7 @@ impl Rules {
         let topic = place.ok().map(|at| &snapshot.topics[at]);
         match topic {
             None if snapshot.unclear.contains(&source.topic) => return None,
-            None if snapshot.circling.contains(&source.topic) => {
+            None if snapshot.cyclic.contains(&source.topic) => {
                 return Some((route.clone(), None));
             }
             Some(topic) if topic.id != known.unit.source_topic => {

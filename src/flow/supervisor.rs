@@ -10,7 +10,7 @@ use super::{
     apply::StepError,
     boot::{Booted, Cancelled},
     carriers::Carriers,
-    circles::Circles,
+    cycles::Cycles,
     membership::{Membership, Solo},
     plan::{Plan, Rules, Snapshot, Trouble},
     status::Phase,
@@ -37,7 +37,7 @@ struct Supervisor<'a> {
     membership: Arc<dyn Membership>,
     committer: Arc<Committer>,
     workers: Workers<'a>,
-    circles: Circles<'a>,
+    cycles: Cycles<'a>,
     gauges: BTreeMap<(String, String), u64>,
 }
 
@@ -107,7 +107,7 @@ impl<'a> Supervisor<'a> {
         Ok(Self {
             flow,
             rules: Rules::new(config),
-            circles: Circles::new(flow, [&booted.source_id, &booted.target_id]),
+            cycles: Cycles::new(flow, [&booted.source_id, &booted.target_id]),
             booted,
             membership: Arc::new(membership),
             committer,
@@ -176,7 +176,7 @@ impl<'a> Supervisor<'a> {
     async fn round(&mut self) -> Result<bool, StepError> {
         let flow = self.flow;
         let mut snapshot = self.snapshot().await?;
-        self.circles.cut(&mut snapshot).await;
+        self.cycles.cut(&mut snapshot).await;
         if self.booted.records.flow.is_none() && self.membership.is_leader() {
             let known = &self.booted.records.topics;
             let new = snapshot

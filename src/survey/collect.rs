@@ -36,8 +36,8 @@ pub struct Unreachable {
 #[derive(Debug)]
 pub struct Pair<'a> {
     flow: &'a FlowConfig,
-    source: Asked,
-    target: Asked,
+    pub(super) source: Asked,
+    pub(super) target: Asked,
 }
 
 impl<'a> Pair<'a> {
@@ -87,6 +87,8 @@ impl<'a> Pair<'a> {
             source,
             target,
             replication_factor: flow.replication_factor,
+            control_exists: existing.contains_key(&format!("{}.control", flow.group())),
+            is_fresh: facts.stored.is_empty(),
             topics: topics.collect(),
             sizes: BTreeMap::new(),
             sizes_unknown: None,
@@ -174,6 +176,7 @@ impl Facts {
     fn topic(&self, topic: &SourceTopic, existing: &BTreeMap<String, TopicDescription>) -> Topic {
         let existing = existing.get(&topic.target).map(|found| TargetTopic {
             id: found.id,
+            replicas: found.partitions.first().map_or(0, |one| one.replicas.len()),
             partitions: target_partitions(found)
                 .map(|partition| (partition.partition, self.target_extent(&partition)))
                 .collect(),
@@ -233,9 +236,10 @@ fn target_partitions(topic: &TopicDescription) -> impl Iterator<Item = TopicPart
 
 /// One cluster to ask.
 #[derive(Debug)]
-struct Asked {
-    alias: String,
-    client: Client,
+pub(super) struct Asked {
+    pub(super) alias: String,
+    pub(super) bootstrap: Vec<(String, u16)>,
+    pub(super) client: Client,
 }
 
 impl Asked {
@@ -248,6 +252,7 @@ impl Asked {
         };
         Self {
             alias: cluster.alias.clone(),
+            bootstrap: cluster.bootstrap.clone(),
             client: Client::new(host.clone(), settings),
         }
     }
@@ -287,7 +292,10 @@ impl Asked {
     }
 
     /// What the flow's group holds, by target partition.
-    async fn stored(&self, group: &str) -> Result<BTreeMap<TopicPartition, Stored>, Unreachable> {
+    pub(super) async fn stored(
+        &self,
+        group: &str,
+    ) -> Result<BTreeMap<TopicPartition, Stored>, Unreachable> {
         let committed = self.answer(self.client.group_offsets(group).await)?;
         let stored = committed.into_iter().map(|(partition, committed)| {
             let stored = Stored {

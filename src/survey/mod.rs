@@ -35,6 +35,10 @@ pub struct Survey {
     pub target: Side,
     /// Replication factor of topics to be created; -1: the target's default.
     pub replication_factor: i16,
+    /// Whether the target has the flow's control topic.
+    pub control_exists: bool,
+    /// Whether the flow's group holds nothing on the target.
+    pub is_fresh: bool,
     /// Topics that the flow selects, by source name.
     pub topics: Vec<Topic>,
     /// Bytes of source partitions on the disks of their leaders, where known.
@@ -76,6 +80,8 @@ pub struct Topic {
 pub struct TargetTopic {
     /// Its id; nil on brokers without ids.
     pub id: Uuid,
+    /// Replicas of its first partition.
+    pub replicas: usize,
     /// Its partitions by number, with what they hold where that is known.
     pub partitions: BTreeMap<i32, Result<Extent, String>>,
 }

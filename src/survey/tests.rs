@@ -49,6 +49,7 @@ fn known(source_offset: i64, target_offset: i64) -> Option<Stored> {
 fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
     let existing = target_ends.map(|ends| TargetTopic {
         id: Uuid::nil(),
+        replicas: 1,
         partitions: (0..)
             .zip(ends.iter().map(|end| {
                 Ok(Extent {
@@ -65,6 +66,8 @@ fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
         source: side("east", "E"),
         target: side("west", "W"),
         replication_factor: -1,
+        control_exists: false,
+        is_fresh: true,
         topics: vec![Topic {
             source: "orders".to_owned(),
             source_id: Uuid::nil(),
@@ -89,7 +92,7 @@ fn a_fresh_flow_is_ready_and_lags_by_all_records() {
         vec![partition(0, 10, 110, None), partition(1, 0, 0, None)],
         None,
     );
-    let report = check::Report::new(vec![check::FlowReport::new(&fresh)]);
+    let report = check::Report::new(&[], vec![check::FlowReport::new(&fresh)]);
     assert!(report.ready);
     let topic = &report.flows[0].topics[0];
     assert_eq!((topic.partitions, topic.records, topic.lag), (2, 100, 100));
@@ -233,7 +236,7 @@ fn two_flows_into_one_topic_are_refused() {
     other.flow = "g".to_owned();
     other.source = side("north", "N");
     let reports = [&flow, &other].map(check::FlowReport::new).to_vec();
-    let report = check::Report::new(reports);
+    let report = check::Report::new(&[], reports);
     assert!(!report.ready);
     assert_eq!(report.flows[1].problems[0].code, "shared_target");
 }

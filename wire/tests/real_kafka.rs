@@ -200,6 +200,19 @@ async fn the_controller_tells_what_a_new_topic_would_get() {
     };
     let replicas = client.replicas_of_new(&by(-1)).await.unwrap();
     assert_eq!(replicas, Ok(Some(1)));
+    let mut set = by(-1);
+    set.configs = vec![("retention.ms".to_owned(), "7".to_owned())];
+    let (told, topic) = client.topics_to_be(&[set.clone()]).await.unwrap().remove(0);
+    let configs = topic.unwrap().configs;
+    let entry = |name: &str| configs.iter().find(|config| config.name == name).unwrap();
+    assert_eq!(
+        (told, entry("retention.ms").source),
+        (set.name, ConfigSource::Topic)
+    );
+    assert_eq!(
+        entry("message.timestamp.type").value.as_deref(),
+        Some("CreateTime")
+    );
     let refusal = client.replicas_of_new(&by(100)).await.unwrap().unwrap_err();
     assert_eq!(refusal.code, 38);
 }

@@ -127,13 +127,13 @@ fn codes(plan: &Plan) -> Vec<&str> {
 }
 
 #[test]
-fn workers_of_a_topic_that_goes_in_a_circle_are_given_up() {
+fn workers_of_a_topic_that_goes_in_a_cycle_are_given_up() {
     let mut world = World::new();
     world.knows(0, true, false);
     world.knows(1, false, false);
     let rules = rules(&config::Naming::Identity);
     let mut snapshot = rules.select(Vec::new());
-    snapshot.circling.insert("orders".to_owned());
+    snapshot.cyclic.insert("orders".to_owned());
     let plan = rules.plan(
         &snapshot,
         &world.control,

@@ -1,6 +1,6 @@
 //! Flows between two broker-lites in this process, seen through the wire client.
 
-mod circles;
+mod cycles;
 mod exactness;
 
 use std::{io, net::SocketAddr, time::Duration};

@@ -1,8 +1,8 @@
-//! Whether records would go in a circle. Pure.
+//! Whether records would go round in a cycle. Pure.
 //!
 //! They do if a flow copies a record and, by way of the flows of the same file, it arrives at a topic that the
 //! same flow copies: under its old name, without end, or under a longer one each time round, until names are too
-//! long. Chains and fans are no circles, since no record passes a flow twice there.
+//! long. Chains and fans are no cycles, since no record passes a flow twice there.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -73,7 +73,7 @@ impl Web {
         Self(strands.collect())
     }
 
-    /// A circle that some topic would go in, whether there is one of that name or not: shown with an example. There
+    /// A cycle that some topic would go round in, whether there is one of that name or not: shown with an example. There
     /// may be others, which [`Self::through`] finds once their topics are known.
     pub fn by_pattern(&self) -> Option<Cycle> {
         let patterns = self.0.iter().flat_map(|strand| &strand.patterns);
@@ -85,7 +85,7 @@ impl Web {
         tries.find_map(|(flow, name)| self.through(&flow.name, name))
     }
 
-    /// The circle in which `flow` would send the records of its source topic `topic`.
+    /// The cycle in which `flow` would send the records of its source topic `topic`.
     pub fn through(&self, flow: &str, topic: &str) -> Option<Cycle> {
         let first = self.0.iter().position(|strand| strand.name == flow)?;
         let mut walk = Walk {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_keeps_names_is_a_circle() {
+    fn a_pair_that_keeps_names_is_a_cycle() {
         let pair = [
             ("east", "west", "orders", "identity"),
             ("west", "east", "o.*", "identity"),
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn circles_may_be_long_and_need_every_step() {
+    fn cycles_may_be_long_and_need_every_step() {
         let mut ring = vec![
             ("east", "west", ".*", "identity"),
             ("west", "north", "orders", "identity"),
@@ -256,9 +256,9 @@ mod tests {
         }
     }
 
-    /// A flow that feeds a circle is not in it.
+    /// A flow that feeds a cycle is not in it.
     #[test]
-    fn what_leads_into_a_circle_is_not_in_it() {
+    fn what_leads_into_a_cycle_is_not_in_it() {
         let flows = web(&[
             ("north", "east", "orders", "identity"),
             ("east", "west", "orders", "identity"),

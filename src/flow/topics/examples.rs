@@ -16,6 +16,14 @@ pub(super) fn examples(pattern: &str) -> Vec<String> {
     parsed.map(|parsed| of(&parsed)).unwrap_or_default()
 }
 
+/// The one name that `pattern` matches, if it is written like a name.
+pub fn literal(pattern: &str) -> Option<String> {
+    match regex_syntax::parse(pattern).ok()?.kind() {
+        HirKind::Literal(literal) => String::from_utf8(literal.0.to_vec()).ok(),
+        _ => None,
+    }
+}
+
 fn of(hir: &Hir) -> Vec<String> {
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => vec![String::new()],
@@ -87,6 +95,8 @@ mod tests {
             );
         }
         assert_eq!(examples("("), [""; 0]);
+        assert_eq!(literal("payments\\.eu").as_deref(), Some("payments.eu"));
+        assert!(literal("payments.*").is_none() && literal("a|b").is_none());
         assert!(examples("(a|bb|ccc|dddd)(a|bb|ccc|dddd)(a|bb|ccc|dddd)").len() <= MOST);
     }
 

@@ -2,7 +2,7 @@
 
 pub mod create;
 pub mod cycles;
-mod examples;
+pub mod examples;
 pub mod naming;
 pub mod selection;
 pub mod writers;

@@ -25,7 +25,7 @@ mod topics;
 
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
-pub use admin::{ConfigEntry, ConfigOp, ConfigSource, NewTopic, Outcomes};
+pub use admin::{ConfigEntry, ConfigOp, ConfigSource, NewTopic, Outcomes, TopicToBe, TopicsToBe};
 pub use group_admin::{GroupDescription, GroupMember, ListedGroup};
 pub use groups::{CommitOutcomes, CommittedOffset};
 use host::Host;

@@ -1,7 +1,7 @@
-//! Keeps topics out that would go in a circle, through flows of this file or of other processes.
+//! Keeps topics out that would form a cycle, through flows of this file or of other processes.
 //!
 //! What other processes do shows in the groups on the source: a flow that copies our target topic into our
-//! source topic. Such a flow must be at work, since groups outlive flows; and a circle through a third cluster does
+//! source topic. Such a flow must be at work, since groups outlive flows; and a cycle through a third cluster does
 //! not show. Where groups cannot be read, nothing is known of other processes, and the flow goes on.
 
 use std::{collections::BTreeSet, time::Duration};
@@ -24,7 +24,7 @@ const YOUNG: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a flow knows of others that write to its source.
-pub(super) struct Circles<'a> {
+pub(super) struct Cycles<'a> {
     flow: &'a Flow,
     /// Ids of source and target.
     clusters: [String; 2],
@@ -36,7 +36,7 @@ pub(super) struct Circles<'a> {
     told: bool,
 }
 
-impl<'a> Circles<'a> {
+impl<'a> Cycles<'a> {
     pub(super) fn new(flow: &'a Flow, [source, target]: [&str; 2]) -> Self {
         Self {
             flow,
@@ -49,16 +49,16 @@ impl<'a> Circles<'a> {
         }
     }
 
-    /// Takes topics that go in a circle out of `snapshot`, which knows the target's topics: they become troubles.
+    /// Takes topics that form a cycle out of `snapshot`, which knows the target's topics: they become troubles.
     pub(super) async fn cut(&mut self, snapshot: &mut Snapshot) {
         self.look_if_due(snapshot).await;
         let topics = std::mem::take(&mut snapshot.topics);
         for topic in topics {
             let target = snapshot.target.get(&topic.target).map(|found| found.id);
-            match self.circle(&topic.name, &topic.target, target.unwrap_or_default()) {
+            match self.cycle(&topic.name, &topic.target, target.unwrap_or_default()) {
                 None => snapshot.topics.push(topic),
                 Some(text) => {
-                    snapshot.circling.insert(topic.name.clone());
+                    snapshot.cyclic.insert(topic.name.clone());
                     snapshot.troubles.push(Trouble {
                         topic: topic.name,
                         code: "cycle",
@@ -69,7 +69,7 @@ impl<'a> Circles<'a> {
         }
     }
 
-    fn circle(&self, source: &str, target: &str, target_id: Uuid) -> Option<String> {
+    fn cycle(&self, source: &str, target: &str, target_id: Uuid) -> Option<String> {
         let config = &self.flow.config;
         if let Some(cycle) = self.flow.web.through(&config.name, source) {
             return Some(format!("{cycle}: {WAY_OUT}"));
@@ -141,9 +141,9 @@ const WAY_OUT: &str =
     "leave the topic out of one of the flows (`exclude`), or give one of them another `naming`";
 
 impl Flow {
-    /// Before anything is written: refuses a flow whose topics go in a circle, or whose clusters changed places.
+    /// Before anything is written: refuses a flow whose topics form a cycle, or whose clusters changed places.
     /// `fresh`: its group holds nothing on the target.
-    pub(super) async fn refuse_circles(
+    pub(super) async fn refuse_cycles(
         &self,
         stop: &CancellationToken,
         ids: [&str; 2],
@@ -162,17 +162,17 @@ impl Flow {
             .map(|topic| (topic.name.clone(), topic))
             .collect();
         snapshot.troubles.clear();
-        let mut circles = Circles::new(self, ids);
-        circles.cut(&mut snapshot).await;
+        let mut cycles = Cycles::new(self, ids);
+        cycles.cut(&mut snapshot).await;
         let group = self.config.group();
-        if fresh && circles.writers.has(&group) {
+        if fresh && cycles.writers.has(&group) {
             return Ok(Err(FlowError::Swapped {
                 source_alias: self.config.source.clone(),
                 target_alias: self.config.target.clone(),
                 group,
             }));
         }
-        let circle = snapshot.troubles.pop();
-        Ok(circle.map_or(Ok(()), |circle| Err(FlowError::Cycle(circle.text))))
+        let cycle = snapshot.troubles.pop();
+        Ok(cycle.map_or(Ok(()), |cycle| Err(FlowError::Cycle(cycle.text))))
     }
 }

@@ -1,4 +1,4 @@
-//! Topics that would go in a circle, and clusters that changed places.
+//! Topics that would form a cycle, and clusters that changed places.
 
 use super::*;
 
@@ -22,7 +22,7 @@ async fn refused(running: Running) -> String {
 const ORDERS: &str = "topics = [\"orders\"]";
 
 #[tokio::test]
-async fn a_circle_in_one_file_is_refused_with_its_way_before_anything_is_reached() {
+async fn a_cycle_in_one_file_is_refused_with_its_way_before_anything_is_reached() {
     let text = "[clusters.east]\nbootstrap.servers = \"127.0.0.1:1\"\n\
          [clusters.west]\nbootstrap.servers = \"127.0.0.1:1\"\n\
          [[flows]]\nsource = \"east\"\ntarget = \"west\"\ntopics = [\"orders\"]\n\
@@ -35,7 +35,7 @@ async fn a_circle_in_one_file_is_refused_with_its_way_before_anything_is_reached
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flow_that_is_at_work_elsewhere_closes_a_circle_that_the_next_start_refuses() {
+async fn a_flow_that_is_at_work_elsewhere_closes_a_cycle_that_the_next_start_refuses() {
     let pair = Pair::start().await;
     let (east, west) = (("east", &pair.east), ("west", &pair.west));
     pair.east.create("orders", &[]).await;
@@ -83,7 +83,7 @@ async fn a_flow_that_is_at_work_elsewhere_closes_a_circle_that_the_next_start_re
     ] {
         assert!(error.contains(part), "{error}");
     }
-    // Another topic is no circle.
+    // Another topic is no cycle.
     let other = one(west, east, "back", "topics = [\"invoices\"]");
     other.await_ready().await;
     other.stop().await;
@@ -91,7 +91,7 @@ async fn a_flow_that_is_at_work_elsewhere_closes_a_circle_that_the_next_start_re
 
 /// Both begin on empty topics, so that neither sees the other at its start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_circle_that_closes_while_flows_run_is_cut() {
+async fn a_cycle_that_closes_while_flows_run_is_cut() {
     let pair = Pair::start().await;
     let (east, west) = (("east", &pair.east), ("west", &pair.west));
     pair.east.create("orders", &[]).await;
