@@ -30,6 +30,19 @@ pub struct FlowConfig {
     pub replication_factor: i16,
     /// How often checkpoints are committed.
     pub checkpoint_interval: Duration,
+    /// Who runs the flow's workers.
+    pub assignment: Assignment,
+    /// This process's stable name in the flow's group; none: host name and slot.
+    pub instance: Option<String>,
+}
+
+/// Who runs the workers of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assignment {
+    /// All processes that run the flow, as members of its group on the target.
+    Shared,
+    /// One process alone.
+    Solo,
 }
 
 impl FlowConfig {

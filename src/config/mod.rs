@@ -7,7 +7,7 @@
 //! * cluster properties carry librdkafka's names, and none that strait sets itself;
 //! * secrets are resolved, and `Debug` never shows them; [`Security`] reads them again.
 //!
-//! Keys that have one possible value in this version (`assignment`, `on_gap`, ...) are checked and
+//! Keys that have one possible value in this version (`on_gap`, `on_poison`, ...) are checked and
 //! have no field here.
 
 mod cluster;
@@ -16,12 +16,16 @@ mod file;
 mod flow;
 mod sources;
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 pub use cluster::{ClusterConfig, Properties};
 pub use error::ConfigError;
 pub use file::Security;
-pub use flow::{FlowConfig, Naming, Start, TopicPattern, Transport};
+pub use flow::{Assignment, FlowConfig, Naming, Start, TopicPattern, Transport};
 pub use sources::Sources;
 
 /// A whole configuration, as used.
@@ -67,6 +71,8 @@ pub struct Limits {
     pub memory: usize,
     /// How long a stop may take until what is still in flight is given up.
     pub drain_timeout: Duration,
+    /// For files of this process; none: a folder of the user's that lasts while the machine is up.
+    pub state_dir: Option<PathBuf>,
 }
 
 impl Default for HttpConfig {
@@ -83,6 +89,7 @@ impl Default for Limits {
         Self {
             memory: 64 << 20,
             drain_timeout: Duration::from_secs(20),
+            state_dir: None,
         }
     }
 }

@@ -58,7 +58,7 @@ impl<'a> Cycles<'a> {
             match self.cycle(&topic.name, &topic.target, target.unwrap_or_default()) {
                 None => snapshot.topics.push(topic),
                 Some(text) => {
-                    snapshot.cyclic.insert(topic.name.clone());
+                    snapshot.cyclic.insert(topic.name.clone(), text.clone());
                     snapshot.troubles.push(Trouble {
                         topic: topic.name,
                         code: "cycle",

@@ -68,8 +68,8 @@ pub struct Snapshot {
     pub topics: Vec<SourceTopic>,
     /// Names on the source, selected or not, that metadata could not describe now.
     pub unclear: BTreeSet<String>,
-    /// Names on the source, selected, that would form a cycle: they are not replicated.
-    pub cyclic: BTreeSet<String>,
+    /// Selected topics that would form a cycle, by name, with how: they are not replicated.
+    pub cyclic: BTreeMap<String, String>,
     /// What is on the target under the wanted names.
     pub target: BTreeMap<String, TopicDescription>,
     /// What keeps topics from being replicated at all.
@@ -112,7 +112,7 @@ pub struct Known {
 /// What to do, in this order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Workers to stop; none for those that run elsewhere now.
+    /// Workers to stop; none for units that belong to another process now.
     pub stop: Vec<(Route, Option<Stop>)>,
     /// Topics to write to the control topic, without a target id.
     pub remember: Vec<SourceTopic>,
@@ -214,16 +214,24 @@ impl Rules {
             troubles: snapshot.troubles.clone(),
             ..Plan::default()
         };
+        // A target topic that is gone has no partitions to be assigned: the leader speaks for it.
+        let ours = |target: &TopicPartition| {
+            assignment.holds(target) || (leader && is_missing(snapshot, &target.topic))
+        };
         let mut could_run = BTreeMap::new();
         for topic in &snapshot.topics {
             for (unit, stop) in self.topic(&mut plan, snapshot, control, topic, leader) {
-                if assignment.holds(&unit.route.target) {
+                if ours(&unit.route.target) {
                     could_run.insert(unit.route.clone(), (unit, stop));
                 }
             }
         }
         for (route, known) in known {
-            let stop = self.stop(route, known, snapshot, assignment);
+            if !ours(&route.target) {
+                plan.stop.push((route.clone(), None));
+                continue;
+            }
+            let stop = self.stop(route, known, snapshot);
             if known.running {
                 plan.stop.extend(stop);
             } else if stop.is_some_and(|(_, stop)| stop.is_some_and(|stop| is_absence(&stop))) {
@@ -310,11 +318,7 @@ impl Rules {
         route: &Route,
         known: &Known,
         snapshot: &Snapshot,
-        assignment: &Assignment,
     ) -> Option<(Route, Option<Stop>)> {
-        if !assignment.holds(&route.target) {
-            return Some((route.clone(), None));
-        }
         let stop = |reason, text| {
             let stop = Stop {
                 reason,
@@ -328,11 +332,11 @@ impl Rules {
             .topics
             .binary_search_by(|topic| topic.name.cmp(&source.topic));
         let topic = place.ok().map(|at| &snapshot.topics[at]);
+        if let Some(text) = snapshot.cyclic.get(&source.topic) {
+            return stop(StopReason::Cycle, text.clone());
+        }
         match topic {
             None if snapshot.unclear.contains(&source.topic) => return None,
-            None if snapshot.cyclic.contains(&source.topic) => {
-                return Some((route.clone(), None));
-            }
             Some(topic) if topic.id != known.unit.source_topic => {
                 let (now, before) = (topic_id(topic.id), topic_id(known.unit.source_topic));
                 let text = format!(
@@ -418,12 +422,21 @@ fn units(
         .collect()
 }
 
-/// Whether a topic that comes back ends the stop.
+/// Whether a topic that comes back, or is in no cycle any more, ends the stop.
 pub fn is_absence(stop: &Stop) -> bool {
     matches!(
         stop.reason,
-        StopReason::SourceTopicMissing | StopReason::TargetTopicMissing
+        StopReason::SourceTopicMissing | StopReason::TargetTopicMissing | StopReason::Cycle
     )
+}
+
+/// Whether the target says that it has no such topic.
+fn is_missing(snapshot: &Snapshot, target: &str) -> bool {
+    let error = snapshot
+        .target
+        .get(target)
+        .and_then(|found| found.error.as_ref());
+    error.is_some_and(|error| error.code == UNKNOWN_TOPIC)
 }
 
 fn forget(topic: &SourceTopic) -> String {

@@ -10,7 +10,7 @@ use super::{
     units,
 };
 use crate::config::{
-    ClusterConfig, FlowConfig, Naming, Start, TopicPattern, Transport,
+    Assignment, ClusterConfig, FlowConfig, Naming, Start, TopicPattern, Transport,
     error::{ConfigError, Place, did_you_mean},
     flow::check_name,
 };
@@ -38,7 +38,6 @@ pub(super) fn flow(
         rate_bytes, rate_records, rules,
     } = FlowFile::read(table)?;
 
-    only(assignment, &["solo"], &["shared"], "")?;
     only(on_gap, &["stop"], &["earliest", "latest"], "")?;
     only(on_poison, &["stop"], &["skip", "quarantine"], "")?;
     only(on_existing, &["stop"], &["append"], "")?;
@@ -49,7 +48,6 @@ pub(super) fn flow(
     parsed(rate_records, (), |text| {
         no_limit(text.parse().map_err(|_| "a number is wanted")?)
     })?;
-    later(instance)?;
     later(rules)?;
 
     let source = alias(required(source, &place, "source")?, clusters)?;
@@ -78,6 +76,8 @@ pub(super) fn flow(
         transport: parsed(transport, Transport::Auto, Transport::parse)?,
         replication_factor: parsed(replication_factor, -1, parse_replication_factor)?,
         checkpoint_interval: parsed(checkpoint_interval, Duration::from_secs(1), parse_interval)?,
+        assignment: parsed(assignment, Assignment::Shared, parse_assignment)?,
+        instance: parsed(instance, None, parse_instance)?,
     })
 }
 
@@ -155,6 +155,18 @@ fn parse_isolation(text: &str) -> Result<Isolation, String> {
             ("read_uncommitted", Isolation::ReadUncommitted),
         ],
     )
+}
+
+fn parse_assignment(text: &str) -> Result<Assignment, String> {
+    one_of(
+        text,
+        &[("shared", Assignment::Shared), ("solo", Assignment::Solo)],
+    )
+}
+
+fn parse_instance(text: &str) -> Result<Option<String>, String> {
+    check_name(text)?;
+    Ok(Some(text.to_owned()))
 }
 
 fn parse_replication_factor(text: &str) -> Result<i16, String> {

@@ -17,6 +17,8 @@ fn rules(naming: &config::Naming) -> Rules {
         transport: crate::config::Transport::Auto,
         replication_factor: -1,
         checkpoint_interval: std::time::Duration::from_secs(1),
+        assignment: config::Assignment::Shared,
+        instance: None,
     };
     Rules {
         source: "east".to_owned(),
@@ -127,13 +129,15 @@ fn codes(plan: &Plan) -> Vec<&str> {
 }
 
 #[test]
-fn workers_of_a_topic_that_goes_in_a_cycle_are_given_up() {
+fn workers_of_a_topic_that_forms_a_cycle_stop_and_may_start_when_it_is_cut() {
     let mut world = World::new();
     world.knows(0, true, false);
     world.knows(1, false, false);
     let rules = rules(&config::Naming::Identity);
     let mut snapshot = rules.select(Vec::new());
-    snapshot.cyclic.insert("orders".to_owned());
+    snapshot
+        .cyclic
+        .insert("orders".to_owned(), "round".to_owned());
     let plan = rules.plan(
         &snapshot,
         &world.control,
@@ -142,8 +146,14 @@ fn workers_of_a_topic_that_goes_in_a_cycle_are_given_up() {
         true,
     );
     assert!(only(plan, |plan| {
-        assert_eq!(plan.stop, [(unit(0).route, None)]);
+        let [(route, Some(stop))] = &plan.stop[..] else {
+            panic!("{:?}", plan.stop)
+        };
+        assert_eq!((route, stop.reason), (&unit(0).route, StopReason::Cycle));
+        assert_eq!(stop.text, "round");
+        assert_eq!(plan.vanished, [unit(1).route]);
         plan.stop.clear();
+        plan.vanished.clear();
     }));
 }
 

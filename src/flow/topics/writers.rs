@@ -124,6 +124,7 @@ mod tests {
                 sequence: 0,
                 producer: None,
                 fingerprint: 0,
+                settled: false,
                 stopped: None,
                 anchors: Vec::new(),
             },

@@ -3,6 +3,7 @@
 mod crashes;
 mod fidelity;
 mod lifecycle;
+mod sharing;
 mod stops;
 
 use std::pin::Pin;
@@ -49,6 +50,13 @@ cases! {
     lifecycle::either_side_may_be_down_at_start,
     lifecycle::new_topics_and_partitions_are_followed,
     lifecycle::http_tells_live_ready_and_lag,
+    sharing::a_second_process_shares_the_flow,
+    sharing::a_killed_process_is_succeeded_or_goes_on_in_place,
+    sharing::a_suspended_process_wakes_as_a_member_like_others,
+    sharing::a_target_that_is_away_for_longer_than_a_session,
+    sharing::a_fenced_namesake_ends_with_3,
+    sharing::a_standby_is_ready_and_takes_over,
+    sharing::a_file_edited_while_it_was_killed_is_followed,
     stops::a_gap_in_the_source_stops_one_worker,
     stops::a_recreated_source_topic_stops_its_workers,
     stops::a_recreated_target_topic_stops_its_workers,
