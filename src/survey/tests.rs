@@ -3,7 +3,7 @@ use uuid::Uuid;
 use super::{check, status, *};
 use crate::checkpoint::Stopped;
 
-fn side(alias: &str, cluster_id: &str) -> Side {
+pub(super) fn side(alias: &str, cluster_id: &str) -> Side {
     Side {
         alias: alias.to_owned(),
         cluster_id: cluster_id.to_owned(),
@@ -82,6 +82,11 @@ fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
     }
 }
 
+/// A flow of one partition with 100 records; the target's partitions end at `ends`.
+pub(super) fn one(stored: Option<Stored>, ends: &[i64]) -> Survey {
+    survey(vec![partition(0, 10, 110, stored)], Some(ends))
+}
+
 fn problems(survey: &Survey) -> Vec<&'static str> {
     let report = check::FlowReport::new(survey);
     report.problems.iter().map(|problem| problem.code).collect()
@@ -144,7 +149,6 @@ fn lag_counts_from_the_checkpoint() {
 
 #[test]
 fn what_keeps_a_partition_from_running_is_named() {
-    let one = |stored, ends: &[i64]| survey(vec![partition(0, 10, 110, stored)], Some(ends));
     assert_eq!(problems(&one(None, &[5])), ["checkpoint_missing"]);
     assert_eq!(problems(&one(None, &[0])), [""; 0]);
     let by_hand = Some(Stored {
