@@ -79,7 +79,8 @@ impl<'a> Pair<'a> {
         let topics = snapshot
             .topics
             .iter()
-            .map(|topic| facts.topic(topic, &existing));
+            .map(|topic| facts.topic(topic, &existing))
+            .collect();
         Ok(Survey {
             flow: flow.name.clone(),
             group: flow.group(),
@@ -88,8 +89,9 @@ impl<'a> Pair<'a> {
             target,
             replication_factor: flow.replication_factor,
             control_exists: existing.contains_key(&format!("{}.control", flow.group())),
-            is_fresh: facts.stored.is_empty(),
-            topics: topics.collect(),
+            is_fresh: facts.stored.is_empty() && facts.group_denied.is_none(),
+            group_denied: facts.group_denied,
+            topics,
             sizes: BTreeMap::new(),
             sizes_unknown: None,
             troubles: snapshot.troubles,
@@ -133,6 +135,7 @@ struct Facts {
     target_first: Listed,
     target_ends: Listed,
     stored: BTreeMap<TopicPartition, Stored>,
+    group_denied: Option<ClientError>,
 }
 
 impl Facts {
@@ -153,7 +156,10 @@ impl Facts {
         let (isolation, all) = (flow.isolation, Isolation::ReadUncommitted);
         // Against the flow of the records, so that what a running flow moves on meanwhile never looks
         // like a loss: the target ends behind the checkpoint, the source behind the target.
-        let stored = target.stored(&flow.group()).await?;
+        let (stored, group_denied) = match target.stored(&flow.group()).await {
+            Err(failed) if is_denied(&failed.reason) => (BTreeMap::new(), Some(failed.reason)),
+            stored => (stored?, None),
+        };
         let target_first = target.offsets(on_target, first, all).await?;
         let target_ends = target.offsets(on_target, end, all).await?;
         let at_time = match flow.start {
@@ -170,6 +176,7 @@ impl Facts {
             target_first,
             target_ends,
             stored,
+            group_denied,
         })
     }
 
@@ -215,6 +222,11 @@ impl Facts {
             end: found(&self.target_ends, partition)?,
         })
     }
+}
+
+/// GROUP_AUTHORIZATION_FAILED
+fn is_denied(error: &ClientError) -> bool {
+    error.api_error().is_some_and(|error| error.code == 30)
 }
 
 fn found(listed: &Listed, partition: &TopicPartition) -> Result<i64, String> {

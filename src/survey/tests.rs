@@ -69,6 +69,7 @@ fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
         replication_factor: -1,
         control_exists: false,
         is_fresh: true,
+        group_denied: None,
         topics: vec![Topic {
             source: "orders".to_owned(),
             source_id: Uuid::nil(),

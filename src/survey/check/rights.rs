@@ -145,7 +145,7 @@ impl FlowReport {
             };
             let creates = need.end == End::Target && facts.creates_any;
             let lacks = |operation: &&Operation| {
-                !rights.allow(**operation) && !(creates && **operation == Operation::Create)
+                !(rights.allow(**operation) || creates && **operation == Operation::Create)
             };
             let side = match need.end {
                 End::Source => &self.source.cluster,

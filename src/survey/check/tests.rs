@@ -164,7 +164,7 @@ fn each_flow_takes_only_what_it_uses() {
     let mut there = one(None, &[0]);
     assert_eq!(
         wants(&flow(""), &there, Operation::Create),
-        [control.clone()]
+        std::slice::from_ref(&control)
     );
     there.control_exists = true;
     assert_eq!(wants(&flow(""), &there, Operation::Create), []);
@@ -173,7 +173,7 @@ fn each_flow_takes_only_what_it_uses() {
     there.topics[0].partitions.push(second);
     assert_eq!(
         wants(&flow(""), &there, Operation::Alter),
-        [topic.clone()],
+        std::slice::from_ref(&topic),
         "it has to grow"
     );
     let mut new = one(None, &[0]);
