@@ -17,7 +17,7 @@ use wire::{TopicPartition, error::ClientError};
 
 use crate::{
     checkpoint::{Checkpoint, Stored, codec},
-    config::Start,
+    config::{Start, TopicConfig},
     flow::{plan::Trouble, start::Extent},
 };
 
@@ -28,14 +28,10 @@ pub struct Survey {
     pub flow: String,
     /// Its group on the target.
     pub group: String,
-    /// Where topics without a checkpoint start.
-    pub start: Start,
     /// The side that is read.
     pub source: Side,
     /// The side that is written to.
     pub target: Side,
-    /// Replication factor of topics to be created; -1: the target's default.
-    pub replication_factor: i16,
     /// Whether the target has the flow's control topic.
     pub control_exists: bool,
     /// Whether the flow's group holds nothing on the target.
@@ -90,6 +86,8 @@ pub struct Topic {
     pub partitions: Vec<Partition>,
     /// Name on the target.
     pub target: String,
+    /// What the flow's rules say about it.
+    pub config: TopicConfig,
     /// What the target has under that name; none: nothing.
     pub existing: Option<TargetTopic>,
 }

@@ -51,7 +51,7 @@ pub fn flow_status(survey: &Survey) -> FlowStatus {
     let mut partitions = Vec::new();
     for topic in &survey.topics {
         let all = topic.partitions.iter();
-        partitions.extend(all.map(|partition| partition_status(survey, topic, partition)));
+        partitions.extend(all.map(|partition| partition_status(topic, partition)));
     }
     let (lag, stopped) = sums(&partitions);
     FlowStatus {
@@ -72,7 +72,7 @@ pub fn flow_status(survey: &Survey) -> FlowStatus {
     }
 }
 
-fn partition_status(survey: &Survey, topic: &Topic, partition: &Partition) -> PartitionStatus {
+fn partition_status(topic: &Topic, partition: &Partition) -> PartitionStatus {
     let (checkpoint, unreadable) = match partition.checkpoint() {
         Some(Ok(checkpoint)) => (Some(checkpoint), None),
         Some(Err(reason)) => (None, Some(reason)),
@@ -87,7 +87,7 @@ fn partition_status(survey: &Survey, topic: &Topic, partition: &Partition) -> Pa
         source_offset: checkpoint.map(|checkpoint| checkpoint.source_offset),
         target_offset: checkpoint.map(|checkpoint| checkpoint.target_offset),
         source_end: partition.offsets.as_ref().ok().map(|offsets| offsets.end),
-        lag: partition.lag(survey.start),
+        lag: partition.lag(topic.config.start),
         state: stopped.map(|_| "stopped".to_owned()),
         reason: stopped.map(|stopped| stopped.reason.clone()),
         text: None,

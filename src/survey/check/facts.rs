@@ -234,7 +234,7 @@ async fn settings(pair: &Pair<'_>, survey: &Survey) -> BTreeMap<String, Settings
     let mut targets = describe(&pair.target, &names(&there, |topic| &topic.target))
         .await
         .unwrap_or_default();
-    let mut to_be = to_be(&pair.target, survey, &new, &sources).await;
+    let mut to_be = to_be(&pair.target, &new, &sources).await;
     let both = sources.into_iter().filter_map(|(name, source)| {
         let topic = survey.topics.iter().find(|topic| topic.source == name)?;
         let target = match &topic.existing {
@@ -258,7 +258,7 @@ type ToBe = BTreeMap<
 >;
 
 /// What the target says to the topics that `run` would create; a config that it refuses is left out, as there.
-async fn to_be(target: &Asked, survey: &Survey, new: &[&Topic], sources: &Described) -> ToBe {
+async fn to_be(target: &Asked, new: &[&Topic], sources: &Described) -> ToBe {
     let mut told = ToBe::new();
     let mut drafts: BTreeMap<String, Draft> = BTreeMap::new();
     for topic in new {
@@ -268,13 +268,9 @@ async fn to_be(target: &Asked, survey: &Survey, new: &[&Topic], sources: &Descri
         };
         let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
         // How many replicas the target's default comes to is asked when topics are created.
-        let replicas = usize::try_from(survey.replication_factor).unwrap_or(0);
-        let draft = Draft::new(
-            &topic.target,
-            count,
-            (survey.replication_factor, replicas),
-            configs,
-        );
+        let factor = topic.config.replication_factor;
+        let replicas = usize::try_from(factor).unwrap_or(0);
+        let draft = Draft::new(&topic.target, count, (factor, replicas), configs);
         drafts.insert(topic.target.clone(), draft);
     }
     // Every round decides a topic or takes a config out of its draft.

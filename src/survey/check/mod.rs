@@ -342,7 +342,7 @@ fn row(survey: &Survey, topic: &Topic) -> TopicReport {
             .sum(),
         lag: partitions
             .iter()
-            .filter_map(|partition| partition.lag(survey.start))
+            .filter_map(|partition| partition.lag(topic.config.start))
             .sum(),
         checkpoints: partitions.iter().filter(known).count(),
     }

@@ -41,7 +41,7 @@ impl FlowReport {
     }
 
     fn look_at_creation(&mut self, survey: &Survey, topic: &Topic) {
-        let (target, factor) = (&survey.target, survey.replication_factor);
+        let (target, factor) = (&survey.target, topic.config.replication_factor);
         if usize::try_from(factor).is_ok_and(|factor| factor > target.brokers) {
             let message = format!(
                 "{} cannot be created with replication factor {factor}: {} has {} brokers",
