@@ -31,7 +31,8 @@ impl<'a> Observer<'a> {
         let mut flows = Vec::with_capacity(self.0.len());
         for pair in &self.0 {
             let (source, target) = pair.sides().await;
-            flows.push(flow_status(&pair.survey(source?, target?).await?));
+            let survey = pair.survey(source?, target?).await?.with_checkpoints()?;
+            flows.push(flow_status(&survey));
         }
         Ok(Report { flows })
     }
