@@ -26,7 +26,7 @@ use crate::{
     base::backoff::Backoff,
     checkpoint::committer::{self, Committer},
     config::Assignment,
-    telemetry,
+    telemetry::{self, Retry},
 };
 
 /// Between two looks at both clusters.
@@ -50,7 +50,6 @@ pub(super) struct Supervisor<'a> {
     pub(super) leads: bool,
     committer: Arc<Committer>,
     workers: Workers<'a>,
-    gauges: BTreeMap<(String, String), u64>,
 }
 
 impl Flow {
@@ -134,11 +133,14 @@ impl<'a> Supervisor<'a> {
         } = flow.carriers(booted.expiration, membership.lease())?;
         let committer = Committer::new(
             &config.name,
+            &config.target,
             membership.checkpoints(),
             flow.host.clone(),
             committer::bound(flow.budget.total()),
         );
         let committer = Arc::new(committer);
+        flow.board
+            .commits(Arc::clone(&committer), membership.lease());
         let workers = Workers {
             flow,
             store: membership.checkpoints(),
@@ -165,7 +167,6 @@ impl<'a> Supervisor<'a> {
             leads: config.assignment == Assignment::Solo,
             committer,
             workers,
-            gauges: BTreeMap::new(),
         })
     }
 
@@ -211,6 +212,7 @@ impl<'a> Supervisor<'a> {
                     };
                     let reason = error.to_string();
                     outages.of(cluster).begins(&reason);
+                    telemetry::retried(&flow.config.name, cluster, Retry::Metadata);
                     if cluster == flow.target.alias() {
                         // Every round asks the source first.
                         outages.source.succeeded(source);
@@ -304,7 +306,6 @@ impl<'a> Supervisor<'a> {
         plan.troubles.extend(troubles);
         let refused = !plan.troubles.is_empty();
         self.tell(plan.troubles);
-        telemetry::workers(&flow.config.name, &mut self.gauges, &flow.board.states());
         // What was refused is refused again: no hurry.
         Ok(leads_on && !refused)
     }

@@ -90,6 +90,7 @@ impl<'a> Pair<'a> {
             flow: flow.name.clone(),
             group: flow.group(),
             start: flow.start,
+            transport: flow.transport,
             source,
             target,
             replication_factor: flow.replication_factor,

@@ -16,7 +16,7 @@ use wire::TopicPartition;
 
 use crate::{
     checkpoint::{Checkpoint, Stored, codec},
-    config::Start,
+    config::{Start, Transport},
     flow::{plan::Trouble, start::Extent},
 };
 
@@ -29,6 +29,8 @@ pub struct Survey {
     pub group: String,
     /// Where topics without a checkpoint start.
     pub start: Start,
+    /// Which clients carry the records.
+    pub transport: Transport,
     /// The side that is read.
     pub source: Side,
     /// The side that is written to.

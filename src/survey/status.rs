@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     config::Config,
-    flow::status::GUARANTEE,
-    status::{FlowStatus, PartitionStatus, Report, sums},
+    flow::status::guarantee,
+    status::{FlowStatus, PartitionStatus, Report, Sums},
 };
 
 /// Asks both clusters of every flow, as often as wanted, over the same connections.
@@ -52,7 +52,8 @@ pub fn flow_status(survey: &Survey) -> FlowStatus {
         let all = topic.partitions.iter();
         partitions.extend(all.map(|partition| partition_status(survey, topic, partition)));
     }
-    let (lag, stopped) = sums(&partitions);
+    let sums = Sums::of(&partitions);
+    let (guarantee, guarantee_reason) = guarantee(survey.transport);
     FlowStatus {
         name: survey.flow.clone(),
         source: survey.source.alias.clone(),
@@ -60,12 +61,16 @@ pub fn flow_status(survey: &Survey) -> FlowStatus {
         phase: None,
         member: None,
         leader: None,
-        guarantee: GUARANTEE.0.to_owned(),
-        guarantee_reason: GUARANTEE.1.to_owned(),
-        lag,
+        guarantee: guarantee.to_owned(),
+        guarantee_reason: guarantee_reason.to_owned(),
+        lag: sums.lag,
+        lag_ms: sums.lag_ms,
+        checkpoint_age_ms: None,
+        lease_age_ms: None,
+        members: None,
         records: None,
         bytes: None,
-        stopped,
+        stopped: sums.stopped,
         partitions,
         troubles: survey.troubles.iter().map(Into::into).collect(),
     }
@@ -87,6 +92,11 @@ fn partition_status(survey: &Survey, topic: &Topic, partition: &Partition) -> Pa
         target_offset: checkpoint.map(|checkpoint| checkpoint.target_offset),
         source_end: partition.offsets.as_ref().ok().map(|offsets| offsets.end),
         lag: partition.lag(survey.start),
+        lag_ms: None,
+        held_ms: None,
+        records: None,
+        bytes: None,
+        owner: None,
         state: stopped.map(|_| "stopped".to_owned()),
         reason: stopped.map(|stopped| stopped.reason.clone()),
         text: None,

@@ -63,6 +63,7 @@ fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
         flow: "f".to_owned(),
         group: "strait.f".to_owned(),
         start: Start::Earliest,
+        transport: Transport::Auto,
         source: side("east", "E"),
         target: side("west", "W"),
         replication_factor: -1,

@@ -1,6 +1,7 @@
 //! Flows between two broker-lites in this process, seen through the wire client.
 
 mod exactness;
+mod metrics;
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -92,24 +93,28 @@ impl Cluster {
     }
 
     async fn read(&self, topic: &str) -> Vec<String> {
-        let request = FetchRequest {
-            partition: TopicPartition::new(topic, 0),
-            offset: 0,
-            max_bytes: 1 << 20,
-            max_wait: Duration::ZERO,
-            isolation: Isolation::ReadCommitted,
-        };
-        let Ok(fetched) = self.client.fetch(request).await else {
-            return Vec::new();
-        };
-        let committed = fetched.committed(0, Isolation::ReadCommitted).unwrap();
-        let values = committed
-            .records
-            .iter()
-            .filter_map(|record| record.value.as_deref());
-        values
-            .map(|value| String::from_utf8(value.to_vec()).unwrap())
-            .collect()
+        let (mut values, mut offset) = (Vec::new(), 0);
+        // One answer holds one segment at most.
+        loop {
+            let request = FetchRequest {
+                partition: TopicPartition::new(topic, 0),
+                offset,
+                max_bytes: 1 << 20,
+                max_wait: Duration::ZERO,
+                isolation: Isolation::ReadCommitted,
+            };
+            let Ok(fetched) = self.client.fetch(request).await else {
+                return values;
+            };
+            let committed = fetched.committed(offset, Isolation::ReadCommitted).unwrap();
+            if committed.next_offset == offset {
+                return values;
+            }
+            offset = committed.next_offset;
+            let records = committed.records.iter();
+            let found = records.filter_map(|record| record.value.as_deref());
+            values.extend(found.map(|value| String::from_utf8(value.to_vec()).unwrap()));
+        }
     }
 
     async fn exists(&self, topic: &str) -> bool {
