@@ -1,5 +1,6 @@
 //! The scenarios, by what they are about.
 
+mod chaos;
 mod crashes;
 mod fidelity;
 mod lifecycle;
@@ -18,6 +19,8 @@ type Body<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 /// One scenario.
 #[derive(Debug)]
 pub struct Case {
+    /// What it is about.
+    pub room: &'static str,
     /// Says what holds.
     pub name: &'static str,
     /// Fails if it does not.
@@ -29,6 +32,7 @@ macro_rules! cases {
     ($($module:ident :: $name:ident,)*) => {
         /// All scenarios.
         pub const ALL: &[Case] = &[$(Case {
+            room: stringify!($module),
             name: stringify!($name),
             body: |pair| Box::pin($module::$name(pair)),
         },)*];
@@ -50,6 +54,7 @@ cases! {
     lifecycle::either_side_may_be_down_at_start,
     lifecycle::new_topics_and_partitions_are_followed,
     lifecycle::http_tells_live_ready_and_lag,
+    chaos::processes_brokers_and_topics_come_and_go,
     sharing::a_second_process_shares_the_flow,
     sharing::a_killed_process_is_succeeded_or_goes_on_in_place,
     sharing::a_suspended_process_wakes_as_a_member_like_others,
@@ -62,6 +67,13 @@ cases! {
     stops::a_recreated_target_topic_stops_its_workers,
     stops::a_target_that_is_not_empty_is_not_appended_to,
     stops::a_foreign_checkpoint_is_refused,
+}
+
+impl Case {
+    /// Whether it is about the bytes that travel: then it matters that the clusters differ.
+    pub fn is_about_data(&self) -> bool {
+        matches!(self.room, "fidelity" | "crashes")
+    }
 }
 
 /// How much larger than usual the larger scenarios are (`STRAIT_TEST_SCALE`).
