@@ -1,8 +1,8 @@
 //! Asks both clusters of a flow.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use host::Host;
+use host::{Clock, Host};
 use wire::{
     Isolation, TopicPartition,
     client::{Client, ClientSettings, OffsetSpec, TopicDescription},
@@ -36,9 +36,10 @@ pub struct Unreachable {
 /// Both clusters of one flow.
 #[derive(Debug)]
 pub struct Pair<'a> {
-    flow: &'a FlowConfig,
-    source: Asked,
-    target: Asked,
+    pub(super) flow: &'a FlowConfig,
+    pub(super) source: Asked,
+    pub(super) target: Asked,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl<'a> Pair<'a> {
@@ -48,6 +49,7 @@ impl<'a> Pair<'a> {
             flow,
             source: Asked::new(host, &config.clusters[&flow.source]),
             target: Asked::new(host, &config.clusters[&flow.target]),
+            clock: Arc::clone(&host.clock),
         }
     }
 
@@ -240,9 +242,9 @@ fn target_partitions(topic: &TopicDescription) -> impl Iterator<Item = TopicPart
 
 /// One cluster to ask.
 #[derive(Debug)]
-struct Asked {
+pub(super) struct Asked {
     alias: String,
-    client: Client,
+    pub(super) client: Client,
 }
 
 impl Asked {

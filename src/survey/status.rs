@@ -1,10 +1,13 @@
 //! How far a flow is, as both clusters see it.
 
 use host::Host;
+use wire::TopicPartition;
 
 use super::{
     Partition, Survey, Topic,
     collect::{Pair, Unreachable},
+    detail::Detail,
+    owners::Owners,
 };
 use crate::{
     config::Config,
@@ -31,7 +34,8 @@ impl<'a> Observer<'a> {
         let mut flows = Vec::with_capacity(self.0.len());
         for pair in &self.0 {
             let (source, target) = pair.sides().await;
-            flows.push(flow_status(&pair.survey(source?, target?).await?));
+            let survey = pair.survey(source?, target?).await?;
+            flows.push(flow_status(&survey, &pair.detail(&survey).await));
         }
         Ok(Report { flows })
     }
@@ -45,15 +49,25 @@ pub async fn run(host: &Host, config: &Config) -> Result<Report, Unreachable> {
     Observer::new(host, config).look().await
 }
 
-/// What `survey` says about its flow. What only its process knows is none.
-pub fn flow_status(survey: &Survey) -> FlowStatus {
+/// What `survey` and `detail` say about their flow. What only its process knows is none.
+pub fn flow_status(survey: &Survey, detail: &Detail) -> FlowStatus {
+    let owners = Owners::new(survey, detail);
     let mut partitions = Vec::new();
     for topic in &survey.topics {
-        let all = topic.partitions.iter();
-        partitions.extend(all.map(|partition| partition_status(survey, topic, partition)));
+        for partition in &topic.partitions {
+            let name = TopicPartition::new(&topic.source, partition.index);
+            let target = TopicPartition::new(&topic.target, partition.index);
+            partitions.push(PartitionStatus {
+                lag_ms: lag_ms(survey, detail, partition, &name),
+                owner: owners.of(&target),
+                ..partition_status(survey, topic, partition)
+            });
+        }
     }
     let sums = Sums::of(&partitions);
     let (guarantee, guarantee_reason) = guarantee(survey.transport);
+    let mut troubles: Vec<_> = survey.troubles.iter().map(Into::into).collect();
+    troubles.extend(owners.troubles(survey));
     FlowStatus {
         name: survey.flow.clone(),
         source: survey.source.alias.clone(),
@@ -67,12 +81,28 @@ pub fn flow_status(survey: &Survey) -> FlowStatus {
         lag_ms: sums.lag_ms,
         checkpoint_age_ms: None,
         lease_age_ms: None,
-        members: None,
+        members: owners.members,
         records: None,
         bytes: None,
         stopped: sums.stopped,
         partitions,
-        troubles: survey.troubles.iter().map(Into::into).collect(),
+        troubles,
+    }
+}
+
+/// How late a partition is, where that is known.
+fn lag_ms(
+    survey: &Survey,
+    detail: &Detail,
+    partition: &Partition,
+    name: &TopicPartition,
+) -> Option<i64> {
+    match partition.lag(survey.start)? {
+        0 => Some(0),
+        _ => detail
+            .oldest
+            .get(name)
+            .map(|time| detail.now_ms.saturating_sub(*time).max(0)),
     }
 }
 
