@@ -1,6 +1,6 @@
 //! One flow, as used.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use regex::Regex;
 use wire::Isolation;
@@ -20,20 +20,22 @@ pub struct FlowConfig {
     pub exclude: Vec<TopicPattern>,
     /// Source topic name to target topic name.
     pub naming: Naming,
-    /// Where a new topic starts.
-    pub start: Start,
     /// What is read of transactions.
     pub isolation: Isolation,
     /// Which clients carry the records.
     pub transport: Transport,
-    /// Of target topics that strait creates; -1: the target's default.
-    pub replication_factor: i16,
     /// How often checkpoints are committed.
     pub checkpoint_interval: Duration,
     /// Who runs the flow's workers.
     pub assignment: Assignment,
     /// This process's stable name in the flow's group; none: host name and slot.
     pub instance: Option<String>,
+    /// The limit of all its topics together, in this process.
+    pub rate: Rate,
+    /// What holds for topics that no rule is about; without a limit of their own.
+    pub defaults: TopicConfig,
+    /// What holds for other topics; the first that matches.
+    pub rules: Vec<TopicRule>,
 }
 
 /// Who runs the workers of a flow.
@@ -50,6 +52,90 @@ impl FlowConfig {
     pub fn group(&self) -> String {
         format!("strait.{}", self.name)
     }
+
+    /// What holds for this topic of the source.
+    pub fn topic(&self, source_topic: &str) -> &TopicConfig {
+        let mut rules = self.rules.iter();
+        let rule = rules.find(|rule| rule.topics.matches(source_topic));
+        rule.map_or(&self.defaults, |rule| &rule.config)
+    }
+}
+
+/// What may be set for each topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicConfig {
+    /// Where it starts when it is new.
+    pub start: Start,
+    /// Of its target topic, if strait creates that; -1: the target's default.
+    pub replication_factor: i16,
+    /// When wanted records are gone from the source.
+    pub on_gap: OnGap,
+    /// When the target refuses a record.
+    pub on_poison: OnPoison,
+    /// When the target partition has records and there is no checkpoint.
+    pub on_existing: OnExisting,
+    /// The topic's own limit, besides the flow's, in this process.
+    pub rate: Rate,
+}
+
+impl Default for TopicConfig {
+    fn default() -> Self {
+        Self {
+            start: Start::Earliest,
+            replication_factor: -1,
+            on_gap: OnGap::Stop,
+            on_poison: OnPoison::Stop,
+            on_existing: OnExisting::Stop,
+            rate: Rate::default(),
+        }
+    }
+}
+
+/// What holds for some of a flow's topics.
+#[derive(Clone, Debug)]
+pub struct TopicRule {
+    /// For which.
+    pub topics: TopicPattern,
+    /// What holds for them, whole: what the rule leaves out was taken from the flow.
+    pub config: TopicConfig,
+}
+
+/// The most that may be copied in a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rate {
+    /// Bytes of batches as they are written to the target; none: no limit.
+    pub bytes: Option<NonZeroU32>,
+    /// Records; none: no limit.
+    pub records: Option<NonZeroU32>,
+}
+
+/// What to do when wanted records are gone from the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnGap {
+    /// Stop the partition.
+    Stop,
+    /// Go on at the first record that is there.
+    Earliest,
+    /// Go on with records written from now on.
+    Latest,
+}
+
+/// What to do when the target refuses a record for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnPoison {
+    /// Stop the partition.
+    Stop,
+    /// Go on without the record.
+    Skip,
+}
+
+/// What to do when the target partition has records and there is no checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnExisting {
+    /// Stop the partition.
+    Stop,
+    /// Write behind them.
+    Append,
 }
 
 /// A regular expression that a topic name must match as a whole.

@@ -7,7 +7,7 @@
 //! * cluster properties carry librdkafka's names, and none that strait sets itself;
 //! * secrets are resolved, and `Debug` never shows them; [`Security`] reads them again.
 //!
-//! Keys that have one possible value in this version (`on_gap`, `on_poison`, ...) are checked and
+//! Keys that have one possible value in this version (`require`, `source_commits`, ...) are checked and
 //! have no field here.
 
 mod cluster;
@@ -25,7 +25,10 @@ use std::{
 pub use cluster::{ClusterConfig, Properties};
 pub use error::ConfigError;
 pub use file::Security;
-pub use flow::{Assignment, FlowConfig, Naming, Start, TopicPattern, Transport};
+pub use flow::{
+    Assignment, FlowConfig, Naming, OnExisting, OnGap, OnPoison, Rate, Start, TopicConfig,
+    TopicPattern, TopicRule, Transport,
+};
 pub use sources::Sources;
 
 /// A whole configuration, as used.

@@ -67,8 +67,8 @@ impl StepError {
 
 impl Flow {
     /// Records topics that the flow sees for the first time, and with them the flow's first run: whatever
-    /// is there then starts where `start` says, what appears later starts at its earliest record
-    /// (EXACTNESS 11).
+    /// is there then starts where its `start` says. What appears later is not "latest", but starts at its
+    /// earliest record (EXACTNESS 11).
     pub(super) async fn remember(
         &self,
         booted: &mut Booted,
@@ -85,9 +85,7 @@ impl Flow {
                 source_topic: topic.name.clone(),
                 target_topic: topic.target.clone(),
                 target_topic_id: None,
-                start: starts
-                    .as_mut()
-                    .map(|starts| starts.remove(&topic.name).unwrap_or_default()),
+                start: starts.remove(&topic.name),
                 created_ms: now,
             };
             (topic.key(), record)
@@ -104,27 +102,34 @@ impl Flow {
         Ok(())
     }
 
-    /// Where the partitions of `topics` start, by topic; none: at their earliest records.
+    /// Where the partitions of `topics` start, by topic; those that are left out: at their earliest records.
     async fn starts(
         &self,
         topics: &[SourceTopic],
         first_run: bool,
-    ) -> Result<Option<BTreeMap<String, BTreeMap<i32, i64>>>, StepError> {
-        let spec = match self.config.start {
-            Start::Earliest => return Ok(None),
-            Start::Latest if !first_run => return Ok(None),
-            Start::Latest => OffsetSpec::Latest,
-            Start::Time(ms) => OffsetSpec::Timestamp(ms),
+    ) -> Result<BTreeMap<String, BTreeMap<i32, i64>>, StepError> {
+        let spec = |topic: &SourceTopic| match self.config.topic(&topic.name).start {
+            Start::Latest if first_run => Some(OffsetSpec::Latest),
+            Start::Earliest | Start::Latest => None,
+            Start::Time(ms) => Some(OffsetSpec::Timestamp(ms)),
         };
-        let partitions = topics.iter().flat_map(|topic| {
-            (0..topic.partitions).map(|partition| TopicPartition::new(&topic.name, partition))
-        });
-        let partitions: Vec<_> = partitions.collect();
-        // The ends first: a record that is written between the two questions is then not passed over.
-        let ends = self.source_offsets(&partitions, OffsetSpec::Latest).await?;
-        let found = self.source_offsets(&partitions, spec).await?;
+        let mut wanted = Vec::new();
+        for topic in topics {
+            if let Some(spec) = spec(topic) {
+                let partitions = 0..topic.partitions;
+                let partition = |index| (TopicPartition::new(&topic.name, index), spec);
+                wanted.extend(partitions.map(partition));
+            }
+        }
         let mut starts: BTreeMap<String, BTreeMap<i32, i64>> = BTreeMap::new();
-        for (partition, offset) in found {
+        if wanted.is_empty() {
+            return Ok(starts);
+        }
+        let latest = |(partition, _): &(TopicPartition, _)| (partition.clone(), OffsetSpec::Latest);
+        let ends: Vec<_> = wanted.iter().map(latest).collect();
+        // The ends first: a record that is written between the two questions is then not passed over.
+        let ends = self.source_offsets(&ends).await?;
+        for (partition, offset) in self.source_offsets(&wanted).await? {
             // -1: no record is as young.
             let offset = if offset < 0 {
                 ends[&partition]
@@ -136,22 +141,17 @@ impl Flow {
                 .or_default()
                 .insert(partition.partition, offset);
         }
-        Ok(Some(starts))
+        Ok(starts)
     }
 
     async fn source_offsets(
         &self,
-        partitions: &[TopicPartition],
-        spec: OffsetSpec,
+        wanted: &[(TopicPartition, OffsetSpec)],
     ) -> Result<BTreeMap<TopicPartition, i64>, StepError> {
-        let wanted: Vec<_> = partitions
-            .iter()
-            .map(|partition| (partition.clone(), spec))
-            .collect();
         let listed = self
             .source
             .client()
-            .list_offsets(&wanted, self.config.isolation)
+            .list_offsets(wanted, self.config.isolation)
             .await;
         let listed = listed.map_err(StepError::on(&self.source))?;
         let offsets = listed.into_iter().map(|(partition, found)| match found {
@@ -207,17 +207,13 @@ impl Flow {
         Ok(troubles)
     }
 
-    /// How many replicas a new topic, such as `name`, gets. The target's default may be another one than when
-    /// the control topic was made, which has `control` of them.
-    async fn replicas(&self, name: &str, control: usize) -> Result<usize, StepError> {
-        let replication_factor = self.config.replication_factor;
-        if let Ok(factor @ 1..) = usize::try_from(replication_factor) {
-            return Ok(factor);
-        }
+    /// How many replicas a new topic, such as `name`, gets by the target's default. That may be another one than
+    /// when the control topic was made, which has `control` of them.
+    async fn default_replicas(&self, name: &str, control: usize) -> Result<usize, StepError> {
         let topic = NewTopic {
             name: name.to_owned(),
             partitions: 1,
-            replication_factor,
+            replication_factor: -1,
             configs: Vec::new(),
         };
         let told = self.target.client().replicas_of_new(&topic).await;
@@ -243,21 +239,22 @@ impl Flow {
         let names: Vec<_> = topics.iter().map(|topic| topic.name.clone()).collect();
         let mut configs = topic_configs(&self.source, &names).await?;
         let (mut drafts, mut troubles) = (BTreeMap::new(), Vec::new());
-        let asks = |configs: &Result<Vec<ConfigEntry>, _>| {
-            configs
-                .as_ref()
-                .is_ok_and(|configs| needs_replicas(configs))
+        let factor = |topic: &SourceTopic| self.config.topic(&topic.name).replication_factor;
+        let asks = |topic: &&SourceTopic| {
+            let configs = configs
+                .get(&topic.name)
+                .and_then(|found| found.as_ref().ok());
+            factor(topic) < 0 && configs.is_some_and(|configs| needs_replicas(configs))
         };
-        let replicas = match topics.first() {
-            Some(first) if configs.values().any(asks) => {
-                self.replicas(&first.target, replicas).await?
-            }
-            _ => replicas,
+        let default = match topics.iter().find(asks) {
+            Some(topic) => self.default_replicas(&topic.target, replicas).await?,
+            None => replicas,
         };
-        let replication = (self.config.replication_factor, replicas);
         for topic in topics {
             match configs.remove(&topic.name) {
                 Some(Ok(configs)) => {
+                    let factor = factor(topic);
+                    let replication = (factor, usize::try_from(factor).unwrap_or(default));
                     let draft = Draft::new(&topic.target, topic.partitions, replication, &configs);
                     drafts.insert(topic.target.clone(), (topic.name.clone(), draft));
                 }

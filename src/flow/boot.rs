@@ -128,7 +128,7 @@ impl Flow {
                     }));
                 }
                 Ok(None) => {
-                    let create = || control.create(self.config.replication_factor);
+                    let create = || control.create(self.config.defaults.replication_factor);
                     self.persist(&self.target, stop, create).await?;
                     // Brokers hear of a new topic one after the other.
                     self.host.clock.sleep(FIRST_PAUSE).await;

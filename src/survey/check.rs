@@ -241,7 +241,7 @@ impl FlowReport {
     }
 
     fn look_at_creation(&mut self, survey: &Survey, topic: &Topic) {
-        let (target, factor) = (&survey.target, survey.replication_factor);
+        let (target, factor) = (&survey.target, topic.config.replication_factor);
         if usize::try_from(factor).is_ok_and(|factor| factor > target.brokers) {
             let message = format!(
                 "{} cannot be created with replication factor {factor}: {} has {} brokers",
@@ -376,7 +376,7 @@ fn row(survey: &Survey, topic: &Topic) -> TopicReport {
             .sum(),
         lag: partitions
             .iter()
-            .filter_map(|partition| partition.lag(survey.start))
+            .filter_map(|partition| partition.lag(topic.config.start))
             .sum(),
         checkpoints: partitions.iter().filter(known).count(),
     }

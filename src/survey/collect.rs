@@ -87,15 +87,13 @@ impl<'a> Pair<'a> {
         let topics = snapshot
             .topics
             .iter()
-            .map(|topic| facts.topic(topic, &existing));
+            .map(|topic| facts.topic(flow, topic, &existing));
         Ok(Survey {
             flow: flow.name.clone(),
             group: flow.group(),
-            start: flow.start,
             transport: flow.transport,
             source,
             target,
-            replication_factor: flow.replication_factor,
             topics: topics.collect(),
             sizes: BTreeMap::new(),
             sizes_unknown: None,
@@ -163,24 +161,31 @@ impl Facts {
         let stored = target.stored(&flow.group()).await?;
         let target_first = target.offsets(on_target, first, all).await?;
         let target_ends = target.offsets(on_target, end, all).await?;
-        let at_time = match flow.start {
-            Start::Time(ms) => {
-                let spec = OffsetSpec::Timestamp(ms);
-                source.offsets(on_source, spec, isolation).await?
-            }
-            Start::Earliest | Start::Latest => Listed::new(),
-        };
+        let at_time = topics.iter().flat_map(|topic| {
+            let spec = match flow.topic(&topic.name).start {
+                Start::Time(ms) => Some(OffsetSpec::Timestamp(ms)),
+                Start::Earliest | Start::Latest => None,
+            };
+            spec.into_iter()
+                .flat_map(|spec| source_partitions(topic).map(move |one| (one, spec)))
+        });
+        let at_time: Vec<_> = at_time.collect();
         Ok(Self {
             first: source.offsets(on_source, first, isolation).await?,
             ends: source.offsets(on_source, end, isolation).await?,
-            at_time,
+            at_time: source.listed(&at_time, isolation).await?,
             target_first,
             target_ends,
             stored,
         })
     }
 
-    fn topic(&self, topic: &SourceTopic, existing: &BTreeMap<String, TopicDescription>) -> Topic {
+    fn topic(
+        &self,
+        flow: &FlowConfig,
+        topic: &SourceTopic,
+        existing: &BTreeMap<String, TopicDescription>,
+    ) -> Topic {
         let existing = existing.get(&topic.target).map(|found| TargetTopic {
             id: found.id,
             partitions: target_partitions(found)
@@ -200,6 +205,7 @@ impl Facts {
             source_id: topic.id,
             partitions: partitions.collect(),
             target: topic.target.clone(),
+            config: flow.topic(&topic.name).clone(),
             existing,
         }
     }
@@ -288,7 +294,15 @@ impl Asked {
         isolation: Isolation,
     ) -> Result<Listed, Unreachable> {
         let wanted: Vec<_> = partitions.iter().cloned().map(|one| (one, spec)).collect();
-        let listed = self.answer(self.client.list_offsets(&wanted, isolation).await)?;
+        self.listed(&wanted, isolation).await
+    }
+
+    async fn listed(
+        &self,
+        wanted: &[(TopicPartition, OffsetSpec)],
+        isolation: Isolation,
+    ) -> Result<Listed, Unreachable> {
+        let listed = self.answer(self.client.list_offsets(wanted, isolation).await)?;
         let offsets = listed
             .into_iter()
             .map(|(partition, listed)| (partition, listed.map(|listed| listed.offset)));

@@ -53,8 +53,8 @@ impl Pair<'_> {
             .iter()
             .flat_map(|topic| topic.partitions.iter().map(move |p| (topic, p)))
             .filter_map(|(topic, partition)| {
-                let position = partition.position(survey.start)?;
-                let lag = partition.lag(survey.start).filter(|lag| *lag > 0)?;
+                let position = partition.position(topic.config.start)?;
+                let lag = partition.lag(topic.config.start).filter(|lag| *lag > 0)?;
                 Some((
                     lag,
                     TopicPartition::new(&topic.source, partition.index),

@@ -18,7 +18,7 @@ use wire::TopicPartition;
 
 use crate::{
     checkpoint::{Checkpoint, Stored, codec},
-    config::{Start, Transport},
+    config::{Start, TopicConfig, Transport},
     flow::{plan::Trouble, start::Extent},
 };
 
@@ -29,16 +29,12 @@ pub struct Survey {
     pub flow: String,
     /// Its group on the target.
     pub group: String,
-    /// Where topics without a checkpoint start.
-    pub start: Start,
     /// Which clients carry the records.
     pub transport: Transport,
     /// The side that is read.
     pub source: Side,
     /// The side that is written to.
     pub target: Side,
-    /// Replication factor of topics to be created; -1: the target's default.
-    pub replication_factor: i16,
     /// Topics that the flow selects, by source name.
     pub topics: Vec<Topic>,
     /// Bytes of source partitions on the disks of their leaders, where known.
@@ -71,6 +67,8 @@ pub struct Topic {
     pub partitions: Vec<Partition>,
     /// Name on the target.
     pub target: String,
+    /// What the flow's rules say about it.
+    pub config: TopicConfig,
     /// What the target has under that name; none: nothing.
     pub existing: Option<TargetTopic>,
 }

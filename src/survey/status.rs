@@ -58,9 +58,9 @@ pub fn flow_status(survey: &Survey, detail: &Detail) -> FlowStatus {
             let name = TopicPartition::new(&topic.source, partition.index);
             let target = TopicPartition::new(&topic.target, partition.index);
             partitions.push(PartitionStatus {
-                lag_ms: lag_ms(survey, detail, partition, &name),
+                lag_ms: lag_ms(detail, topic, partition, &name),
                 owner: owners.of(&target),
-                ..partition_status(survey, topic, partition)
+                ..partition_status(topic, partition)
             });
         }
     }
@@ -92,12 +92,12 @@ pub fn flow_status(survey: &Survey, detail: &Detail) -> FlowStatus {
 
 /// How late a partition is, where that is known.
 fn lag_ms(
-    survey: &Survey,
     detail: &Detail,
+    topic: &Topic,
     partition: &Partition,
     name: &TopicPartition,
 ) -> Option<i64> {
-    match partition.lag(survey.start)? {
+    match partition.lag(topic.config.start)? {
         0 => Some(0),
         _ => detail
             .oldest
@@ -106,7 +106,7 @@ fn lag_ms(
     }
 }
 
-fn partition_status(survey: &Survey, topic: &Topic, partition: &Partition) -> PartitionStatus {
+fn partition_status(topic: &Topic, partition: &Partition) -> PartitionStatus {
     let (checkpoint, unreadable) = match partition.checkpoint() {
         Some(Ok(checkpoint)) => (Some(checkpoint), None),
         Some(Err(reason)) => (None, Some(reason)),
@@ -121,7 +121,7 @@ fn partition_status(survey: &Survey, topic: &Topic, partition: &Partition) -> Pa
         source_offset: checkpoint.map(|checkpoint| checkpoint.source_offset),
         target_offset: checkpoint.map(|checkpoint| checkpoint.target_offset),
         source_end: partition.offsets.as_ref().ok().map(|offsets| offsets.end),
-        lag: partition.lag(survey.start),
+        lag: partition.lag(topic.config.start),
         lag_ms: None,
         held_ms: None,
         records: None,

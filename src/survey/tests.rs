@@ -64,16 +64,15 @@ fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
     Survey {
         flow: "f".to_owned(),
         group: "strait.f".to_owned(),
-        start: Start::Earliest,
         transport: Transport::Auto,
         source: side("east", "E"),
         target: side("west", "W"),
-        replication_factor: -1,
         topics: vec![Topic {
             source: "orders".to_owned(),
             source_id: Uuid::nil(),
             partitions,
             target: "east.orders".to_owned(),
+            config: TopicConfig::default(),
             existing,
         }],
         sizes: BTreeMap::new(),
@@ -98,7 +97,7 @@ fn a_fresh_flow_is_ready_and_lags_by_all_records() {
     let topic = &report.flows[0].topics[0];
     assert_eq!((topic.partitions, topic.records, topic.lag), (2, 100, 100));
     assert!(!topic.target_exists);
-    fresh.start = Start::Latest;
+    fresh.topics[0].config.start = Start::Latest;
     assert_eq!(check::FlowReport::new(&fresh).topics[0].lag, 0);
 }
 
@@ -175,7 +174,7 @@ fn what_keeps_a_partition_from_running_is_named() {
     assert!(problems(&same).contains(&"same_cluster"));
 
     let mut wide = survey(vec![partition(0, 0, 1, None)], None);
-    wide.replication_factor = 3;
+    wide.topics[0].config.replication_factor = 3;
     assert_eq!(problems(&wide), ["replication_factor"]);
 
     let mut unknown = one(known(50, 5), &[5]);

@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use wire::Isolation;
 
 use super::{
-    keys::{as_written, later, one_of, only, parsed, refused, required},
-    tree::{Node, Table, Text},
+    keys::{as_written, one_of, only, parsed, refused, required},
+    rule::{self, TopicKeys, pattern, rate},
+    tree::{Node, Table},
     units,
 };
 use crate::config::{
-    Assignment, ClusterConfig, FlowConfig, Naming, Start, TopicPattern, Transport,
+    Assignment, ClusterConfig, FlowConfig, Naming, TopicConfig, TopicPattern, Transport,
     error::{ConfigError, Place, did_you_mean},
     flow::check_name,
 };
@@ -38,17 +39,13 @@ pub(super) fn flow(
         rate_bytes, rate_records, rules,
     } = FlowFile::read(table)?;
 
-    only(on_gap, &["stop"], &["earliest", "latest"], "")?;
-    only(on_poison, &["stop"], &["skip", "quarantine"], "")?;
-    only(on_existing, &["stop"], &["append"], "")?;
     let why = ", which provides at-least-once";
     only(require, &["any"], &["exactly-once"], why)?;
     only(source_commits, &["false"], &["true"], "")?;
-    parsed(rate_bytes, (), |text| no_limit(units::size(text)?))?;
-    parsed(rate_records, (), |text| {
-        no_limit(text.parse().map_err(|_| "a number is wanted")?)
-    })?;
-    later(rules)?;
+    #[rustfmt::skip] // one line per meaning
+    let defaults = TopicKeys {
+        start, replication_factor, on_gap, on_poison, on_existing,
+    }.over(&TopicConfig::default())?;
 
     let source = alias(required(source, &place, "source")?, clusters)?;
     let target_text = required(target, &place, "target")?;
@@ -71,13 +68,14 @@ pub(super) fn flow(
         topics,
         exclude: patterns(exclude)?,
         naming: parsed(naming, Naming::Identity, Naming::parse)?,
-        start: parsed(start, Start::Earliest, parse_start)?,
         isolation: parsed(isolation, Isolation::ReadCommitted, parse_isolation)?,
         transport: parsed(transport, Transport::Auto, Transport::parse)?,
-        replication_factor: parsed(replication_factor, -1, parse_replication_factor)?,
         checkpoint_interval: parsed(checkpoint_interval, Duration::from_secs(1), parse_interval)?,
         assignment: parsed(assignment, Assignment::Shared, parse_assignment)?,
         instance: parsed(instance, None, parse_instance)?,
+        rate: rate(rate_bytes, rate_records)?,
+        rules: rule::rules(rules, &defaults)?,
+        defaults,
     })
 }
 
@@ -118,35 +116,6 @@ fn patterns(node: Option<Node>) -> Result<Vec<TopicPattern>, ConfigError> {
         .collect()
 }
 
-fn pattern(text: &Text) -> Result<TopicPattern, ConfigError> {
-    TopicPattern::new(&text.value).map_err(|error| {
-        // The first lines draw the expression, the last one says what is wrong with it.
-        let error = error.to_string();
-        let reason = error.lines().last().unwrap_or_default();
-        let reason = reason.trim_start_matches("error: ");
-        refused(text, &format!("not a regular expression: {reason}"))
-    })
-}
-
-fn no_limit(limit: u64) -> Result<(), String> {
-    match limit {
-        0 => Ok(()),
-        _ => Err("not available in this version; 0 (no limit) is".into()),
-    }
-}
-
-fn parse_start(text: &str) -> Result<Start, String> {
-    match text {
-        "earliest" => Ok(Start::Earliest),
-        "latest" => Ok(Start::Latest),
-        _ => units::time_ms(text).map(Start::Time).ok_or_else(|| {
-            "\"earliest\", \"latest\" or a time by RFC 3339 is wanted, \
-             for example \"2026-11-24T08:00:00Z\""
-                .to_owned()
-        }),
-    }
-}
-
 fn parse_isolation(text: &str) -> Result<Isolation, String> {
     one_of(
         text,
@@ -167,13 +136,6 @@ fn parse_assignment(text: &str) -> Result<Assignment, String> {
 fn parse_instance(text: &str) -> Result<Option<String>, String> {
     check_name(text)?;
     Ok(Some(text.to_owned()))
-}
-
-fn parse_replication_factor(text: &str) -> Result<i16, String> {
-    match text.parse() {
-        Ok(factor @ (-1 | 1..)) => Ok(factor),
-        _ => Err("1 or more is wanted, or -1 for the target's default".into()),
-    }
 }
 
 fn parse_interval(text: &str) -> Result<Duration, String> {

@@ -4,16 +4,18 @@ use super::tree::{Node, Text};
 use crate::config::error::{ConfigError, Place, did_you_mean};
 
 /// Makes the as-written form of one table: every key optional, `KEYS` lists them, and `read` refuses
-/// all others.
+/// all others. A key that is a word of Rust's is written `field "key"`.
 macro_rules! as_written {
-    ($(#[$meta:meta])* $name:ident { $($key:ident),* $(,)? }) => {
+    ($(#[$meta:meta])* $name:ident { $($key:ident $($written:literal)?),* $(,)? }) => {
         $(#[$meta])*
         pub(in crate::config::file) struct $name {
             $($key: Option<$crate::config::file::tree::Node>,)*
         }
 
         impl $name {
-            pub(in crate::config::file) const KEYS: &[&str] = &[$(stringify!($key)),*];
+            pub(in crate::config::file) const KEYS: &[&str] = &[
+                $($crate::config::file::keys::key_name!($key $($written)?)),*
+            ];
 
             fn read(
                 table: $crate::config::file::tree::Table,
@@ -21,7 +23,9 @@ macro_rules! as_written {
                 let mut file = Self { $($key: None,)* };
                 for entry in table.entries {
                     match entry.name.as_str() {
-                        $(stringify!($key) => file.$key = Some(entry.node),)*
+                        $($crate::config::file::keys::key_name!($key $($written)?) => {
+                            file.$key = Some(entry.node);
+                        })*
                         name => return Err($crate::config::file::keys::unknown(
                             &entry.place, name, Self::KEYS,
                         )),
@@ -33,6 +37,16 @@ macro_rules! as_written {
     };
 }
 pub(super) use as_written;
+
+macro_rules! key_name {
+    ($key:ident) => {
+        stringify!($key)
+    };
+    ($key:ident $written:literal) => {
+        $written
+    };
+}
+pub(super) use key_name;
 
 /// A key that is not in `known`.
 pub(super) fn unknown(place: &Place, name: &str, known: &[&str]) -> ConfigError {

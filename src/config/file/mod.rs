@@ -6,6 +6,7 @@ mod flow;
 mod java;
 mod keys;
 mod properties;
+mod rule;
 mod security;
 #[cfg(test)]
 mod tests;

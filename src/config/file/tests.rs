@@ -1,13 +1,17 @@
 //! Rules of the configuration file, each with the mistake that it answers.
 
-use std::{io, path::Path, time::Duration};
+use std::{io, num::NonZeroU32, path::Path, time::Duration};
 
 use proptest::prelude::*;
 use wire::Isolation;
 
-use super::{ConfigFile, HttpFile, LimitsFile, cluster::StraitFile, flow::FlowFile};
-use crate::config::{Assignment, Config, HttpConfig, Limits, Naming, Sources, Start};
-
+use super::{
+    ConfigFile, HttpFile, LimitsFile, cluster::StraitFile, flow::FlowFile, rule::RuleFile,
+};
+use crate::config::{
+    Assignment, Config, HttpConfig, Limits, Naming, OnExisting, OnGap, OnPoison, Rate, Sources,
+    Start, TopicConfig,
+};
 const SOURCES: Sources<'static> = Sources {
     variable: &|name| match name {
         "PASSWORD" => Some("hunter2".to_owned()),
@@ -60,9 +64,9 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(flow.name, "east-to-west");
     assert_eq!(flow.group(), "strait.east-to-west");
     assert_eq!(flow.naming, Naming::Identity);
-    assert_eq!(flow.start, Start::Earliest);
+    assert_eq!(flow.defaults.start, Start::Earliest);
     assert_eq!(flow.isolation, Isolation::ReadCommitted);
-    assert_eq!(flow.replication_factor, -1);
+    assert_eq!(flow.defaults.replication_factor, -1);
     assert_eq!(flow.checkpoint_interval, Duration::from_secs(1));
     let east = &config.clusters["east"];
     assert_eq!(east.bootstrap, [("east".to_owned(), 9092)]);
@@ -85,9 +89,9 @@ fn every_value_can_be_set() {
         flow.naming,
         Naming::Template("from-{source}.{topic}".to_owned())
     );
-    assert_eq!(flow.start, Start::Time(1_767_225_600_000));
+    assert_eq!(flow.defaults.start, Start::Time(1_767_225_600_000));
     assert_eq!(flow.isolation, Isolation::ReadUncommitted);
-    assert_eq!(flow.replication_factor, 3);
+    assert_eq!(flow.defaults.replication_factor, 3);
     assert_eq!(flow.checkpoint_interval, Duration::from_millis(500));
     assert_eq!(config.http.listen, None);
     assert!(!config.http.partition_metrics);
@@ -425,16 +429,9 @@ fn a_process_has_a_name_and_a_folder() {
 #[test]
 fn what_this_version_does_not_have_is_refused() {
     for line in [
-        "on_gap = \"earliest\"",
         "on_poison = \"quarantine\"",
-        "on_existing = \"append\"",
         "require = \"exactly-once\"",
         "source_commits = true",
-        "rate_bytes = \"64MiB\"",
-        "rate_records = 5",
-        "rules = []",
-        "[[flows.rules]]\nmatch = \"orders\"",
-        "on_gap = \"nonsense\"",
     ] {
         refused(&with_flow(line), &["not available in this version"]);
     }
@@ -446,9 +443,110 @@ fn what_this_version_does_not_have_is_refused() {
         let line = format!("[clusters.east.strait]\n{line}");
         refused(&with_cluster(&line), &["not available in this version"]);
     }
-    let works = "transport = \"auto\"\nassignment = \"solo\"\non_gap = \"stop\"\nrequire = \"any\"\n\
-                 source_commits = false\nrate_bytes = \"0\"\nrate_records = 0";
+    let works = "transport = \"auto\"\nrequire = \"any\"\nsource_commits = false";
     assert!(parse(&with_flow(works)).is_ok());
+}
+
+#[test]
+fn the_first_rule_that_matches_the_whole_name_holds_and_leaves_the_rest_to_the_flow() {
+    let flow = parse(&with_flow(
+        "start = \"latest\"\nreplication_factor = 2\non_gap = \"latest\"\nrate_bytes = \"1MiB\"\n\
+         [[flows.rules]]\nmatch = \"pay.*\"\nstart = \"earliest\"\non_poison = \"skip\"\nrate_records = 7\n\
+         [[flows.rules]]\nmatch = \"payments|orders\"\non_existing = \"append\"\non_gap = \"earliest\"\n\
+         rate_bytes = \"1KiB\"\nreplication_factor = -1",
+    ));
+    let flow = flow.unwrap().flows.remove(0);
+    let defaults = TopicConfig {
+        start: Start::Latest,
+        replication_factor: 2,
+        on_gap: OnGap::Latest,
+        ..TopicConfig::default()
+    };
+    assert_eq!(flow.topic("other"), &defaults);
+    assert_eq!(flow.topic("orders2"), &defaults, "no part of a name");
+    let pay = TopicConfig {
+        start: Start::Earliest,
+        on_poison: OnPoison::Skip,
+        rate: Rate {
+            bytes: None,
+            records: NonZeroU32::new(7),
+        },
+        ..defaults.clone()
+    };
+    assert_eq!(flow.topic("payments"), &pay, "the second one matches too");
+    let orders = TopicConfig {
+        replication_factor: -1,
+        on_existing: OnExisting::Append,
+        on_gap: OnGap::Earliest,
+        rate: Rate {
+            bytes: NonZeroU32::new(1024),
+            records: None,
+        },
+        ..defaults
+    };
+    assert_eq!(flow.topic("orders"), &orders);
+    let whole = Rate {
+        bytes: NonZeroU32::new(1 << 20),
+        records: None,
+    };
+    assert_eq!(
+        flow.rate, whole,
+        "a flow's limit is that of all its topics together"
+    );
+}
+
+#[test]
+fn rules_are_checked() {
+    let with_rule = |line: &str| with_flow(&format!("[[flows.rules]]\n{line}"));
+    refused(
+        &with_rule("start = \"latest\""),
+        &["t.toml:10: flows[0].rules[0]: `match` is missing"],
+    );
+    refused(
+        &with_rule("match = \"a(\""),
+        &["t.toml:11: flows[0].rules[0].match: \"a(\": not a regular expression"],
+    );
+    refused(
+        &with_rule("mtach = \"a\""),
+        &["t.toml:11: flows[0].rules[0].mtach: unknown key; did you mean \"match\"?"],
+    );
+    for key in FlowFile::KEYS {
+        if !RuleFile::KEYS.contains(key) {
+            let line = format!("match = \"a\"\n{key} = \"east\"");
+            let place = format!("t.toml:12: flows[0].rules[0].{key}: holds for the whole flow");
+            refused(&with_rule(&line), &[&place]);
+        }
+    }
+    refused(&with_flow("rules = 1"), &["a list is wanted here"]);
+    refused(&with_flow("rules = [1]"), &["a table is wanted here"]);
+    assert!(parse(&with_flow("rules = []")).is_ok());
+    for (line, reason) in [
+        ("start = \"now\"", "RFC 3339"),
+        ("replication_factor = 0", "1 or more"),
+        (
+            "on_gap = \"skip\"",
+            "\"stop\" or \"earliest\" or \"latest\" is wanted",
+        ),
+        ("on_poison = \"drop\"", "\"stop\" or \"skip\" is wanted"),
+        (
+            "on_poison = \"quarantine\"",
+            "not available in this version; \"stop\" or \"skip\" is",
+        ),
+        (
+            "on_existing = \"merge\"",
+            "\"stop\" or \"append\" is wanted",
+        ),
+        ("rate_bytes = \"5s\"", "a size is wanted"),
+        ("rate_bytes = \"4GiB\"", "less than 4 GiB"),
+        ("rate_records = 0.5", "a whole number is wanted"),
+        ("rate_records = -1", "a whole number is wanted"),
+    ] {
+        refused(&with_flow(line), &["flows[0].", reason]);
+        refused(
+            &with_rule(&format!("match = \"a\"\n{line}")),
+            &["flows[0].rules[0].", reason],
+        );
+    }
 }
 
 /// The text of the shipped file `name`.
@@ -496,10 +594,16 @@ fn the_reference_lists_every_key() {
     for key in tables.concat() {
         let listed = |line: &str| {
             let line = line.trim_start_matches("# ");
-            line.strip_prefix(key)
-                .is_some_and(|rest| rest.starts_with(" ="))
+            let value = line.strip_prefix(key);
+            value.is_some_and(|rest| rest.starts_with(" ="))
+                || line.starts_with(&format!("[[flows.{key}]]"))
         };
         assert_eq!(text.lines().filter(|line| listed(line)).count(), 1, "{key}");
+    }
+    let (_, rule) = text.split_once("[[flows.rules]]").unwrap();
+    let (rule, _) = rule.split_once("\n\n").unwrap();
+    for key in RuleFile::KEYS {
+        assert!(rule.contains(key), "{key} of a rule");
     }
     for table in ConfigFile::KEYS {
         assert!(text.contains(&format!("[{table}")), "{table}");

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use wire::{Isolation, client::PartitionDescription, error::ApiError};
 
 use super::*;
-use crate::config::{self, FlowConfig, Start, TopicPattern};
+use crate::config::{self, FlowConfig, Rate, TopicConfig, TopicPattern};
 
 fn rules(naming: &config::Naming) -> Rules {
     let flow = FlowConfig {
@@ -12,13 +12,14 @@ fn rules(naming: &config::Naming) -> Rules {
         topics: vec![TopicPattern::new("orders|pay.*").unwrap()],
         exclude: Vec::new(),
         naming: naming.clone(),
-        start: Start::Earliest,
         isolation: Isolation::ReadCommitted,
         transport: crate::config::Transport::Auto,
-        replication_factor: -1,
         checkpoint_interval: std::time::Duration::from_secs(1),
         assignment: config::Assignment::Shared,
         instance: None,
+        rate: Rate::default(),
+        defaults: TopicConfig::default(),
+        rules: Vec::new(),
     };
     Rules {
         source: "east".to_owned(),

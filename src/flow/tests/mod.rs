@@ -93,8 +93,9 @@ impl Cluster {
     }
 
     async fn read(&self, topic: &str) -> Vec<String> {
-        let (mut values, mut offset) = (Vec::new(), 0);
-        // One answer holds one segment at most.
+        let mut values = Vec::new();
+        let mut offset = 0;
+        // An answer ends with its segment.
         loop {
             let request = FetchRequest {
                 partition: TopicPartition::new(topic, 0),
@@ -111,8 +112,7 @@ impl Cluster {
                 return values;
             }
             offset = committed.next_offset;
-            let records = committed.records.iter();
-            let found = records.filter_map(|record| record.value.as_deref());
+            let found = committed.records.iter().filter_map(|r| r.value.as_deref());
             values.extend(found.map(|value| String::from_utf8(value.to_vec()).unwrap()));
         }
     }
@@ -280,6 +280,38 @@ async fn a_start_by_time_skips_what_is_older() {
         .write_at("only-old", &["late"], 1_600_000_000_000)
         .await;
     pair.await_read("east.only-old", &["late"]).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_says_where_its_topics_start_and_how_often_they_are_replicated() {
+    let pair = Pair::start().await;
+    for topic in ["late", "timed", "whole", "wide"] {
+        pair.east.create(topic, &[]).await;
+        pair.east.write_at(topic, &["old"], 1_600_000_000_000).await;
+        pair.east
+            .write_at(topic, &["young"], 1_700_000_000_000)
+            .await;
+    }
+    let running = pair.run(
+        "topics = [\".*\"]\nstart = \"latest\"\n\
+         [[flows.rules]]\nmatch = \"timed\"\nstart = \"2022-01-01T00:00:00Z\"\n\
+         [[flows.rules]]\nmatch = \"wh.*\"\nstart = \"earliest\"\nreplication_factor = 1\n\
+         [[flows.rules]]\nmatch = \"wide\"\nreplication_factor = 3",
+    );
+    pair.await_read("timed", &["young"]).await;
+    pair.await_read("whole", &["old", "young"]).await;
+    pair.east.write("late", &["new"]).await;
+    pair.await_read("late", &["new"]).await;
+    // One broker cannot hold three replicas: the rule reached the target, and only the one topic.
+    let troubles = running.status().troubles;
+    let [trouble] = &troubles[..] else {
+        panic!("{troubles:?}");
+    };
+    assert_eq!(
+        (trouble.topic.as_str(), trouble.code.as_str()),
+        ("wide", "target_topic_refused")
+    );
     running.stop().await;
 }
 

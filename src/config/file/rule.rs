@@ -1,0 +1,159 @@
+//! `[[flows.rules]]`, and the keys of a flow that a rule may set for its topics.
+
+use std::num::NonZeroU32;
+
+use super::{
+    flow::FlowFile,
+    keys::{as_written, one_of, parsed, refused, required},
+    tree::{Node, Table, Text},
+    units,
+};
+use crate::config::{
+    OnExisting, OnGap, OnPoison, Rate, Start, TopicConfig, TopicPattern, TopicRule,
+    error::ConfigError,
+};
+
+as_written! {
+    /// One `[[flows.rules]]` table.
+    RuleFile {
+        topics "match", start, replication_factor, on_gap, on_poison, on_existing, rate_bytes, rate_records,
+    }
+}
+
+/// Keys that mean the same in a flow and in its rules.
+pub(super) struct TopicKeys {
+    pub(super) start: Option<Node>,
+    pub(super) replication_factor: Option<Node>,
+    pub(super) on_gap: Option<Node>,
+    pub(super) on_poison: Option<Node>,
+    pub(super) on_existing: Option<Node>,
+}
+
+impl TopicKeys {
+    /// What they say, and `defaults` where they say nothing. The rate is no such key: a flow's holds for all
+    /// its topics together, a rule's for each of its topics.
+    pub(super) fn over(self, defaults: &TopicConfig) -> Result<TopicConfig, ConfigError> {
+        let Self {
+            start,
+            replication_factor,
+            on_gap,
+            on_poison,
+            on_existing,
+        } = self;
+        let factor = defaults.replication_factor;
+        Ok(TopicConfig {
+            start: parsed(start, defaults.start, parse_start)?,
+            replication_factor: parsed(replication_factor, factor, parse_replication_factor)?,
+            on_gap: parsed(on_gap, defaults.on_gap, parse_on_gap)?,
+            on_poison: parsed(on_poison, defaults.on_poison, parse_on_poison)?,
+            on_existing: parsed(on_existing, defaults.on_existing, parse_on_existing)?,
+            rate: Rate::default(),
+        })
+    }
+}
+
+/// The rules of a flow with these defaults, in the order written.
+pub(super) fn rules(
+    node: Option<Node>,
+    defaults: &TopicConfig,
+) -> Result<Vec<TopicRule>, ConfigError> {
+    let nodes = node.map_or(Ok(Vec::new()), Node::list)?;
+    let rules = nodes.into_iter();
+    rules.map(|node| rule(node.table()?, defaults)).collect()
+}
+
+fn rule(table: Table, defaults: &TopicConfig) -> Result<TopicRule, ConfigError> {
+    let place = table.place.clone();
+    let of_the_flow =
+        |name: &str| FlowFile::KEYS.contains(&name) && !RuleFile::KEYS.contains(&name);
+    if let Some(entry) = table.entries.iter().find(|entry| of_the_flow(&entry.name)) {
+        let reason = "holds for the whole flow: set it in [[flows]], above its rules";
+        return Err(ConfigError::at(&entry.place, reason));
+    }
+    #[rustfmt::skip] // one line per meaning
+    let RuleFile {
+        topics, start, replication_factor, on_gap, on_poison, on_existing, rate_bytes, rate_records,
+    } = RuleFile::read(table)?;
+    #[rustfmt::skip] // one line per meaning
+    let config = TopicKeys {
+        start, replication_factor, on_gap, on_poison, on_existing,
+    }.over(defaults)?;
+    Ok(TopicRule {
+        topics: pattern(&required(topics, &place, "match")?.text()?)?,
+        config: TopicConfig {
+            rate: rate(rate_bytes, rate_records)?,
+            ..config
+        },
+    })
+}
+
+/// A limit; 0 is none.
+pub(super) fn rate(bytes: Option<Node>, records: Option<Node>) -> Result<Rate, ConfigError> {
+    Ok(Rate {
+        bytes: parsed(bytes, None, |text| limit(units::size(text)?))?,
+        records: parsed(records, None, |text| {
+            limit(text.parse().map_err(|_| "a whole number is wanted")?)
+        })?,
+    })
+}
+
+/// Limiters count in 32 bits; what is beyond them is no limit for one process anyway.
+fn limit(limit: u64) -> Result<Option<NonZeroU32>, String> {
+    let limit = u32::try_from(limit).map_err(|_| "less than 4 GiB or 4294967296 is wanted")?;
+    Ok(NonZeroU32::new(limit))
+}
+
+/// A pattern of topic names.
+pub(super) fn pattern(text: &Text) -> Result<TopicPattern, ConfigError> {
+    TopicPattern::new(&text.value).map_err(|error| {
+        // The first lines draw the expression, the last one says what is wrong with it.
+        let error = error.to_string();
+        let reason = error.lines().last().unwrap_or_default();
+        let reason = reason.trim_start_matches("error: ");
+        refused(text, &format!("not a regular expression: {reason}"))
+    })
+}
+
+fn parse_start(text: &str) -> Result<Start, String> {
+    match text {
+        "earliest" => Ok(Start::Earliest),
+        "latest" => Ok(Start::Latest),
+        _ => units::time_ms(text).map(Start::Time).ok_or_else(|| {
+            "\"earliest\", \"latest\" or a time by RFC 3339 is wanted, \
+             for example \"2026-11-24T08:00:00Z\""
+                .to_owned()
+        }),
+    }
+}
+
+fn parse_replication_factor(text: &str) -> Result<i16, String> {
+    match text.parse() {
+        Ok(factor @ (-1 | 1..)) => Ok(factor),
+        _ => Err("1 or more is wanted, or -1 for the target's default".into()),
+    }
+}
+
+fn parse_on_gap(text: &str) -> Result<OnGap, String> {
+    one_of(
+        text,
+        &[
+            ("stop", OnGap::Stop),
+            ("earliest", OnGap::Earliest),
+            ("latest", OnGap::Latest),
+        ],
+    )
+}
+
+fn parse_on_poison(text: &str) -> Result<OnPoison, String> {
+    if text == "quarantine" {
+        return Err("not available in this version; \"stop\" or \"skip\" is".into());
+    }
+    one_of(text, &[("stop", OnPoison::Stop), ("skip", OnPoison::Skip)])
+}
+
+fn parse_on_existing(text: &str) -> Result<OnExisting, String> {
+    one_of(
+        text,
+        &[("stop", OnExisting::Stop), ("append", OnExisting::Append)],
+    )
+}
