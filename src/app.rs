@@ -24,14 +24,12 @@ use crate::{
         Board, Flow, FlowError,
         adjust::{AdjustError, Changes, Desk, Request},
         status::Phase,
+        topics::cycles::{Cycle, Web},
     },
     http::{Server, StatusSource},
     status::Report,
-    telemetry::{self, Outages},
+    telemetry::{self, Outages, gauges},
 };
-
-/// Between two readings of what is in flight.
-const GAUGE_PERIOD: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Why the process ended.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +42,12 @@ pub enum AppError {
         /// Why.
         error: FlowError,
     },
+    /// Records would come back to the flow that has copied them.
+    #[error(
+        "topics form a cycle: {0}: leave them out of one of the flows (`topics`, `exclude`), or give one of them \
+         another `naming`"
+    )]
+    Cycle(Cycle),
     /// A flow's task failed.
     #[error("a flow failed: {0}")]
     Panic(String),
@@ -58,6 +62,7 @@ impl AppError {
         match self {
             Self::Flow { error, .. } if error.is_config() => 2,
             Self::Flow { error, .. } if error.is_fenced() => 3,
+            Self::Cycle(_) => 2,
             _ => 1,
         }
     }
@@ -78,6 +83,10 @@ pub struct Status {
     /// By flow.
     desks: BTreeMap<String, Arc<Desk>>,
     clock: Arc<dyn Clock>,
+    outages: Vec<Outages>,
+    budget: Budget,
+    partition_metrics: bool,
+    started_ms: i64,
 }
 
 impl Status {
@@ -101,6 +110,17 @@ impl StatusSource for Status {
     fn snapshot(&self) -> Report {
         let flows = self.boards.iter().map(|board| board.status()).collect();
         Report { flows }
+    }
+
+    fn measure(&self) {
+        for (board, outages) in self.boards.iter().zip(&self.outages) {
+            let status = board.status();
+            gauges::flow(&status, self.partition_metrics);
+            gauges::cluster(&status.name, &status.source, !outages.source.is_away());
+            gauges::cluster(&status.name, &status.target, !outages.target.is_away());
+        }
+        let (in_flight, budget) = (self.budget.in_flight(), self.budget.total());
+        gauges::process(in_flight, budget, self.started_ms);
     }
 
     fn readiness(&self) -> Result<(), String> {
@@ -147,16 +167,21 @@ pub fn stop_on_signals() -> Result<CancellationToken, AppError> {
 impl App {
     /// Connects to nothing yet.
     pub fn new(config: Config, host: Host) -> Self {
-        let boards = config
-            .flows
-            .iter()
-            .map(|flow| Arc::new(Board::new(flow)))
-            .collect();
+        let clock = &host.clock;
+        let flows = config.flows.iter();
+        let boards = flows
+            .clone()
+            .map(|flow| Arc::new(Board::new(flow, Arc::clone(clock))));
+        let outages = flows.map(|flow| Outages::new(&flow.name, &flow.source, &flow.target));
         let names = config.flows.iter().map(|flow| flow.name.clone());
         let status = Status {
-            boards,
+            boards: boards.collect(),
+            outages: outages.collect(),
+            budget: Budget::new(config.limits.memory),
+            partition_metrics: config.http.partition_metrics,
+            started_ms: clock.wall_ms(),
             desks: names.map(|name| (name, Arc::default())).collect(),
-            clock: Arc::clone(&host.clock),
+            clock: Arc::clone(clock),
         };
         Self {
             config,
@@ -175,57 +200,58 @@ impl App {
     /// # Errors
     /// If a flow cannot run at all. A worker that stops is no error.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
+        // Two aliases of one cluster are found out once the clusters are reached.
+        let web = Web::new(&self.config.flows, str::to_owned);
+        if let Some(cycle) = web.by_pattern() {
+            return Err(AppError::Cycle(cycle));
+        }
         let ended = CancellationToken::new();
-        let budget = Budget::new(self.config.limits.memory);
         let server = self.serve(&ended).await;
-        let gauges = tokio::spawn(watch_budget(
-            budget.clone(),
-            self.host.clone(),
-            ended.clone(),
-        ));
         // A flow that fails stops the others; a stop from outside stops all.
         let stop = stop.child_token();
-        let outcome = self.run_flows(&budget, &stop).await;
+        let outcome = self.run_flows(&Arc::new(web), &stop).await;
         ended.cancel();
         if let Some(server) = server {
             server.ended().await;
         }
-        gauges
-            .await
-            .map_err(|error| AppError::Panic(error.to_string()))?;
         outcome
     }
 
     /// The flow of this name, for a command that does not run it.
     pub fn flow(&self, name: &str) -> Option<Flow> {
-        let mut flows = self.config.flows.iter().zip(&self.status.boards);
-        let (config, board) = flows.find(|(config, _)| config.name == name)?;
-        let budget = Budget::new(self.config.limits.memory);
-        Some(self.make(config, board, &budget))
+        let web = Arc::new(Web::new(&self.config.flows, str::to_owned));
+        let at = self
+            .config
+            .flows
+            .iter()
+            .position(|flow| flow.name == name)?;
+        Some(self.make(at, &web))
     }
 
-    fn make(&self, config: &FlowConfig, board: &Arc<Board>, budget: &Budget) -> Flow {
+    /// The flow at this place of the configuration.
+    fn make(&self, at: usize, web: &Arc<Web>) -> Flow {
+        let config: &FlowConfig = &self.config.flows[at];
         let cluster = |alias: &String| Cluster::new(&self.host, &self.config.clusters[alias]);
         Flow {
             file: self.config.file.clone(),
             source: cluster(&config.source),
             target: cluster(&config.target),
             config: config.clone(),
+            web: Arc::clone(web),
             host: self.host.clone(),
-            budget: budget.clone(),
+            budget: self.status.budget.clone(),
             drain_timeout: self.config.limits.drain_timeout,
             state_dir: self.config.limits.state_dir.clone(),
-            partition_metrics: self.config.http.partition_metrics,
-            outages: Outages::new(&config.name, &config.source, &config.target),
-            board: Arc::clone(board),
+            outages: self.status.outages[at].clone(),
+            board: Arc::clone(&self.status.boards[at]),
             desk: Arc::clone(&self.status.desks[&config.name]),
         }
     }
 
-    async fn run_flows(&self, budget: &Budget, stop: &CancellationToken) -> Result<(), AppError> {
+    async fn run_flows(&self, web: &Arc<Web>, stop: &CancellationToken) -> Result<(), AppError> {
         let mut running = JoinSet::new();
-        for (config, board) in self.config.flows.iter().zip(&self.status.boards) {
-            let flow = self.make(config, board, budget);
+        for (at, config) in self.config.flows.iter().enumerate() {
+            let flow = self.make(at, web);
             let (name, stop) = (config.name.clone(), stop.clone());
             running.spawn(async move { (name, flow.run(stop).await) });
         }
@@ -246,7 +272,7 @@ impl App {
     /// The HTTP server, if there is to be one and its address is free.
     async fn serve(&self, ended: &CancellationToken) -> Option<Server> {
         let listen = self.config.http.listen.as_ref()?;
-        let metrics = recorder()?;
+        let metrics = recorder(&self.host)?;
         let status = Arc::clone(&self.status) as Arc<dyn StatusSource>;
         match Server::start(&self.host, listen, status, metrics, ended.clone()).await {
             Ok(server) => {
@@ -262,9 +288,9 @@ impl App {
 }
 
 /// The recorder of the process: there is one, however often flows are run in it.
-fn recorder() -> Option<PrometheusHandle> {
+fn recorder(host: &Host) -> Option<PrometheusHandle> {
     static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
-    let install = || match telemetry::metrics::install() {
+    let install = || match telemetry::metrics::install(Arc::clone(&host.clock)) {
         Ok(handle) => Some(handle),
         Err(error) => {
             tracing::warn!(%error, "going on without metrics");
@@ -272,14 +298,4 @@ fn recorder() -> Option<PrometheusHandle> {
         }
     };
     RECORDER.get_or_init(install).clone()
-}
-
-async fn watch_budget(budget: Budget, host: Host, ended: CancellationToken) {
-    loop {
-        tokio::select! {
-            biased;
-            () = ended.cancelled() => return,
-            () = host.clock.sleep(GAUGE_PERIOD) => telemetry::in_flight(budget.in_flight()),
-        }
-    }
 }

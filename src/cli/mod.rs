@@ -3,6 +3,7 @@
 mod check;
 mod checkpoint;
 mod demo;
+mod flow_text;
 mod run;
 mod status;
 mod table;

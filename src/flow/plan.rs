@@ -71,6 +71,8 @@ pub struct Snapshot {
     pub topics: Vec<SourceTopic>,
     /// Names on the source, selected or not, that metadata could not describe now.
     pub unclear: BTreeSet<String>,
+    /// Selected topics that would form a cycle, by name, with how: they are not replicated.
+    pub cyclic: BTreeMap<String, String>,
     /// What is on the target under the wanted names.
     pub target: BTreeMap<String, TopicDescription>,
     /// What keeps topics from being replicated at all.
@@ -144,7 +146,7 @@ impl Plan {
 }
 
 impl Rules {
-    /// Of this flow.
+    /// What `flow` asks for.
     pub fn new(flow: &FlowConfig) -> Self {
         Self {
             source: flow.source.clone(),
@@ -336,6 +338,9 @@ impl Rules {
             .topics
             .binary_search_by(|topic| topic.name.cmp(&source.topic));
         let topic = place.ok().map(|at| &snapshot.topics[at]);
+        if let Some(text) = snapshot.cyclic.get(&source.topic) {
+            return stop(StopReason::Cycle, text.clone());
+        }
         match topic {
             None if snapshot.unclear.contains(&source.topic) => return None,
             Some(topic) if topic.id != known.unit.source_topic => {
@@ -421,11 +426,11 @@ fn units(
         .collect()
 }
 
-/// Whether a topic that comes back ends the stop.
+/// Whether a topic that comes back, or is in no cycle any more, ends the stop.
 pub fn is_absence(stop: &Stop) -> bool {
     matches!(
         stop.reason,
-        StopReason::SourceTopicMissing | StopReason::TargetTopicMissing
+        StopReason::SourceTopicMissing | StopReason::TargetTopicMissing | StopReason::Cycle
     )
 }
 

@@ -16,6 +16,7 @@ use super::{
     apply::StepError,
     boot::{Booted, Cancelled},
     carriers::Carriers,
+    cycles::Cycles,
     membership::{
         Group, GroupSettings, Membership, Solo, Standing, View, name::Name, orphans::Orphans,
     },
@@ -27,7 +28,7 @@ use crate::{
     base::backoff::Backoff,
     checkpoint::committer::{self, Committer},
     config::Assignment,
-    telemetry,
+    telemetry::{self, Retry},
 };
 
 /// Between two looks at both clusters.
@@ -51,7 +52,7 @@ pub(super) struct Supervisor<'a> {
     pub(super) leads: bool,
     pub(super) committer: Arc<Committer>,
     pub(super) workers: Workers<'a>,
-    gauges: BTreeMap<(String, String), u64>,
+    cycles: Cycles<'a>,
     /// Target partitions whose checkpoints do not count: they were reset and did not start since.
     pub(super) anew: BTreeSet<TopicPartition>,
     /// What operators ask for.
@@ -163,11 +164,14 @@ impl<'a> Supervisor<'a> {
         } = flow.carriers(booted.expiration, membership.lease())?;
         let committer = Committer::new(
             &config.name,
+            &config.target,
             membership.checkpoints(),
             flow.host.clone(),
             committer::bound(flow.budget.total()),
         );
         let committer = Arc::new(committer);
+        flow.board
+            .commits(Arc::clone(&committer), membership.lease());
         let workers = Workers {
             flow,
             store: membership.checkpoints(),
@@ -184,6 +188,7 @@ impl<'a> Supervisor<'a> {
             rules: Rules::new(config),
             anew: BTreeSet::new(),
             jobs: flow.desk.open(),
+            cycles: Cycles::new(flow, [&booted.source_id, &booted.target_id]),
             booted,
             membership,
             orphans: Orphans::default(),
@@ -191,7 +196,6 @@ impl<'a> Supervisor<'a> {
             leads: config.assignment == Assignment::Solo,
             committer,
             workers,
-            gauges: BTreeMap::new(),
         })
     }
 
@@ -237,6 +241,7 @@ impl<'a> Supervisor<'a> {
                     };
                     let reason = error.to_string();
                     outages.of(cluster).begins(&reason);
+                    telemetry::retried(&flow.config.name, cluster, Retry::Metadata);
                     if cluster == flow.target.alias() {
                         // Every round asks the source first.
                         outages.source.succeeded(source);
@@ -296,12 +301,14 @@ impl<'a> Supervisor<'a> {
     /// the next start.
     async fn round(&mut self, view: &View) -> Result<bool, StepError> {
         let flow = self.flow;
-        let snapshot = self.snapshot().await?;
+        let mut snapshot = self.snapshot().await?;
+        // Before cycles are cut: the lists of all members are to be the same.
         self.membership.share(self.shared_topics(&snapshot));
         if view.standing != Standing::Member {
             return Ok(false);
         }
         self.workers.reap().await;
+        self.cycles.cut(&mut snapshot).await;
         let leader = self.lead(view, &snapshot).await?;
         if self.booted.records.flow.is_none() && leader {
             let known = &self.booted.records.topics;
@@ -335,7 +342,6 @@ impl<'a> Supervisor<'a> {
         plan.troubles.extend(troubles);
         let refused = !plan.troubles.is_empty();
         self.tell(plan.troubles);
-        telemetry::workers(&flow.config.name, &mut self.gauges, &flow.board.states());
         // What was refused is refused again: no hurry.
         Ok(leads_on && !refused)
     }

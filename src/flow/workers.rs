@@ -27,7 +27,7 @@ use crate::{
     source::Source,
     telemetry::WorkerEvents,
     worker::{
-        Advice, Exactness, Lease, Progress, Settings, Stop, Worker, WorkerState,
+        Advice, Exactness, Lag, Lease, Progress, Settings, Stop, Worker, WorkerState,
         reconcile::Reconciler,
     },
 };
@@ -214,6 +214,7 @@ impl Workers<'_> {
                 progress: worker.progress.clone(),
                 state,
                 source_end: Some(worker.source_end.clone()),
+                lag: worker.lag.clone(),
             };
             self.flow.board.put(route, watched);
         }
@@ -297,6 +298,7 @@ impl Workers<'_> {
             progress: worker.progress.clone(),
             state: worker.state.clone(),
             source_end: Some(worker.source_end.clone()),
+            lag: worker.lag.clone(),
         };
         flow.board.put(route.clone(), watched);
         let entry = Entry {
@@ -333,6 +335,7 @@ impl Workers<'_> {
             progress,
             state,
             source_end: None,
+            lag: Lag::new(flow.host.clock.wall_ms()),
         };
         flow.board.put(route.clone(), watched);
         let entry = Entry {
@@ -380,6 +383,7 @@ impl Flow {
     }
 
     fn events(&self, route: &Route) -> WorkerEvents {
-        WorkerEvents::new(&self.config.name, route, self.partition_metrics)
+        let config = &self.config;
+        WorkerEvents::new(&config.name, [&config.source, &config.target], route)
     }
 }

@@ -30,6 +30,7 @@ use listener::BoundedListener;
 use crate::{
     flow::adjust::{AdjustError, Changes, Request},
     status::Report,
+    telemetry::metrics,
 };
 
 /// Longest request body that is taken, in bytes.
@@ -39,6 +40,9 @@ const MAX_BODY: usize = 64 << 10;
 pub trait StatusSource: Send + Sync + Debug {
     /// Everything about the flows of this process, for `/v1/status`. Holds no secrets.
     fn snapshot(&self) -> Report;
+
+    /// Sets what is known at this moment in the recorder of this thread, for `/metrics`.
+    fn measure(&self);
 
     /// Whether the configuration is valid, both sides were reached and memberships are joined; the
     /// error is the reason why not yet. A stopped worker changes nothing here.
@@ -122,7 +126,8 @@ async fn ready(State(shared): State<Shared>) -> Response {
 
 async fn render(State(shared): State<Shared>) -> Response {
     let text = "text/plain; version=0.0.4; charset=utf-8";
-    reply(StatusCode::OK, text, shared.metrics.render())
+    let known = metrics::once(|| shared.status.measure());
+    reply(StatusCode::OK, text, shared.metrics.render() + &known)
 }
 
 async fn status_now(State(shared): State<Shared>) -> Response {

@@ -63,6 +63,8 @@ impl Advice {
             | StopReason::TargetTopicMissing
             | StopReason::TargetTopicRecreated
             | StopReason::TargetTopicRefused => self.reset(),
+            // It goes on by itself when the other flow is gone.
+            StopReason::Cycle => format!("strait check {}", self.file),
             StopReason::CheckpointUnknownVersion => {
                 format!("{} --partition {}", self.reset(), self.source.partition)
             }
@@ -94,6 +96,8 @@ impl Advice {
 pub enum StopReason {
     /// The wanted source offset is gone, or beyond the end.
     OffsetOutOfRange,
+    /// Another flow copies the target topic back into the source topic.
+    Cycle,
     /// The source topic or partition is gone.
     SourceTopicMissing,
     /// The name now belongs to another source topic.
@@ -127,8 +131,9 @@ pub enum StopReason {
 }
 
 /// All of them, in the order of the RUNBOOK.
-pub const REASONS: [StopReason; 16] = [
+pub const REASONS: [StopReason; 17] = [
     StopReason::OffsetOutOfRange,
+    StopReason::Cycle,
     StopReason::SourceTopicMissing,
     StopReason::SourceTopicRecreated,
     StopReason::SourceRecordMismatch,
@@ -156,6 +161,7 @@ impl StopReason {
     pub fn code(self) -> &'static str {
         match self {
             Self::OffsetOutOfRange => "offset_out_of_range",
+            Self::Cycle => "cycle",
             Self::SourceTopicMissing => "source_topic_missing",
             Self::SourceTopicRecreated => "source_topic_recreated",
             Self::SourceRecordMismatch => "source_record_mismatch",

@@ -7,9 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Progress, Settings, Stop, StopReason, WorkerState,
-    ledger::{Ledger, LedgerError},
+    lag::{Place, Timeline},
+    ledger::{Ledger, LedgerError, Settled},
     poison::Poison,
-    prepare::{Body, Part, PrepareError, prepare},
+    prepare::{Body, Part, PrepareError, opening, prepare},
     reconcile::{Passed, Verdict, verdict},
     unit::{First, Unit, is_there},
 };
@@ -17,8 +18,9 @@ use crate::{
     base::{backoff::Backoff, budget::Permit},
     checkpoint::LastRecord,
     config::OnPoison,
-    sink::{Answer, Appended, Lane, Outgoing, Sealed, SinkError},
+    sink::{Answer, Appended, Form, Lane, Outgoing, Sealed, SinkError},
     source::{Batch, Content, PartitionReader, SourceError},
+    telemetry::Retry,
 };
 
 /// Batches in flight; bytes are bounded by the budget.
@@ -37,7 +39,7 @@ enum End {
     /// It was asked to stop.
     Asked,
     /// Something that another pass may mend.
-    Lost(String),
+    Lost(Retry, String),
     /// Something that it will not.
     Stop(StopReason, i64, String),
     /// The target refuses a batch: the next pass cuts it.
@@ -58,7 +60,9 @@ pub(super) struct Task {
     outstanding: usize,
     /// Whether nothing of the unit is on its way to the target: by whoever wrote it last, or by this process.
     settled: bool,
-    lag: i64,
+    timeline: Timeline,
+    /// Whether an open transaction was last seen at the source's end.
+    held: bool,
     progress: watch::Sender<Progress>,
     state: watch::Sender<WorkerState>,
     source_end: watch::Sender<i64>,
@@ -71,6 +75,7 @@ impl Task {
         progress: watch::Sender<Progress>,
         state: watch::Sender<WorkerState>,
         source_end: watch::Sender<i64>,
+        timeline: Timeline,
         stop: CancellationToken,
     ) -> Self {
         let unit = settings.exactness.clone().zip(settings.start.producer);
@@ -82,7 +87,8 @@ impl Task {
             ready: VecDeque::new(),
             outstanding: 0,
             settled: settings.start.settled,
-            lag: 0,
+            timeline,
+            held: false,
             progress,
             state,
             source_end,
@@ -124,15 +130,15 @@ impl Task {
                 }
                 End::Cut => {}
                 End::Judge(why) => {
-                    self.settings.events.retrying(at, &why);
+                    self.settings.events.retrying(Retry::Fetch, at, &why);
                     self.enter(WorkerState::Retrying { why });
                     break;
                 }
-                End::Lost(why) => {
+                End::Lost(kind, why) => {
                     if at > before {
                         backoff.reset();
                     }
-                    self.settings.events.retrying(at, &why);
+                    self.settings.events.retrying(kind, at, &why);
                     self.enter(WorkerState::Retrying { why });
                     let pause = backoff.delay(&*self.settings.host.random);
                     tokio::select! {
@@ -143,7 +149,6 @@ impl Task {
                 }
             }
         }
-        self.settings.events.lag_changed(self.lag, 0);
     }
 
     /// Copies until something ends it.
@@ -191,7 +196,10 @@ impl Task {
         let reader = source.open(&route.source, offset, epoch).await;
         let lane = sink.open(&route.target, limits).await;
         match (reader, lane) {
-            (Ok(reader), Ok(lane)) => Ok((reader, lane)),
+            (Ok(reader), Ok(lane)) => {
+                self.timeline.follow(reader.looks());
+                Ok((reader, lane))
+            }
             (Err(error), _) => Err(source_end(error)),
             (_, Err(error)) => Err(self.sink_end(error)),
         }
@@ -211,7 +219,8 @@ impl Task {
         for _ in 0..LOOKS {
             let (from, id) = (progress.target_offset, unit.producer.id);
             let evidence = unit.exactness.reconciler.look(target, from, id).await;
-            let evidence = evidence.map_err(|why| End::Lost(format!("reading {target}: {why}")))?;
+            let evidence = evidence
+                .map_err(|why| End::Lost(Retry::Reconcile, format!("reading {target}: {why}")))?;
             match verdict(progress, &unit.producer, &evidence) {
                 Verdict::Wait => clock.sleep(LOOK_AGAIN).await,
                 Verdict::Stop(reason, text) => {
@@ -247,9 +256,10 @@ impl Task {
                 }
             }
         }
-        Err(End::Lost(format!(
-            "{target}: its replicas are behind their leader"
-        )))
+        Err(End::Lost(
+            Retry::Reconcile,
+            format!("{target}: its replicas are behind their leader"),
+        ))
     }
 
     async fn copy(&mut self, reader: &mut PartitionReader, lane: &mut dyn Lane) -> End {
@@ -289,7 +299,9 @@ impl Task {
                         }
                     }
                     Some(Err(error)) => return source_end(error),
-                    None => return End::Lost("the source has stopped".to_owned()),
+                    None => {
+                        return End::Lost(Retry::Fetch, "the source has stopped".to_owned());
+                    }
                 },
             }
         }
@@ -302,6 +314,7 @@ impl Task {
             self.source_end
                 .send_if_modified(|seen| std::mem::replace(seen, end.max(next)) != end);
         }
+        self.held = batch.held;
         if self.unit.as_ref().is_some_and(|unit| unit.skip.is_some()) {
             let rest = self.pass_over(&batch).await?;
             let Some(rest) = rest else { return Ok(()) };
@@ -310,6 +323,11 @@ impl Task {
         }
         let offsets = (batch.first_offset, batch.next_offset);
         let form = self.settings.sink.form();
+        if let (Form::Sealed, Content::Sealed(view)) = (form, &batch.content)
+            && let Some(reason) = opening(view, offsets.0, &self.settings.limits)
+        {
+            self.settings.events.opened(reason);
+        }
         let limits = &self.settings.limits;
         let parts = prepare(batch.content, offsets, form, limits, &self.poison);
         let mut parts = parts.map_err(|error| self.unprepared(&error))?;
@@ -326,6 +344,7 @@ impl Task {
                 (part, permit.unwrap_or_default())
             })
             .collect();
+        self.note_lag();
         Ok(())
     }
 
@@ -383,11 +402,12 @@ impl Task {
         if let Some(unit) = &mut self.unit {
             unit.leftovers_differ = true;
         }
-        End::Lost(format!(
+        let text = format!(
             "what {} holds behind the last checkpoint is not what {} has next: records written over librdkafka \
              since then are written again",
             route.target, route.source
-        ))
+        );
+        End::Lost(Retry::Reconcile, text)
     }
 
     /// Waits until the checkpoint of what is acknowledged is committed.
@@ -403,7 +423,10 @@ impl Task {
             () = stop.cancelled() => Err(End::Asked),
             committed = committed => match committed {
                 Ok(_) => Ok(()),
-                Err(_) => Err(End::Lost("checkpoints are not committed any more".to_owned())),
+                Err(_) => {
+                    let text = "checkpoints are not committed any more";
+                    Err(End::Lost(Retry::Commit, text.to_owned()))
+                }
             },
         }
     }
@@ -497,12 +520,11 @@ impl Task {
             .acknowledge(answer.ticket, appended, clock.monotonic())
         {
             Ok(settled) => {
+                let wall_ms = clock.wall_ms();
                 if let Some(unit) = &mut self.unit {
-                    unit.acknowledged(settled.max_timestamp, clock.wall_ms());
+                    unit.acknowledged(settled.max_timestamp, wall_ms);
                 }
-                self.settings
-                    .events
-                    .acknowledged(settled.records, settled.bytes, settled.took);
+                self.count(&settled, wall_ms);
                 self.publish();
                 self.settings.acknowledged.add(settled.bytes);
                 Ok(())
@@ -512,7 +534,9 @@ impl Task {
                 let at = self.ledger.progress().source_offset;
                 Err(End::Stop(StopReason::TargetTopicRecreated, at, text))
             }
-            Err(error @ LedgerError::Order { .. }) => Err(End::Lost(error.to_string())),
+            Err(error @ LedgerError::Order { .. }) => {
+                Err(End::Lost(Retry::Produce, error.to_string()))
+            }
         }
     }
 
@@ -527,14 +551,15 @@ impl Task {
         };
         let (target, offset) = (&self.settings.route.target, appended.first_offset);
         let found = unit.exactness.reconciler.read_back(target, offset).await;
-        let found = found.map_err(|why| End::Lost(format!("reading {target} back: {why}")))?;
+        let found = found
+            .map_err(|why| End::Lost(Retry::Reconcile, format!("reading {target} back: {why}")))?;
         if is_there(sent, found.as_ref(), offset) {
             unit.first = First::Confirmed;
             return Ok(());
         }
-        Err(End::Lost(format!(
-            "{target} acknowledged a batch at offset {offset} and holds another one there"
-        )))
+        let text =
+            format!("{target} acknowledged a batch at offset {offset} and holds another one there");
+        Err(End::Lost(Retry::Reconcile, text))
     }
 
     /// Takes the answers that are outstanding, as long as that may take; what is not acknowledged then is read
@@ -565,12 +590,34 @@ impl Task {
         whole
     }
 
+    /// Tells metrics of a batch that was acknowledged.
+    fn count(&self, settled: &Settled, now: i64) {
+        let first = settled.timestamp;
+        let newest = settled.max_timestamp.max(first);
+        let latency = self.timeline.acknowledged(first, newest, now);
+        self.settings.events.acknowledged(
+            (settled.records, settled.bytes),
+            settled.took,
+            latency.map(|ms| Duration::from_millis(ms.unsigned_abs())),
+        );
+    }
+
+    fn note_lag(&mut self) {
+        let ready = self.ready.iter().find(|(part, _)| part.records > 0);
+        let waiting = self.ledger.oldest();
+        let place = Place {
+            position: self.ledger.progress().source_offset,
+            end: *self.source_end.borrow(),
+            held: self.held,
+            waiting: waiting.or_else(|| ready.map(|(part, _)| part.timestamp)),
+        };
+        self.timeline.at(place, self.settings.host.clock.wall_ms());
+    }
+
     fn publish(&mut self) {
+        self.note_lag();
         let progress = self.ledger.progress();
         self.poison.passed(progress.source_offset);
-        let lag = (*self.source_end.borrow() - progress.source_offset).max(0);
-        self.settings.events.lag_changed(self.lag, lag);
-        self.lag = lag;
         self.progress.send_if_modified(|seen| {
             let changed = seen.source_offset != progress.source_offset;
             if changed {
@@ -621,7 +668,7 @@ impl Task {
                         unit.quiet_until = clock.monotonic() + QUIET;
                     }
                 }
-                End::Lost(text)
+                End::Lost(Retry::Produce, text)
             }
         }
     }
@@ -640,7 +687,7 @@ impl Task {
                 End::Cut
             }
             // Whatever it was, it shows again.
-            None => End::Lost(text),
+            None => End::Lost(Retry::Produce, text),
         }
     }
 
@@ -654,7 +701,7 @@ impl Task {
                 End::Stop(StopReason::SourceCorrupt, source_offset, text)
             }
             // Damaged on the way to the target: the next pass sends it again.
-            None => End::Lost(text),
+            None => End::Lost(Retry::Produce, text),
         }
     }
 }
@@ -669,6 +716,6 @@ fn source_end(error: SourceError) -> End {
         SourceError::Truncated { end, .. } => {
             End::Stop(StopReason::SourceRecordMismatch, end, text)
         }
-        SourceError::Lost { .. } => End::Lost(text),
+        SourceError::Lost { .. } => End::Lost(Retry::Fetch, text),
     }
 }

@@ -1,6 +1,8 @@
 //! Flows between two broker-lites in this process, seen through the wire client.
 
+mod cycles;
 mod exactness;
+mod metrics;
 mod policies;
 
 use std::{io, net::SocketAddr, time::Duration};
@@ -167,7 +169,11 @@ fn parse(text: &str) -> Config {
 }
 
 fn run_between(east: SocketAddr, west: SocketAddr, flow: &str) -> Running {
-    let mut config = parse(&config_text(east, west, flow));
+    run_text(&config_text(east, west, flow))
+}
+
+fn run_text(text: &str) -> Running {
+    let mut config = parse(text);
     config.http.listen = None;
     let app = App::new(config, Host::real());
     let status = app.status();
