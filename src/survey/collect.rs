@@ -35,6 +35,7 @@ pub struct Unreachable {
 /// Both clusters of one flow.
 #[derive(Debug)]
 pub struct Pair<'a> {
+    pub(super) file: String,
     pub(super) flow: &'a FlowConfig,
     pub(super) source: Asked,
     pub(super) target: Asked,
@@ -45,6 +46,7 @@ impl<'a> Pair<'a> {
     /// The clusters of `flow`, which is one of `config`. Connects later.
     pub fn new(host: &Host, config: &'a Config, flow: &'a FlowConfig) -> Self {
         Self {
+            file: config.file.clone(),
             flow,
             source: Asked::new(host, &config.clusters[&flow.source]),
             target: Asked::new(host, &config.clusters[&flow.target]),
@@ -157,12 +159,21 @@ impl Facts {
         let (isolation, all) = (flow.isolation, Isolation::ReadUncommitted);
         // Against the flow of the records, so that what a running flow moves on meanwhile never looks
         // like a loss: the target ends behind the checkpoint, the source behind the target.
-        let (stored, group_denied) = match target.stored(&flow.group()).await {
+        let (mut stored, group_denied) = match target.stored(&flow.group()).await {
             Err(failed) if is_denied(&failed.reason) => (BTreeMap::new(), Some(failed.reason)),
             stored => (stored?, None),
         };
         let target_first = target.offsets(on_target, first, all).await?;
         let target_ends = target.offsets(on_target, end, all).await?;
+        // A flow may have written its first checkpoint and records meanwhile, in this order.
+        let begun = target_ends
+            .iter()
+            .any(|(partition, end)| matches!(end, Ok(1..)) && !stored.contains_key(partition));
+        if begun && group_denied.is_none() {
+            for (partition, found) in target.stored(&flow.group()).await? {
+                stored.entry(partition).or_insert(found);
+            }
+        }
         let at_time = topics.iter().flat_map(|topic| {
             let spec = match flow.topic(&topic.name).start {
                 Start::Time(ms) => Some(OffsetSpec::Timestamp(ms)),
