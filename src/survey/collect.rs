@@ -1,11 +1,11 @@
 //! Asks both clusters of a flow.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use host::{Clock, Host};
 use wire::{
     Isolation, TopicPartition,
-    client::{Client, ClientSettings, OffsetSpec, TopicDescription},
+    client::{Client, OffsetSpec, TopicDescription},
     error::{ApiError, ClientError},
 };
 
@@ -18,9 +18,6 @@ use crate::{
         start::Extent,
     },
 };
-
-/// A person waits for the answer, so patience is short.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A cluster that could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -276,12 +273,7 @@ pub(super) struct Asked {
 
 impl Asked {
     fn new(host: &Host, cluster: &ClusterConfig) -> Self {
-        let settings = ClientSettings {
-            connect_timeout: PATIENCE,
-            request_timeout: PATIENCE,
-            retry_for: PATIENCE,
-            ..crate::cluster::wire(cluster)
-        };
+        let settings = crate::cluster::wire_for_a_person(cluster);
         Self {
             alias: cluster.alias.clone(),
             bootstrap: cluster.bootstrap.clone(),
