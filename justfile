@@ -44,6 +44,7 @@ soak:
     tests/kafka/fetch.sh
     STRAIT_TEST_SCALE=20 cargo test --release --test scenarios -- kill_nine
     STRAIT_TEST_SCALE=20 STRAIT_TEST_KAFKA=1 cargo test --release --test scenarios -- kill_nine
+    STRAIT_TEST_PAIRS=all STRAIT_TEST_KAFKA=1 cargo test --release --test scenarios
     FUZZ_SECONDS=300 cargo test --release -p wire --test fuzz_decoders
 
 # strait beside MirrorMaker 2 on the same data (RECORDS, RECORD_BYTES, PARTITIONS, CODEC, ROUNDS)

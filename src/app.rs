@@ -50,6 +50,7 @@ impl AppError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Flow { error, .. } if error.is_config() => 2,
+            Self::Flow { error, .. } if error.is_fenced() => 3,
             _ => 1,
         }
     }
@@ -180,6 +181,7 @@ impl App {
                 host: self.host.clone(),
                 budget: budget.clone(),
                 drain_timeout: self.config.limits.drain_timeout,
+                state_dir: self.config.limits.state_dir.clone(),
                 partition_metrics: self.config.http.partition_metrics,
                 outages: Outages::new(&config.name, &config.source, &config.target),
                 board: Arc::clone(board),

@@ -27,6 +27,10 @@ pub struct FlowStatus {
     /// What its process is doing; only that knows.
     #[serde(flatten)]
     pub phase: Option<Phase>,
+    /// What the process is called among those of the flow; none if it runs alone. Only that knows.
+    pub member: Option<String>,
+    /// Whether it leads them: creates topics and keeps the control topic. Only that knows.
+    pub leader: Option<bool>,
     /// What it provides here and now.
     pub guarantee: String,
     /// Why not more.
@@ -150,6 +154,8 @@ mod tests {
             source: "east".to_owned(),
             target: "west".to_owned(),
             phase,
+            member: None,
+            leader: None,
             guarantee: "at-least-once".to_owned(),
             guarantee_reason: "why".to_owned(),
             lag: 7,

@@ -5,7 +5,7 @@
 
 use std::{
     fmt::Debug,
-    fs,
+    fs::{self, TryLockError},
     io::{self, ErrorKind},
     os::unix::fs::FileExt,
     path::Path,
@@ -34,6 +34,12 @@ pub trait Files: Send + Sync + Debug {
     fn space(&self, _path: &Path) -> io::Result<Space> {
         Err(ErrorKind::Unsupported.into())
     }
+    /// Takes the file at `path`, made if it does not exist, for this process alone; none if another one
+    /// has it. Ends when the lock is dropped or the process dies, however it dies.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
+        let what = format!("no locks here: {}", path.display());
+        Err(io::Error::new(ErrorKind::Unsupported, what))
+    }
 }
 
 /// The size of a disk, in bytes.
@@ -44,6 +50,9 @@ pub struct Space {
     /// What may still be written.
     pub usable: u64,
 }
+
+/// A file that is locked until this is dropped.
+pub trait Lock: Send + Sync + Debug {}
 
 /// An open file.
 pub trait File: Send + Sync + Debug {
@@ -149,7 +158,22 @@ impl Files for Disk {
             usable: disk.f_bavail.saturating_mul(disk.f_frsize),
         })
     }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
+        let file = fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
 }
+
+impl Lock for fs::File {}
 
 fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
     match result {

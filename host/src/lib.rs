@@ -19,7 +19,7 @@ pub mod sim;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use clock::Clock;
-pub use files::{File, Files};
+pub use files::{File, Files, Lock};
 pub use net::{ByteStream, Listener, Net};
 pub use random::Random;
 

@@ -3,7 +3,7 @@
 //! ```text
 //! strait/1 source=CLUSTER/TOPIC target=CLUSTER/TOPIC next=OFFSET [last=OFFSET:CRC:EPOCH[:PAYLOAD]]
 //!     seq=N [producer=ID:GENERATION:EPOCH:BASE] map=FINGERPRINT
-//!     [stopped=REASON:OFFSET:SINCE] [anchors=SOURCE:TARGET:SEQUENCE,...]
+//!     [stopped=REASON:OFFSET:SINCE] [settled=yes] [anchors=SOURCE:TARGET:SEQUENCE,...]
 //! ```
 //!
 //! One line of printable ASCII, words in this order, each once, one space between them. Cluster ids and
@@ -27,6 +27,8 @@ use super::{
 const VERSION: u32 = 1;
 /// What every version begins with.
 const MARK: &str = "strait/";
+/// The one value of `settled`, which is not there otherwise.
+const SETTLED: &str = "yes";
 /// How much of a foreign text an error quotes.
 const QUOTED: usize = 80;
 
@@ -83,6 +85,9 @@ pub fn encode(checkpoint: &Checkpoint) -> Stored {
             "stopped",
             &format_args!("{}:{offset}:{since}", escape(&stopped.reason)),
         );
+    }
+    if c.settled {
+        word("settled", &SETTLED);
     }
     if !c.anchors.is_empty() {
         word("anchors", &anchors(c));
@@ -185,6 +190,7 @@ impl<'a> Words<'a> {
             producer: None,
             fingerprint: 0,
             stopped: None,
+            settled: false,
             anchors: Vec::new(),
         };
         let sequence = self.take("seq").and_then(|text| text.parse().ok());
@@ -195,6 +201,11 @@ impl<'a> Words<'a> {
             .and_then(|text| u64::from_str_radix(text, 16).ok());
         checkpoint.fingerprint = fingerprint.ok_or("map is wrong")?;
         checkpoint.stopped = read(self.take("stopped"), stopped).ok_or("stopped is wrong")?;
+        checkpoint.settled = match self.take("settled") {
+            None => false,
+            Some(SETTLED) => true,
+            Some(_) => return Err("settled is wrong"),
+        };
         let anchors = self.take("anchors").unwrap_or_default();
         checkpoint.anchors =
             read_anchors(anchors, newest(&checkpoint)).ok_or("anchors are wrong")?;

@@ -233,9 +233,9 @@ impl Unit {
     /// The checkpoint to commit now, if there is one.
     fn due(&mut self, now: Duration, wall_ms: i64) -> Option<Checkpoint> {
         // The state before the progress: once it says stopped, the progress is the last.
-        let stop = match &*self.state.borrow() {
-            WorkerState::Stopped(stop) => Some(stop.clone()),
-            _ => None,
+        let (stop, ended) = match &*self.state.borrow() {
+            WorkerState::Stopped(stop) => (Some(stop.clone()), false),
+            state => (None, *state == WorkerState::Ended),
         };
         let reason = stop.as_ref().map(|stop| stop.reason);
         if let Some(StopReason::TargetTopicMissing | StopReason::TargetTopicRecreated) = reason {
@@ -250,10 +250,12 @@ impl Unit {
                 since_ms: wall_ms,
             });
         }
+        let settled = ended && progress.settled;
         if let Some((committed, at)) = &self.committed
             && committed.source_offset == progress.source_offset
             && committed.target_offset == progress.target_offset
             && committed.stopped == self.stopped
+            && committed.settled == settled
             && now.saturating_sub(*at) < REFRESH
         {
             return None;
@@ -266,6 +268,7 @@ impl Unit {
             producer: progress.producer,
             anchors: progress.anchors,
             stopped: self.stopped.clone(),
+            settled,
             ..self.template.clone()
         })
     }

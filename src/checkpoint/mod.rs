@@ -40,6 +40,9 @@ pub struct Checkpoint {
     pub fingerprint: u64,
     /// Set while the worker is stopped for a reason that needs a person.
     pub stopped: Option<Stopped>,
+    /// Whether its worker ended with nothing on its way to the target: whoever goes on need not wait for
+    /// late appends (EXACTNESS 7).
+    pub settled: bool,
     /// Older exact pairs, newest first, exponentially spaced, at most [`MAX_ANCHORS`].
     pub anchors: Vec<Anchor>,
 }

@@ -270,6 +270,8 @@ mod tests {
             source: "east".to_owned(),
             target: "west".to_owned(),
             phase: Some(Phase::Running),
+            member: None,
+            leader: None,
             guarantee: String::new(),
             guarantee_reason: String::new(),
             lag: 1_003,

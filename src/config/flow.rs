@@ -26,12 +26,25 @@ pub struct FlowConfig {
     pub transport: Transport,
     /// How often checkpoints are committed.
     pub checkpoint_interval: Duration,
+    /// Who runs the flow's workers.
+    pub assignment: Assignment,
+    /// This process's stable name in the flow's group; none: host name and slot.
+    pub instance: Option<String>,
     /// The limit of all its topics together, in this process.
     pub rate: Rate,
     /// What holds for topics that no rule is about; without a limit of their own.
     pub defaults: TopicConfig,
     /// What holds for other topics; the first that matches.
     pub rules: Vec<TopicRule>,
+}
+
+/// Who runs the workers of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assignment {
+    /// All processes that run the flow, as members of its group on the target.
+    Shared,
+    /// One process alone.
+    Solo,
 }
 
 impl FlowConfig {

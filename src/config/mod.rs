@@ -16,14 +16,18 @@ mod file;
 mod flow;
 mod sources;
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 pub use cluster::{ClusterConfig, Properties};
 pub use error::ConfigError;
 pub use file::Security;
 pub use flow::{
-    FlowConfig, Naming, OnExisting, OnGap, OnPoison, Rate, Start, TopicConfig, TopicPattern,
-    TopicRule, Transport,
+    Assignment, FlowConfig, Naming, OnExisting, OnGap, OnPoison, Rate, Start, TopicConfig,
+    TopicPattern, TopicRule, Transport,
 };
 pub use sources::Sources;
 
@@ -70,6 +74,8 @@ pub struct Limits {
     pub memory: usize,
     /// How long a stop may take until what is still in flight is given up.
     pub drain_timeout: Duration,
+    /// For files of this process; none: a folder of the user's that lasts while the machine is up.
+    pub state_dir: Option<PathBuf>,
 }
 
 impl Default for HttpConfig {
@@ -86,6 +92,7 @@ impl Default for Limits {
         Self {
             memory: 64 << 20,
             drain_timeout: Duration::from_secs(20),
+            state_dir: None,
         }
     }
 }

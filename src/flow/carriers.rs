@@ -8,7 +8,7 @@ use crate::{
     config::Transport,
     sink::{self, Sink, wire::WireSink},
     source::{self, Source, wire::WireSource},
-    worker::reconcile::TargetReader,
+    worker::{Lease, reconcile::TargetReader},
 };
 
 /// A source and a sink that fit.
@@ -28,15 +28,19 @@ impl Flow {
     }
 
     /// `expiration` is how long the target's leaders remember producers, if it is known.
-    pub(super) fn carriers(&self, expiration: Option<Duration>) -> Result<Carriers, FlowError> {
+    pub(super) fn carriers(
+        &self,
+        expiration: Option<Duration>,
+        lease: Arc<dyn Lease>,
+    ) -> Result<Carriers, FlowError> {
         if self.is_sealed() {
-            Ok(self.wire(expiration))
+            Ok(self.wire(expiration, lease))
         } else {
             self.librdkafka()
         }
     }
 
-    fn wire(&self, expiration: Option<Duration>) -> Carriers {
+    fn wire(&self, expiration: Option<Duration>, lease: Arc<dyn Lease>) -> Carriers {
         let config = &self.config;
         let source = WireSource::new(source::wire::Settings {
             client: self.source.client().clone(),
@@ -49,7 +53,12 @@ impl Flow {
         let outage = self.outages.target.clone();
         Carriers {
             source: Arc::new(source),
-            sink: Arc::new(WireSink::new(target.clone(), self.host.clone(), outage)),
+            sink: Arc::new(WireSink::new(
+                target.clone(),
+                self.host.clone(),
+                outage,
+                lease,
+            )),
             sealing: Some(Sealing {
                 reconciler: Arc::new(TargetReader::new(target)),
                 expiration,

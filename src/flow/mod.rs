@@ -1,8 +1,8 @@
 //! The control plane of one flow.
 //!
 //! The supervisor connects to both sides and makes sure that they are the right ones ([`boot`]), then
-//! goes round: snapshot of both clusters, [`plan`], apply ([`apply`], [`launch`]). Workers and committer
-//! run beside it and go on while it waits for a cluster. Nothing is written to the target before the checks
+//! goes round: snapshot of both clusters, [`plan`], apply ([`apply`], [`launch`]). Which part of the plan
+//! is this process's own is decided by its [`membership`]. Workers and committer run beside it and go on while it waits for a cluster. Nothing is written to the target before the checks
 //! that decide it is the right one.
 
 mod apply;
@@ -11,6 +11,7 @@ mod carriers;
 mod launch;
 pub mod membership;
 pub mod plan;
+mod shared;
 pub mod start;
 pub mod status;
 mod supervisor;
@@ -19,7 +20,7 @@ mod tests;
 pub mod topics;
 mod workers;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use host::Host;
 pub use status::Board;
@@ -41,6 +42,8 @@ pub struct Flow {
     pub budget: Budget,
     /// How long a stop may take.
     pub drain_timeout: Duration,
+    /// Where this process keeps its place among others; none: the usual folder.
+    pub state_dir: Option<PathBuf>,
     /// Whether metrics have labels per partition.
     pub partition_metrics: bool,
     /// Whether its clusters are away, for all its parts.
@@ -80,6 +83,28 @@ pub enum FlowError {
     /// The control topic is not understood.
     #[error(transparent)]
     Control(#[from] crate::checkpoint::control_topic::ControlError),
+    /// Another process joined the flow's group under the same name.
+    #[error(
+        "another process is called {name} in group {group} ({reason}): give each one its own `instance`, or          none and its own [limits] state_dir"
+    )]
+    Fenced {
+        /// The name of both.
+        name: String,
+        /// The flow's group.
+        group: String,
+        /// What the group said.
+        reason: String,
+    },
+    /// The group will not have this process.
+    #[error("group {group} on {alias}: {reason}")]
+    Group {
+        /// The flow's group.
+        group: String,
+        /// Alias of the target.
+        alias: String,
+        /// What it said.
+        reason: String,
+    },
     /// librdkafka does not start.
     #[error("source {alias}: {reason}")]
     Source {
@@ -94,5 +119,10 @@ impl FlowError {
     /// Whether the configuration is to blame.
     pub fn is_config(&self) -> bool {
         matches!(self, Self::SameCluster { .. } | Self::ForeignCluster { .. })
+    }
+
+    /// Whether another process has this one's place.
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, Self::Fenced { .. })
     }
 }

@@ -109,7 +109,7 @@ pub struct Known {
 /// What to do, in this order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Workers to stop; none for those that run elsewhere now.
+    /// Workers to stop; none for units that belong to another process now.
     pub stop: Vec<(Route, Option<Stop>)>,
     /// Topics to write to the control topic, without a target id.
     pub remember: Vec<SourceTopic>,
@@ -201,16 +201,24 @@ impl Rules {
             troubles: snapshot.troubles.clone(),
             ..Plan::default()
         };
+        // A target topic that is gone has no partitions to be assigned: the leader speaks for it.
+        let ours = |target: &TopicPartition| {
+            assignment.holds(target) || (leader && is_missing(snapshot, &target.topic))
+        };
         let mut could_run = BTreeMap::new();
         for topic in &snapshot.topics {
             for (unit, stop) in self.topic(&mut plan, snapshot, control, topic, leader) {
-                if assignment.holds(&unit.route.target) {
+                if ours(&unit.route.target) {
                     could_run.insert(unit.route.clone(), (unit, stop));
                 }
             }
         }
         for (route, known) in known {
-            let stop = self.stop(route, known, snapshot, assignment);
+            if !ours(&route.target) {
+                plan.stop.push((route.clone(), None));
+                continue;
+            }
+            let stop = self.stop(route, known, snapshot);
             if known.running {
                 plan.stop.extend(stop);
             } else if stop.is_some_and(|(_, stop)| stop.is_some_and(|stop| is_absence(&stop))) {
@@ -297,11 +305,7 @@ impl Rules {
         route: &Route,
         known: &Known,
         snapshot: &Snapshot,
-        assignment: &Assignment,
     ) -> Option<(Route, Option<Stop>)> {
-        if !assignment.holds(&route.target) {
-            return Some((route.clone(), None));
-        }
         let stop = |reason, text| {
             let stop = Stop {
                 reason,
@@ -408,6 +412,15 @@ pub fn is_absence(stop: &Stop) -> bool {
         stop.reason,
         StopReason::SourceTopicMissing | StopReason::TargetTopicMissing
     )
+}
+
+/// Whether the target says that it has no such topic.
+fn is_missing(snapshot: &Snapshot, target: &str) -> bool {
+    let error = snapshot
+        .target
+        .get(target)
+        .and_then(|found| found.error.as_ref());
+    error.is_some_and(|error| error.code == UNKNOWN_TOPIC)
 }
 
 fn forget(topic: &SourceTopic) -> String {

@@ -116,6 +116,7 @@ impl Identity {
             producer: progress.producer,
             fingerprint: self.fingerprint,
             stopped: None,
+            settled: false,
             anchors: progress.anchors.clone(),
         }
     }
@@ -345,6 +346,7 @@ impl From<&Checkpoint> for Progress {
             producer: checkpoint.producer,
             sequence: i64::from(checkpoint.sequence),
             anchors: checkpoint.anchors.clone(),
+            settled: checkpoint.settled,
             ..Self::start(checkpoint.source_offset, checkpoint.target_offset)
         }
     }

@@ -36,6 +36,8 @@ pub struct Board {
 #[derive(Debug)]
 struct Inner {
     phase: Phase,
+    member: Option<String>,
+    leader: bool,
     units: BTreeMap<Route, Watched>,
     troubles: Vec<Trouble>,
 }
@@ -58,6 +60,8 @@ impl Board {
             target: flow.target.clone(),
             inner: Mutex::new(Inner {
                 phase: Phase::Starting,
+                member: None,
+                leader: false,
                 units: BTreeMap::new(),
                 troubles: Vec::new(),
             }),
@@ -70,6 +74,12 @@ impl Board {
 
     pub(super) fn enter(&self, phase: Phase) {
         self.inner().phase = phase;
+    }
+
+    pub(super) fn is(&self, member: Option<&str>, leader: bool) {
+        let mut inner = self.inner();
+        inner.member = member.map(str::to_owned);
+        inner.leader = leader;
     }
 
     pub(super) fn put(&self, route: Route, unit: Watched) {
@@ -126,6 +136,8 @@ impl Board {
             source: self.source.clone(),
             target: self.target.clone(),
             phase: Some(inner.phase.clone()),
+            member: inner.member.clone(),
+            leader: Some(inner.leader),
             guarantee: GUARANTEE.0.to_owned(),
             guarantee_reason: GUARANTEE.1.to_owned(),
             lag,

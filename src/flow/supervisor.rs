@@ -1,6 +1,10 @@
 //! The loop of one flow: snapshot, plan, apply; and the end of it: drain, last commit.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +14,9 @@ use super::{
     apply::StepError,
     boot::{Booted, Cancelled},
     carriers::Carriers,
-    membership::{Membership, Solo},
+    membership::{
+        Group, GroupSettings, Membership, Solo, Standing, View, name::Name, orphans::Orphans,
+    },
     plan::{Plan, Rules, Snapshot, Trouble},
     status::Phase,
     topics::{naming::Naming, selection::Selection},
@@ -19,6 +25,7 @@ use super::{
 use crate::{
     base::backoff::Backoff,
     checkpoint::committer::{self, Committer},
+    config::Assignment,
     telemetry,
 };
 
@@ -29,12 +36,18 @@ const SHORT: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// For the last commit, beyond the drain.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
+
 /// A flow whose sides were found to be the right ones.
-struct Supervisor<'a> {
-    flow: &'a Flow,
-    booted: Booted,
-    rules: Rules,
-    membership: Arc<dyn Membership>,
+pub(super) struct Supervisor<'a> {
+    pub(super) flow: &'a Flow,
+    pub(super) booted: Booted,
+    pub(super) rules: Rules,
+    pub(super) membership: Arc<dyn Membership>,
+    pub(super) orphans: Orphans,
+    /// When to look for them again, on the clock's monotonic time.
+    pub(super) next_look: Duration,
+    /// Whether this process led in the last round.
+    pub(super) leads: bool,
     committer: Arc<Committer>,
     workers: Workers<'a>,
     gauges: BTreeMap<(String, String), u64>,
@@ -67,26 +80,58 @@ impl Flow {
         let commits = supervisor.start_commits(stop_commits.clone());
         let outcome = supervisor.rounds(stop).await;
         self.board.enter(Phase::Draining);
-        supervisor.workers.drain().await;
+        supervisor.drain().await;
         stop_commits.cancel();
         if let Err(error) = commits.await {
             tracing::error!(flow = %self.config.name, %error, "the committer failed");
         }
-        supervisor.last_commit().await;
+        // Without its place in the group there is nobody left to commit for.
+        if !matches!(
+            outcome,
+            Err(FlowError::Fenced { .. } | FlowError::Group { .. })
+        ) {
+            supervisor.last_commit().await;
+        }
         supervisor.membership.leave().await;
         outcome
+    }
+
+    fn membership(&self, booted: &Booted) -> Result<Arc<dyn Membership>, FlowError> {
+        let config = &self.config;
+        if config.assignment == Assignment::Solo {
+            return Ok(Arc::new(Solo::new(Arc::clone(&booted.store))));
+        }
+        let (instance, folder) = (config.instance.as_deref(), self.state_dir.as_deref());
+        let name = Name::choose(&self.host, &config.name, instance, folder);
+        tracing::info!(flow = %config.name, member = name.as_str(), "joining the flow's group");
+        let group = Group::start(GroupSettings {
+            properties: self.target.properties(),
+            client: self.target.client().clone(),
+            flow: config.name.clone(),
+            outage: self.outages.target.clone(),
+            group: config.group(),
+            control: booted.control.partition().clone(),
+            name,
+            clock: Arc::clone(&self.host.clock),
+        });
+        let group = group.map_err(|error| FlowError::Group {
+            group: config.group(),
+            alias: config.target.clone(),
+            reason: format!("{error:#}"),
+        })?;
+        Ok(Arc::new(group))
     }
 }
 
 impl<'a> Supervisor<'a> {
     fn new(flow: &'a Flow, booted: Booted) -> Result<Self, FlowError> {
         let config = &flow.config;
+        let membership = flow.membership(&booted)?;
         let Carriers {
             source,
             sink,
             sealing,
-        } = flow.carriers(booted.expiration)?;
-        let membership = Solo::new(Arc::clone(&booted.store));
+        } = flow.carriers(booted.expiration, membership.lease())?;
         let committer = Committer::new(
             &config.name,
             membership.checkpoints(),
@@ -101,6 +146,8 @@ impl<'a> Supervisor<'a> {
             source,
             sink,
             sealing,
+            lease: membership.lease(),
+            shared: config.assignment == Assignment::Shared,
             units: BTreeMap::new(),
         };
         Ok(Self {
@@ -112,7 +159,10 @@ impl<'a> Supervisor<'a> {
                 naming: Naming::new(&config.naming, &config.source),
             },
             booted,
-            membership: Arc::new(membership),
+            membership,
+            orphans: Orphans::default(),
+            next_look: Duration::ZERO,
+            leads: config.assignment == Assignment::Solo,
             committer,
             workers,
             gauges: BTreeMap::new(),
@@ -130,18 +180,22 @@ impl<'a> Supervisor<'a> {
         let flow = self.flow;
         let outages = &flow.outages;
         let mut backoff = Backoff::new(PERIOD / 4, LAST_PAUSE);
+        let mut changes = self.membership.view();
         loop {
+            changes.mark_unchanged();
+            let view = self.settle().await?;
             let (source, target) = (outages.source.attempt(), outages.target.attempt());
             let round = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                round = self.round() => round,
+                _ = changes.changed() => continue,
+                round = self.round(&view) => round,
             };
             let pause = match round {
                 Ok(leads_on) => {
                     outages.source.succeeded(source);
                     outages.target.succeeded(target);
-                    flow.board.enter(Phase::Running);
+                    flow.board.enter(self.phase(&view));
                     backoff.reset();
                     if leads_on { SHORT } else { PERIOD }
                 }
@@ -169,17 +223,56 @@ impl<'a> Supervisor<'a> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
+                _ = changes.changed() => {}
                 () = flow.host.clock.sleep(pause) => {}
             }
         }
     }
 
+    /// Ends what runs elsewhere now, and says so. Not cancel-safe.
+    async fn settle(&mut self) -> Result<View, FlowError> {
+        let view = self.membership.hold();
+        self.workers.give_up(&view.assignment).await;
+        self.membership.settled(&view.assignment);
+        let Standing::Over { fenced, reason } = view.standing else {
+            return Ok(view);
+        };
+        let group = self.flow.config.group();
+        Err(match self.membership.name() {
+            Some(name) if fenced => FlowError::Fenced {
+                name: name.to_owned(),
+                group,
+                reason,
+            },
+            _ => FlowError::Group {
+                group,
+                alias: self.flow.config.target.clone(),
+                reason,
+            },
+        })
+    }
+
+    fn phase(&self, view: &View) -> Phase {
+        match view.standing {
+            Standing::Member => Phase::Running,
+            Standing::Joining | Standing::Over { .. } => Phase::Waiting {
+                cluster: self.flow.config.target.clone(),
+                reason: format!("joining group {}", self.flow.config.group()),
+            },
+        }
+    }
+
     /// One round; whether the next should follow at once. Cancel-safe: what is written is read again at
     /// the next start.
-    async fn round(&mut self) -> Result<bool, StepError> {
+    async fn round(&mut self, view: &View) -> Result<bool, StepError> {
         let flow = self.flow;
         let snapshot = self.snapshot().await?;
-        if self.booted.records.flow.is_none() && self.membership.is_leader() {
+        self.membership.share(self.shared_topics(&snapshot));
+        if view.standing != Standing::Member {
+            return Ok(false);
+        }
+        let leader = self.lead(view, &snapshot).await?;
+        if self.booted.records.flow.is_none() && leader {
             let known = &self.booted.records.topics;
             let new = snapshot
                 .topics
@@ -188,15 +281,15 @@ impl<'a> Supervisor<'a> {
             let new: Vec<_> = new.cloned().collect();
             flow.remember(&mut self.booted, &new).await?;
         }
-        let assignment = self.membership.assignment().borrow().clone();
-        let leader = self.membership.is_leader();
         let known = self.workers.known();
         let records = &self.booted.records;
         let mut plan = self
             .rules
-            .plan(&snapshot, records, &assignment, &known, leader);
+            .plan(&snapshot, records, &view.assignment, &known, leader);
+        plan.troubles
+            .extend(self.look_for_orphans(&snapshot, leader).await);
         let leads_on = plan.leads_on();
-        self.workers.stop(std::mem::take(&mut plan.stop)).await;
+        self.workers.stop(std::mem::take(&mut plan.stop));
         self.workers.vanished(&plan.vanished);
         for (unit, stop) in &plan.refuse {
             self.workers.refuse(unit, None, stop.clone());
@@ -220,11 +313,10 @@ impl<'a> Supervisor<'a> {
         let flow = self.flow;
         let all = flow.source.client().topics(None).await;
         let mut snapshot = self.rules.select(all.map_err(StepError::on(&flow.source))?);
-        let names: Vec<_> = snapshot
-            .topics
-            .iter()
-            .map(|topic| topic.target.clone())
-            .collect();
+        let wanted = snapshot.topics.iter().map(|topic| topic.target.clone());
+        // Also those whose source is gone: their partitions keep their owners, who say so.
+        let names: BTreeSet<_> = wanted.chain(self.recorded_targets()).collect();
+        let names: Vec<_> = names.into_iter().collect();
         if !names.is_empty() {
             let found = flow.target.client().topics(Some(&names)).await;
             let found = found.map_err(StepError::on(&flow.target))?;
@@ -257,6 +349,22 @@ impl<'a> Supervisor<'a> {
         let flow = &self.flow.config.name;
         for Trouble { topic, code, text } in self.flow.board.troubles(troubles) {
             tracing::warn!(%flow, %topic, code, "{text}");
+        }
+    }
+
+    /// Ends all workers; those whose partitions go to another process meanwhile are given less time.
+    async fn drain(&mut self) {
+        let mut changes = self.membership.view();
+        loop {
+            changes.mark_unchanged();
+            if self.settle().await.is_err() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                _ = changes.changed() => {}
+                () = self.workers.drain() => return,
+            }
         }
     }
 

@@ -1,6 +1,10 @@
 //! The workers of one flow: started behind their barrier, refused, stopped, drained.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::watch;
 use wire::TopicPartition;
@@ -8,6 +12,7 @@ use wire::TopicPartition;
 use super::{
     Flow,
     launch::Judged,
+    membership::Assignment,
     plan::{Known, Unit, is_absence},
     start::Verdict,
     status::Watched,
@@ -21,9 +26,15 @@ use crate::{
     sink::Sink,
     source::Source,
     telemetry::WorkerEvents,
-    worker::{Exactness, Progress, Settings, Stop, Worker, WorkerState, reconcile::Reconciler},
+    worker::{
+        Exactness, Lease, Progress, Settings, Stop, Worker, WorkerState, reconcile::Reconciler,
+    },
 };
 
+/// How long workers may take for their last answers when their partitions go to another process.
+const HAND_OVER: Duration = Duration::from_secs(3);
+/// For the commit after that.
+const LAST_COMMIT: Duration = Duration::from_secs(2);
 /// Workers keep the drain's deadline themselves; this is for those that do not.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -37,6 +48,10 @@ pub(super) struct Workers<'a> {
     pub(super) sink: Arc<dyn Sink>,
     /// What sealed batches need of the target, if they are written.
     pub(super) sealing: Option<Sealing>,
+    pub(super) lease: Arc<dyn Lease>,
+    /// Whether other processes may have a unit before and after this one: every start is then behind a
+    /// commit, which shows that the unit is this process's and begins its lease.
+    pub(super) shared: bool,
     pub(super) units: BTreeMap<Route, Entry>,
 }
 
@@ -96,9 +111,65 @@ impl Workers<'_> {
         }
     }
 
-    /// Stops workers for a reason, or gives them up to another process.
-    pub(super) async fn stop(&mut self, stops: Vec<(Route, Option<Stop>)>) {
+    /// Gives up all units that `assignment` does not hold: ends their workers, commits what they have
+    /// acknowledged, forgets them. What is unanswered then is in doubt and its next owner's matter. Units
+    /// without a worker are the plan's to forget. Not cancel-safe.
+    pub(super) async fn give_up(&mut self, assignment: &Assignment) {
+        let lost = |(route, entry): &(&Route, &Entry)| {
+            entry.worker.is_some() && !assignment.holds(&route.target)
+        };
+        let gone = self.units.iter().filter(lost);
+        let gone: BTreeSet<Route> = gone.map(|(route, _)| route.clone()).collect();
+        if gone.is_empty() {
+            return;
+        }
+        // Without a lease the next owner may be at work already, and a commit would be refused.
+        let ours = self.lease.may_write();
+        let patience = if ours { HAND_OVER } else { Duration::ZERO };
+        let workers = self
+            .units
+            .iter_mut()
+            .filter(|(route, _)| gone.contains(route));
+        let workers = workers.filter_map(|(_, entry)| entry.worker.as_mut());
+        let mut workers: Vec<_> = workers.filter(|worker| !worker.is_finished()).collect();
+        workers.iter().for_each(|worker| worker.stop());
+        if !ended(&mut workers, self.flow.host.clock.sleep(patience)).await {
+            workers.iter().for_each(|worker| worker.abort());
+            self.sink.recall().await;
+            for worker in workers.iter_mut().filter(|worker| !worker.is_finished()) {
+                worker.ended().await;
+            }
+        }
+        if ours {
+            let commit = tokio::select! {
+                biased;
+                commit = self.committer.commit() => commit.map_err(|error| error.to_string()),
+                () = self.flow.host.clock.sleep(LAST_COMMIT) => Err("no answer".to_owned()),
+            };
+            if let Err(error) = commit {
+                let flow = &self.flow.config.name;
+                tracing::warn!(%flow, %error, "gave partitions up without their last checkpoints");
+            }
+        }
+        for route in gone {
+            self.forget(&route);
+        }
+    }
+
+    fn forget(&mut self, route: &Route) {
+        self.committer.forget(&route.target);
+        self.flow.board.take(route);
+        self.units.remove(route);
+    }
+
+    /// Stops workers for a reason, or forgets units that are another process's: their workers were
+    /// ended when they were given up.
+    pub(super) fn stop(&mut self, stops: Vec<(Route, Option<Stop>)>) {
         for (route, stop) in stops {
+            let Some(mut stop) = stop else {
+                self.forget(&route);
+                continue;
+            };
             let Some(entry) = self.units.get_mut(&route) else {
                 continue;
             };
@@ -106,16 +177,6 @@ impl Workers<'_> {
                 continue;
             };
             worker.stop();
-            let Some(mut stop) = stop else {
-                worker.ended().await;
-                if let Err(error) = self.committer.commit().await {
-                    tracing::warn!(flow = %self.flow.config.name, %error, "gave a partition up");
-                }
-                self.committer.forget(&route.target);
-                self.flow.board.take(&route);
-                self.units.remove(&route);
-                continue;
-            };
             entry.stopped = true;
             entry.vanished = is_absence(&stop);
             stop.source_offset = worker.progress.borrow().source_offset;
@@ -136,10 +197,8 @@ impl Workers<'_> {
     pub(super) async fn launch(&mut self, judged: Vec<Judged>) {
         let mut barriers: Vec<(TopicPartition, Stored)> = Vec::new();
         for one in &judged {
-            if let Verdict::Run {
-                start,
-                barrier: true,
-            } = &one.verdict
+            if let Verdict::Run { start, barrier } = &one.verdict
+                && (*barrier || self.shared || start.settled)
             {
                 let checkpoint = one.identity.checkpoint(start);
                 barriers.push((one.unit.route.target.clone(), codec::encode(&checkpoint)));
@@ -181,10 +240,11 @@ impl Workers<'_> {
             source: Arc::clone(&self.source),
             sink: Arc::clone(&self.sink),
             acknowledged: self.committer.acknowledged(),
+            lease: Arc::clone(&self.lease),
             host: flow.host.clone(),
             events: flow.events(route),
         });
-        let known = barrier || judged.stored.as_ref() == Some(&checkpoint);
+        let known = barrier || self.shared || judged.stored.as_ref() == Some(&checkpoint);
         let (progress, state) = (worker.progress.clone(), worker.state.clone());
         self.committer.watch(
             route.target.clone(),
@@ -254,21 +314,26 @@ impl Workers<'_> {
             .filter_map(|entry| entry.worker.as_mut());
         let mut workers: Vec<_> = workers.filter(|worker| !worker.is_finished()).collect();
         workers.iter().for_each(|worker| worker.stop());
-        let clock = &self.flow.host.clock;
-        let deadline = clock.sleep(self.flow.drain_timeout + GRACE);
-        tokio::pin!(deadline);
-        for worker in &mut workers {
-            tokio::select! {
-                biased;
-                () = worker.ended() => {}
-                () = &mut deadline => break,
-            }
-        }
+        let deadline = self.flow.host.clock.sleep(self.flow.drain_timeout + GRACE);
+        ended(&mut workers, deadline).await;
         for worker in workers.iter().filter(|worker| !worker.is_finished()) {
             let (flow, source) = (&self.flow.config.name, &worker.route.source);
             tracing::warn!(%flow, partition = %source, "the worker was late for the stop");
         }
     }
+}
+
+/// Waits for all, until `deadline`; whether all have ended.
+async fn ended(workers: &mut [&mut Worker], deadline: impl Future<Output = ()>) -> bool {
+    tokio::pin!(deadline);
+    for worker in workers {
+        tokio::select! {
+            biased;
+            () = worker.ended() => {}
+            () = &mut deadline => return false,
+        }
+    }
+    true
 }
 
 impl Flow {

@@ -27,6 +27,12 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
         partition: &'a TopicPartition,
         limits: &'a Limits,
     ) -> BoxFuture<'a, Result<Box<dyn Lane>, SinkError>>;
+
+    /// Drops what it was given and has not sent: it is about to belong to another process. Lanes that
+    /// lose something by that break.
+    fn recall(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// What a sink takes.

@@ -58,6 +58,8 @@ pub fn flow_status(survey: &Survey) -> FlowStatus {
         source: survey.source.alias.clone(),
         target: survey.target.alias.clone(),
         phase: None,
+        member: None,
+        leader: None,
         guarantee: GUARANTEE.0.to_owned(),
         guarantee_reason: GUARANTEE.1.to_owned(),
         lag,

@@ -24,6 +24,7 @@ fn checkpoint(source_offset: i64, target_offset: i64) -> Checkpoint {
         producer: None,
         fingerprint: 0,
         stopped: None,
+        settled: false,
         anchors: Vec::new(),
     }
 }

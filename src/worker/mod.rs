@@ -11,6 +11,7 @@
 //! [`prepare`] makes batches as the sink takes them, [`unit`] stamps and guards them, [`ledger`] knows what
 //! is in flight.
 
+mod lease;
 mod ledger;
 mod prepare;
 mod progress;
@@ -22,6 +23,7 @@ mod unit;
 use std::{sync::Arc, time::Duration};
 
 use host::Host;
+pub use lease::{Lease, Unlimited};
 pub use progress::{Progress, wrap};
 pub use state::{Stop, StopReason, WorkerState};
 use task::Task;
@@ -55,6 +57,8 @@ pub struct Settings {
     pub sink: Arc<dyn Sink>,
     /// Counts the bytes of what was published as acknowledged.
     pub acknowledged: Meter,
+    /// Asked right before each batch is handed over.
+    pub lease: Arc<dyn Lease>,
     /// Time and randomness.
     pub host: Host,
     /// Logs and metrics.
@@ -99,6 +103,11 @@ impl Worker {
     /// Asks it to drain and end; does not wait.
     pub fn stop(&self) {
         self.stop.cancel();
+    }
+
+    /// Ends it without waiting for anything.
+    pub fn abort(&self) {
+        self.task.abort();
     }
 
     /// Waits until it has ended.

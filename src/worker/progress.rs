@@ -22,6 +22,8 @@ pub struct Progress {
     pub producer: Option<ProducerState>,
     /// Older exact pairs, newest first, exponentially spaced.
     pub anchors: Vec<Anchor>,
+    /// Whether nothing of the unit is on its way to the target from before.
+    pub settled: bool,
     /// Records acknowledged by this worker.
     pub records: u64,
     /// Their bytes.
@@ -39,6 +41,7 @@ impl Progress {
             sequence: 0,
             producer: None,
             anchors: Vec::new(),
+            settled: true,
             records: 0,
             bytes: 0,
         }

@@ -49,6 +49,8 @@ pub(super) struct Task {
     ready: VecDeque<(Part, Permit)>,
     /// Batches handed to the lane and not answered.
     outstanding: usize,
+    /// Whether nothing of the unit is on its way to the target: by whoever wrote it last, or by this process.
+    settled: bool,
     lag: i64,
     progress: watch::Sender<Progress>,
     state: watch::Sender<WorkerState>,
@@ -71,6 +73,7 @@ impl Task {
             unit: unit.map(|(exactness, producer)| Unit::new(exactness, producer, log_append_time)),
             ready: VecDeque::new(),
             outstanding: 0,
+            settled: settings.start.settled,
             lag: 0,
             progress,
             state,
@@ -93,6 +96,10 @@ impl Task {
             let at = self.ledger.progress().source_offset;
             match end {
                 End::Asked => {
+                    if self.settled {
+                        self.progress
+                            .send_modify(|progress| progress.settled = true);
+                    }
                     self.enter(WorkerState::Ended);
                     break;
                 }
@@ -143,7 +150,7 @@ impl Task {
         drop(reader);
         if matches!(end, End::Asked) {
             self.enter(WorkerState::Draining);
-            self.drain(&mut *lane, self.settings.drain_timeout).await;
+            self.settled = self.drain(&mut *lane, self.settings.drain_timeout).await;
         } else if self.unit.is_some() {
             // Nothing of the unit may be on its way when the target is read again; the sink answers for all.
             self.drain(&mut *lane, Duration::MAX).await;
@@ -205,6 +212,14 @@ impl Task {
                             .reconciled(progress.source_offset, skip.left);
                     }
                     unit.begin(skip, remembered);
+                    if !self.settled && !unit.is_guarded(i64::MAX, clock.wall_ms()) {
+                        // What whoever wrote last has on its way could still be appended (EXACTNESS 7).
+                        self.settled = true;
+                        clock.sleep(QUIET).await;
+                        continue;
+                    }
+                    // From here this process has.
+                    self.settled = false;
                     return Ok(());
                 }
             }
@@ -233,6 +248,8 @@ impl Task {
                 return self.sink_end(error);
             }
             let in_flight = self.ledger.in_flight();
+            let lease = &self.settings.lease;
+            let forbidden = !self.ready.is_empty() && !lease.may_write();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return End::Asked,
@@ -241,6 +258,7 @@ impl Task {
                         return end;
                     }
                 }
+                () = lease.granted(), if forbidden => {}
                 event = reader.next(), if self.ready.is_empty() && in_flight < WINDOW => match event {
                     Some(Ok(batch)) => {
                         if let Err(end) = self.take_batch(batch).await {
@@ -369,6 +387,7 @@ impl Task {
     /// Sends what is ready, as far as the window allows.
     async fn send_ready(&mut self, lane: &mut dyn Lane) -> Result<(), SinkError> {
         while self.has_room()
+            && self.settings.lease.may_write()
             && let Some((part, permit)) = self.ready.pop_front()
         {
             let (clock, sequence) = (&self.settings.host.clock, self.ledger.next_sequence());
@@ -466,7 +485,8 @@ impl Task {
 
     /// Takes the answers that are outstanding, as long as that may take; what is not acknowledged then is read
     /// again, by the next pass or after the next start.
-    async fn drain(&mut self, lane: &mut dyn Lane, patience: Duration) {
+    /// Whether that was all of it.
+    async fn drain(&mut self, lane: &mut dyn Lane, patience: Duration) -> bool {
         let clock = &self.settings.host.clock;
         let deadline = clock.sleep(patience.min(Duration::from_secs(24 * 3600)));
         tokio::pin!(deadline);
@@ -477,7 +497,7 @@ impl Task {
                 () = &mut deadline => {
                     let (late, partition) = (self.outstanding, &self.settings.route.target);
                     tracing::warn!(%partition, late, "batches were not acknowledged before the stop");
-                    break;
+                    return false;
                 }
                 answer = lane.answer() => answer,
             };
@@ -488,6 +508,7 @@ impl Task {
                 self.outstanding -= 1;
             }
         }
+        whole
     }
 
     fn publish(&mut self) {

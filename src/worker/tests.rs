@@ -200,11 +200,19 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// A worker at source offset 0, its source and its target.
 fn start(faults: &[(i64, Fault)]) -> (Worker, Arc<Script>, Target) {
-    start_with(faults, &Meter::new(u64::MAX))
+    start_with(faults, &Meter::new(u64::MAX), Arc::new(Unlimited))
 }
 
-/// The same, with `acknowledged` to count.
-fn start_with(faults: &[(i64, Fault)], acknowledged: &Meter) -> (Worker, Arc<Script>, Target) {
+fn start_under(lease: Arc<dyn Lease>, faults: &[(i64, Fault)]) -> (Worker, Arc<Script>, Target) {
+    start_with(faults, &Meter::new(u64::MAX), lease)
+}
+
+/// The same, with `acknowledged` to count, and a lease.
+fn start_with(
+    faults: &[(i64, Fault)],
+    acknowledged: &Meter,
+    lease: Arc<dyn Lease>,
+) -> (Worker, Arc<Script>, Target) {
     let (source, target) = (Arc::new(Script::default()), Target::default());
     lock(&target.faults).extend_from_slice(faults);
     let partition = TopicPartition::new("t", 0);
@@ -226,6 +234,7 @@ fn start_with(faults: &[(i64, Fault)], acknowledged: &Meter) -> (Worker, Arc<Scr
         source: Arc::clone(&source) as Arc<dyn Source>,
         sink: Arc::new(target.clone()),
         acknowledged: acknowledged.clone(),
+        lease,
         host: Host::real(),
     });
     (worker, source, target)
@@ -255,6 +264,52 @@ async fn stops(worker: &mut Worker) -> Stop {
     }
 }
 
+/// A lease that a test grants.
+#[derive(Debug, Default)]
+struct Gate(watch::Sender<bool>);
+
+impl Lease for Gate {
+    fn may_write(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    fn granted(&self) -> BoxFuture<'_, ()> {
+        let mut open = self.0.subscribe();
+        Box::pin(async move { drop(open.wait_for(|open| *open).await) })
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_written_without_a_lease() {
+    let gate = Arc::new(Gate::default());
+    let (mut worker, source, target) = start_under(Arc::clone(&gate) as Arc<dyn Lease>, &[]);
+    let running = worker
+        .state
+        .wait_for(|state| *state == WorkerState::Running);
+    running.await.unwrap();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*lock(&source.opened), [0]);
+    assert!(lock(&target.log).is_empty());
+    gate.0.send_replace(true);
+    reaches(&mut worker, 15).await;
+    assert_eq!(*lock(&target.log), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_lease() {
+    let (mut worker, _, target) = start_under(Arc::new(Gate::default()), &[]);
+    let running = worker
+        .state
+        .wait_for(|state| *state == WorkerState::Running);
+    running.await.unwrap();
+    worker.stop();
+    let ended = tokio::time::timeout(Duration::from_secs(10), worker.ended());
+    ended.await.unwrap();
+    assert!(lock(&target.log).is_empty());
+}
+
 #[tokio::test]
 async fn records_arrive_in_order_and_empty_ranges_advance() {
     let (mut worker, source, target) = start(&[]);
@@ -276,11 +331,11 @@ async fn records_arrive_in_order_and_empty_ranges_advance() {
 #[tokio::test]
 async fn acknowledged_bytes_are_counted_once() {
     let acknowledged = Meter::new(10);
-    let (_worker, ..) = start_with(&[(4, Fault::Lost)], &acknowledged);
+    let (_worker, ..) = start_with(&[(4, Fault::Lost)], &acknowledged, Arc::new(Unlimited));
     let full = tokio::time::timeout(Duration::from_secs(10), acknowledged.full());
     full.await.unwrap();
     let acknowledged = Meter::new(11);
-    let (mut worker, ..) = start_with(&[(4, Fault::Lost)], &acknowledged);
+    let (mut worker, ..) = start_with(&[(4, Fault::Lost)], &acknowledged, Arc::new(Unlimited));
     reaches(&mut worker, 15).await;
     let full = tokio::time::timeout(Duration::from_millis(50), acknowledged.full());
     assert!(full.await.is_err());

@@ -49,9 +49,13 @@ impl Strait {
 
     /// Sets `[limits] memory`.
     pub fn limit_memory(&self, memory: &str) -> Result<()> {
+        self.edit(|text| format!("[limits]\nmemory = \"{memory}\"\n{text}"))
+    }
+
+    /// Changes the file; a running process has read it already.
+    pub fn edit(&self, change: impl FnOnce(String) -> String) -> Result<()> {
         let path = self.folder.path().join("strait.toml");
-        let text = fs::read_to_string(&path)?;
-        fs::write(path, format!("[limits]\nmemory = \"{memory}\"\n{text}"))?;
+        fs::write(&path, change(fs::read_to_string(&path)?))?;
         Ok(())
     }
 
@@ -96,6 +100,12 @@ impl Strait {
             process.wait()?;
         }
         Ok(())
+    }
+
+    /// Any signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let process = self.process.as_ref().context("strait does not run")?;
+        Ok(kill_process(Pid::from_child(process), signal)?)
     }
 
     /// SIGTERM, as systemd and Kubernetes do; the exit status.

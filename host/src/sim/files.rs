@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{File, Files};
+use crate::{File, Files, Lock};
 
 /// Clones share one disk.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,19 @@ struct Disk {
     folders: BTreeSet<PathBuf>,
     names: BTreeMap<PathBuf, Arc<SimFile>>,
     durable_names: BTreeMap<PathBuf, Arc<SimFile>>,
+    locked: BTreeSet<PathBuf>,
+}
+
+/// One path, taken.
+#[derive(Debug)]
+struct SimLock(SimFiles, PathBuf);
+
+impl Lock for SimLock {}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        self.0.disk().locked.remove(&self.1);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -147,6 +160,12 @@ impl Files for SimFiles {
         disk.durable_names.extend(inside);
         Ok(())
     }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
+        self.open(path)?;
+        let fresh = self.disk().locked.insert(path.to_owned());
+        Ok(fresh.then(|| Box::new(SimLock(self.clone(), path.to_owned())) as Box<dyn Lock>))
+    }
 }
 
 fn join(to: &Path, rest: &Path) -> PathBuf {
@@ -219,6 +238,18 @@ mod tests {
         files.crash();
         assert_eq!(files.list(folder).unwrap(), ["kept"]);
         assert_eq!(kept.read_exact_at(3, 0).unwrap(), b"old");
+    }
+
+    #[test]
+    fn a_path_is_locked_once_until_the_lock_is_dropped() {
+        let files = SimFiles::default();
+        files.create_dir_all(Path::new("/data")).unwrap();
+        let path = Path::new("/data/slot");
+        let lock = files.lock(path).unwrap();
+        assert!(lock.is_some() && files.lock(path).unwrap().is_none());
+        drop(lock);
+        assert!(files.lock(path).unwrap().is_some());
+        assert!(files.lock(Path::new("/nowhere/slot")).is_err());
     }
 
     #[test]

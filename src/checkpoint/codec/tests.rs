@@ -30,6 +30,7 @@ fn checkpoint() -> Checkpoint {
             source_offset: 1_000_000,
             since_ms: 1_780_000_000_000,
         }),
+        settled: true,
         anchors: vec![
             Anchor {
                 sequence: 997_990,
@@ -48,7 +49,7 @@ fn checkpoint() -> Checkpoint {
 const GOLDEN_1: &str = "strait/1 source=MkU3OEVBNTcwNTJENDM2Qg/AAAAAAAAAAAAAAAAAAAAAQ \
     target=lkc-west%2F1/_____________________w next=1000000 last=999999:deadbeef:-1:00000007 \
     seq=998000 producer=4611686018427387904:2:3:1000 map=0123456789abcdef \
-    stopped=offset_out_of_range:1000000:1780000000000 anchors=a:a:a,apsm:apsm:lejy";
+    stopped=offset_out_of_range:1000000:1780000000000 settled=yes anchors=a:a:a,apsm:apsm:lejy";
 
 /// What was once committed is read forever: this text never changes, nor what it means.
 #[test]
@@ -67,6 +68,7 @@ fn the_first_checkpoint_is_short() {
         last_record: None,
         producer: None,
         stopped: None,
+        settled: false,
         anchors: Vec::new(),
         source_offset: 0,
         target_offset: 0,
@@ -226,6 +228,7 @@ prop_compose! {
         last_record in option::of(any_last()),
         producer in option::of(any_producer()),
         stopped in option::of(any_stopped()),
+        settled: bool,
         anchors in vec(any_anchor(), 0..=MAX_ANCHORS),
     ) -> Checkpoint {
         Checkpoint {
@@ -240,6 +243,7 @@ prop_compose! {
             producer,
             fingerprint,
             stopped,
+            settled,
             anchors,
         }
     }

@@ -82,6 +82,7 @@ impl Bench {
             producer: None,
             fingerprint: 1,
             stopped: None,
+            settled: false,
             anchors: Vec::new(),
         };
         committer.watch(

@@ -94,6 +94,11 @@ impl ControlTopic {
         &self.partition.topic
     }
 
+    /// Its only partition; who owns it in the flow's group leads the flow.
+    pub fn partition(&self) -> &TopicPartition {
+        &self.partition
+    }
+
     /// How many replicas it has; none if it does not exist.
     ///
     /// # Errors

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use wire::Isolation;
 
 use super::{
-    keys::{as_written, later, one_of, only, parsed, refused, required},
+    keys::{as_written, one_of, only, parsed, refused, required},
     rule::{self, TopicKeys, pattern, rate},
     tree::{Node, Table},
     units,
 };
 use crate::config::{
-    ClusterConfig, FlowConfig, Naming, TopicConfig, TopicPattern, Transport,
+    Assignment, ClusterConfig, FlowConfig, Naming, TopicConfig, TopicPattern, Transport,
     error::{ConfigError, Place, did_you_mean},
     flow::check_name,
 };
@@ -39,11 +39,9 @@ pub(super) fn flow(
         rate_bytes, rate_records, rules,
     } = FlowFile::read(table)?;
 
-    only(assignment, &["solo"], &["shared"], "")?;
     let why = ", which provides at-least-once";
     only(require, &["any"], &["exactly-once"], why)?;
     only(source_commits, &["false"], &["true"], "")?;
-    later(instance)?;
     #[rustfmt::skip] // one line per meaning
     let defaults = TopicKeys {
         start, replication_factor, on_gap, on_poison, on_existing,
@@ -76,6 +74,8 @@ pub(super) fn flow(
         rate: rate(rate_bytes, rate_records)?,
         rules: rule::rules(rules, &defaults)?,
         defaults,
+        assignment: parsed(assignment, Assignment::Shared, parse_assignment)?,
+        instance: parsed(instance, None, parse_instance)?,
     })
 }
 
@@ -124,6 +124,18 @@ fn parse_isolation(text: &str) -> Result<Isolation, String> {
             ("read_uncommitted", Isolation::ReadUncommitted),
         ],
     )
+}
+
+fn parse_assignment(text: &str) -> Result<Assignment, String> {
+    one_of(
+        text,
+        &[("shared", Assignment::Shared), ("solo", Assignment::Solo)],
+    )
+}
+
+fn parse_instance(text: &str) -> Result<Option<String>, String> {
+    check_name(text)?;
+    Ok(Some(text.to_owned()))
 }
 
 fn parse_interval(text: &str) -> Result<Duration, String> {

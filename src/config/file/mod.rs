@@ -13,9 +13,9 @@ mod tests;
 mod tree;
 mod units;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use keys::{as_written, later, parsed};
+use keys::{as_written, parsed};
 pub use security::Security;
 use tree::{Node, Table};
 
@@ -127,12 +127,19 @@ fn limits(node: Option<Node>) -> Result<Limits, ConfigError> {
         drain_timeout,
         state_dir,
     } = LimitsFile::read(section(node)?)?;
-    later(state_dir)?;
     let default = Limits::default();
     Ok(Limits {
         memory: parsed(memory, default.memory, parse_memory)?,
         drain_timeout: parsed(drain_timeout, default.drain_timeout, units::duration)?,
+        state_dir: parsed(state_dir, default.state_dir, parse_folder)?,
     })
+}
+
+fn parse_folder(text: &str) -> Result<Option<PathBuf>, String> {
+    match text {
+        "" => Err("the path of a folder is wanted".into()),
+        path => Ok(Some(path.into())),
+    }
 }
 
 /// The budget counts in 32 bits; below a mebibyte not even one fetch of the default size fits.

@@ -9,8 +9,8 @@ use super::{
     ConfigFile, HttpFile, LimitsFile, cluster::StraitFile, flow::FlowFile, rule::RuleFile,
 };
 use crate::config::{
-    Config, HttpConfig, Limits, Naming, OnExisting, OnGap, OnPoison, Rate, Sources, Start,
-    TopicConfig,
+    Assignment, Config, HttpConfig, Limits, Naming, OnExisting, OnGap, OnPoison, Rate, Sources,
+    Start, TopicConfig,
 };
 
 const SOURCES: Sources<'static> = Sources {
@@ -98,6 +98,9 @@ fn every_value_can_be_set() {
     assert!(!config.http.partition_metrics);
     assert_eq!(config.limits.memory, 1 << 30);
     assert_eq!(config.limits.drain_timeout, Duration::from_secs(60));
+    assert_eq!(config.limits.state_dir, None);
+    assert_eq!(config.flows[0].assignment, Assignment::Shared);
+    assert_eq!(config.flows[0].instance, None);
 }
 
 #[test]
@@ -407,12 +410,28 @@ fn flows_are_checked() {
 }
 
 #[test]
+fn a_process_has_a_name_and_a_folder() {
+    let config = parse(&with_flow("assignment = \"solo\"\ninstance = \"a.1\"")).unwrap();
+    assert_eq!(config.flows[0].assignment, Assignment::Solo);
+    assert_eq!(config.flows[0].instance.as_deref(), Some("a.1"));
+    refused(
+        &with_flow("assignment = \"split\""),
+        &["\"shared\" or \"solo\""],
+    );
+    refused(&with_flow("instance = \"a b\""), &["letters, digits"]);
+    let config = parse(&file("", "", "[limits]\nstate_dir = \"/s\"")).unwrap();
+    assert_eq!(config.limits.state_dir.as_deref(), Some(Path::new("/s")));
+    refused(
+        &file("", "", "[limits]\nstate_dir = \"\""),
+        &["path of a folder"],
+    );
+}
+
+#[test]
 fn what_this_version_does_not_have_is_refused() {
     for line in [
-        "assignment = \"shared\"",
         "on_poison = \"quarantine\"",
         "require = \"exactly-once\"",
-        "instance = \"a\"",
         "source_commits = true",
     ] {
         refused(&with_flow(line), &["not available in this version"]);
@@ -425,10 +444,6 @@ fn what_this_version_does_not_have_is_refused() {
         let line = format!("[clusters.east.strait]\n{line}");
         refused(&with_cluster(&line), &["not available in this version"]);
     }
-    refused(
-        &file("", "", "[limits]\nstate_dir = \"/s\""),
-        &["not available in this version"],
-    );
     let works =
         "transport = \"auto\"\nassignment = \"solo\"\nrequire = \"any\"\nsource_commits = false";
     assert!(parse(&with_flow(works)).is_ok());

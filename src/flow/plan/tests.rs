@@ -18,6 +18,8 @@ fn rules(naming: &config::Naming) -> Rules {
         rate: Rate::default(),
         defaults: TopicConfig::default(),
         rules: Vec::new(),
+        assignment: config::Assignment::Shared,
+        instance: None,
     };
     Rules {
         source: "east".to_owned(),

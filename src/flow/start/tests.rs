@@ -95,7 +95,10 @@ fn assert_stops(verdict: &Verdict, reason: StopReason, says: &[&str]) {
 #[test]
 fn a_checkpoint_that_both_sides_agree_with_is_resumed() {
     let resumed = Verdict::Run {
-        start: progress(),
+        start: Progress {
+            settled: false,
+            ..progress()
+        },
         barrier: false,
     };
     assert_eq!(identity().verdict(&evidence()), resumed);
@@ -284,7 +287,10 @@ fn before_the_first_record_a_start_that_fell_off_the_log_is_no_gap() {
         })
     };
     let resolved = Verdict::Run {
-        start: Progress::start(50, 0),
+        start: Progress {
+            settled: false,
+            ..Progress::start(50, 0)
+        },
         barrier: true,
     };
     assert_eq!(with_target_end(0), resolved);

@@ -105,4 +105,16 @@ impl Sink for LibrdkafkaSink {
             )
         })
     }
+
+    /// librdkafka cannot drop one partition's records alone.
+    fn recall(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let producers = self.producers.lock().await;
+            let holds = |generation: &&Arc<Generation>| generation.outstanding() > 0;
+            producers
+                .values()
+                .filter(holds)
+                .for_each(|generation| generation.fail());
+        })
+    }
 }

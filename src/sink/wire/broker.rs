@@ -31,6 +31,7 @@ use super::{QUEUE, answer::Outcomes};
 use crate::{
     sink::{Answer, Appended, SinkError},
     telemetry::Outage,
+    worker::Lease,
 };
 
 /// Requests on their way to one broker. It works on one at a time, the others hide the round trip.
@@ -67,6 +68,11 @@ impl Reply {
             answers,
             broken: Arc::default(),
         }
+    }
+
+    /// Nobody waits for answers any more.
+    pub(super) fn give_up(&self) {
+        self.broken.store(true, Ordering::Release);
     }
 }
 
@@ -116,6 +122,8 @@ pub(super) struct Broker {
     client: Client,
     host: Host,
     outage: Outage,
+    /// Asked right before each write (EXACTNESS 7).
+    lease: Arc<dyn Lease>,
     connection: Option<Arc<Connection>>,
     /// Not sent yet, in the order of arrival.
     waiting: VecDeque<Item>,
@@ -127,12 +135,19 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    pub(super) fn new(id: i32, client: Client, host: Host, outage: Outage) -> Self {
+    pub(super) fn new(
+        id: i32,
+        client: Client,
+        host: Host,
+        outage: Outage,
+        lease: Arc<dyn Lease>,
+    ) -> Self {
         Self {
             id,
             client,
             host,
             outage,
+            lease,
             connection: None,
             waiting: VecDeque::new(),
             requests: VecDeque::new(),
@@ -150,6 +165,7 @@ impl Broker {
             let unanswered = !self.requests.is_empty();
             let timed = unanswered && self.may_give_up();
             let throttled = !self.waiting.is_empty() && !pause.is_zero();
+            let forbidden = !self.waiting.is_empty() && !self.lease.may_write();
             tokio::select! {
                 biased;
                 answer = next_answer(&self.connection, &mut self.requests), if unanswered => {
@@ -167,6 +183,7 @@ impl Broker {
                     None if unanswered => self.last_answers().await,
                     None => return,
                 },
+                () = self.lease.granted(), if forbidden => {}
                 () = self.host.clock.sleep(pause), if throttled => {}
                 () = self.host.clock.sleep(until.saturating_sub(now)), if timed => {
                     self.fail("no answer to Produce in time");
@@ -180,6 +197,7 @@ impl Broker {
         while !self.waiting.is_empty()
             && self.requests.len() < REQUESTS
             && self.host.clock.monotonic() >= self.throttled_until
+            && self.lease.may_write()
         {
             if self
                 .connection
@@ -190,7 +208,11 @@ impl Broker {
                     return self.fail("the connection broke");
                 }
                 match self.client.dial(self.id).await {
-                    Ok(connection) => self.connection = Some(connection),
+                    Ok(connection) => {
+                        // Dialling takes time: whether to write is asked again.
+                        self.connection = Some(connection);
+                        continue;
+                    }
                     Err(error) => return self.fail(&error.to_string()),
                 }
             }

@@ -39,6 +39,13 @@ impl WireLane {
     }
 }
 
+impl Drop for WireLane {
+    /// What was not sent yet never is: the partition may be about to belong to another process.
+    fn drop(&mut self) {
+        self.reply.give_up();
+    }
+}
+
 impl Lane for WireLane {
     fn send<'a>(
         &'a mut self,

@@ -26,6 +26,7 @@ use super::{Form, Lane, Limits, Sink, SinkError};
 use crate::{
     cluster::leaders::{Leaders, NoLeader},
     telemetry::Outage,
+    worker::Lease,
 };
 
 /// Batches that wait for one broker's task, of all partitions; more wait in their workers.
@@ -37,16 +38,18 @@ pub struct WireSink {
     leaders: Leaders,
     host: Host,
     outage: Outage,
+    lease: Arc<dyn Lease>,
     brokers: Mutex<HashMap<i32, mpsc::Sender<Item>>>,
 }
 
 impl WireSink {
-    /// Connects when lanes open; `client` finds the leaders.
-    pub fn new(client: Client, host: Host, outage: Outage) -> Self {
+    /// Connects when lanes open; `client` finds the leaders. Writes only under `lease`.
+    pub fn new(client: Client, host: Host, outage: Outage, lease: Arc<dyn Lease>) -> Self {
         Self {
             leaders: Leaders::new(client, Arc::clone(&host.clock)),
             host,
             outage,
+            lease,
             brokers: Mutex::default(),
         }
     }
@@ -59,7 +62,9 @@ impl WireSink {
         }
         let (queue, items) = mpsc::channel(QUEUE);
         let client = self.leaders.client().clone();
-        let broker = Broker::new(id, client, self.host.clone(), self.outage.clone());
+        let (host, outage, lease) = (&self.host, &self.outage, &self.lease);
+        let (host, outage, lease) = (host.clone(), outage.clone(), Arc::clone(lease));
+        let broker = Broker::new(id, client, host, outage, lease);
         tokio::spawn(broker.run(items));
         brokers.insert(id, queue.clone());
         queue

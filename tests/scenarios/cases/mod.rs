@@ -1,8 +1,10 @@
 //! The scenarios, by what they are about.
 
+mod chaos;
 mod crashes;
 mod fidelity;
 mod lifecycle;
+mod sharing;
 mod stops;
 
 use std::pin::Pin;
@@ -17,6 +19,8 @@ type Body<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 /// One scenario.
 #[derive(Debug)]
 pub struct Case {
+    /// What it is about.
+    pub room: &'static str,
     /// Says what holds.
     pub name: &'static str,
     /// Fails if it does not.
@@ -28,6 +32,7 @@ macro_rules! cases {
     ($($module:ident :: $name:ident,)*) => {
         /// All scenarios.
         pub const ALL: &[Case] = &[$(Case {
+            room: stringify!($module),
             name: stringify!($name),
             body: |pair| Box::pin($module::$name(pair)),
         },)*];
@@ -49,11 +54,26 @@ cases! {
     lifecycle::either_side_may_be_down_at_start,
     lifecycle::new_topics_and_partitions_are_followed,
     lifecycle::http_tells_live_ready_and_lag,
+    chaos::processes_brokers_and_topics_come_and_go,
+    sharing::a_second_process_shares_the_flow,
+    sharing::a_killed_process_is_succeeded_or_goes_on_in_place,
+    sharing::a_suspended_process_wakes_as_a_member_like_others,
+    sharing::a_target_that_is_away_for_longer_than_a_session,
+    sharing::a_fenced_namesake_ends_with_3,
+    sharing::a_standby_is_ready_and_takes_over,
+    sharing::a_file_edited_while_it_was_killed_is_followed,
     stops::a_gap_in_the_source_stops_one_worker,
     stops::a_recreated_source_topic_stops_its_workers,
     stops::a_recreated_target_topic_stops_its_workers,
     stops::a_target_that_is_not_empty_is_not_appended_to,
     stops::a_foreign_checkpoint_is_refused,
+}
+
+impl Case {
+    /// Whether it is about the bytes that travel: then it matters that the clusters differ.
+    pub fn is_about_data(&self) -> bool {
+        matches!(self.room, "fidelity" | "crashes")
+    }
 }
 
 /// How much larger than usual the larger scenarios are (`STRAIT_TEST_SCALE`).

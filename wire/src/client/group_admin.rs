@@ -1,12 +1,18 @@
-//! Groups themselves: list, describe, delete.
+//! Groups themselves: list, describe, delete, and take static members out.
 
 use kafka_protocol::{
-    messages::{DeleteGroupsRequest, DescribeGroupsRequest, GroupId, ListGroupsRequest},
+    messages::{
+        DeleteGroupsRequest, DescribeGroupsRequest, GroupId, LeaveGroupRequest, ListGroupsRequest,
+        leave_group_request::MemberIdentity,
+    },
     protocol::StrBytes,
 };
 
-use super::{Client, Outcomes, To, unanswered};
-use crate::error::{ApiError, ClientError};
+use super::{Client, Outcomes, To, assignment, unanswered};
+use crate::{
+    TopicPartition,
+    error::{ApiError, ClientError},
+};
 
 /// A group as its coordinator lists it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +47,8 @@ pub struct GroupMember {
     pub client_id: String,
     /// Where it is.
     pub client_host: String,
+    /// What it was handed, if it is a consumer; brokers tell while the group is `Stable`.
+    pub assignment: Vec<TopicPartition>,
 }
 
 impl Client {
@@ -90,6 +98,7 @@ impl Client {
                     instance_id: member.group_instance_id.map(|id| id.to_string()),
                     client_id: member.client_id.to_string(),
                     client_host: member.client_host.to_string(),
+                    assignment: assignment::partitions(member.member_assignment),
                 });
                 let description = GroupDescription {
                     state: group.group_state.to_string(),
@@ -101,6 +110,32 @@ impl Client {
             described.push((group.clone(), found.unwrap_or_else(|| Err(unanswered()))));
         }
         Ok(described)
+    }
+
+    /// Takes a static member out of its group, so that what it held goes to others at once (KIP-345).
+    /// The name is enough, whoever bears it.
+    ///
+    /// # Errors
+    /// If the coordinator cannot be reached or refuses; UNKNOWN_MEMBER_ID if there is no such member.
+    pub async fn remove_member(&self, group: &str, instance_id: &str) -> Result<(), ClientError> {
+        let member = MemberIdentity::default()
+            .with_group_instance_id(Some(StrBytes::from_string(instance_id.to_owned())));
+        let request = LeaveGroupRequest::default()
+            .with_group_id(id(group))
+            .with_members(vec![member]);
+        // From version 3 on by the name.
+        let answer = self
+            .call(To::Coordinator(group), &request, 3..=5, |answer| {
+                ApiError::from_code(answer.error_code, None::<&str>)
+            })
+            .await?;
+        let code = answer.members.first().map(|member| member.error_code);
+        let error = code.map_or_else(
+            || Some(unanswered()),
+            |code| ApiError::from_code(code, None::<&str>),
+        );
+        let what = format!("member {instance_id} of group {group}");
+        error.map_or(Ok(()), |error| Err(ClientError::Api { what, error }))
     }
 
     /// Deletes groups that have no members, with their offsets.

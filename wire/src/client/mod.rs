@@ -11,6 +11,7 @@
 //! for many partitions, `dial` connects.
 
 mod admin;
+mod assignment;
 mod dial;
 mod group_admin;
 mod groups;

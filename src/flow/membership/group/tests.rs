@@ -1,0 +1,223 @@
+//! Members of one group on a broker-lite in this process.
+
+use std::time::Instant;
+
+use broker_lite::Broker;
+use host::Host;
+use wire::client::{ClientSettings, NewTopic};
+
+use super::*;
+use crate::{
+    checkpoint::{StoreError, Stored},
+    telemetry::Outages,
+};
+
+/// Anything takes less.
+const DEADLINE: Duration = Duration::from_secs(30);
+const CONTROL: &str = "strait.f.control";
+
+struct Bench {
+    broker: Broker,
+    client: Client,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    /// With topic `t` of four partitions.
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = broker_lite::Config::new("127.0.0.1:0", folder.path());
+        let broker = Broker::start(config, Host::real()).await.unwrap();
+        let address = broker.address();
+        let bootstrap = vec![(address.ip().to_string(), address.port())];
+        let client = Client::new(Host::real(), ClientSettings::new(bootstrap, "test"));
+        let topics = [("t", 4), (CONTROL, 1)].map(|(name, partitions)| NewTopic {
+            name: name.to_owned(),
+            partitions,
+            replication_factor: 1,
+            configs: Vec::new(),
+        });
+        client.create_topics(&topics, false).await.unwrap();
+        Self {
+            broker,
+            client,
+            _folder: folder,
+        }
+    }
+
+    fn member(&self, name: &str) -> Group {
+        let mut properties = ClientConfig::new();
+        properties.set("bootstrap.servers", self.broker.address().to_string());
+        let group = Group::start(Settings {
+            properties,
+            client: self.client.clone(),
+            flow: "f".to_owned(),
+            outage: Outages::new("f", "east", "west").target,
+            group: "strait.f".to_owned(),
+            control: TopicPartition::new(CONTROL, 0),
+            name: Name::choose(&Host::real(), "f", Some(name), None),
+            clock: Host::real().clock,
+        });
+        let group = group.unwrap();
+        group.share(["t", CONTROL].map(str::to_owned).into());
+        group
+    }
+}
+
+/// Waits until what is offered satisfies `enough`.
+async fn offered(
+    group: &Group,
+    enough: impl Fn(&BTreeSet<TopicPartition>) -> bool,
+) -> BTreeSet<TopicPartition> {
+    let mut view = group.view();
+    let seen = view.wait_for(|view| match &view.assignment {
+        Assignment::Partitions(partitions) => enough(partitions),
+        Assignment::All => false,
+    });
+    let seen = tokio::time::timeout(DEADLINE, seen).await;
+    match seen
+        .expect("it is offered in time")
+        .unwrap()
+        .assignment
+        .clone()
+    {
+        Assignment::Partitions(partitions) => partitions,
+        Assignment::All => unreachable!("a member never has all"),
+    }
+}
+
+/// Holds what is offered as a supervisor without workers: all is settled at once.
+fn turn(group: &Group) {
+    let view = group.hold();
+    group.settled(&view.assignment);
+}
+
+async fn commit(
+    group: &Group,
+    entries: &[(TopicPartition, &str)],
+) -> Vec<(i32, Result<(), StoreError>)> {
+    let entries: Vec<_> = entries
+        .iter()
+        .map(|(partition, metadata)| {
+            let stored = Stored {
+                offset: 1,
+                metadata: (*metadata).to_owned(),
+            };
+            (partition.clone(), stored)
+        })
+        .collect();
+    let outcomes = group.checkpoints().commit(&entries).await;
+    let mut outcomes: Vec<_> = outcomes
+        .into_iter()
+        .map(|(partition, outcome)| (partition.partition, outcome))
+        .collect();
+    outcomes.sort_by_key(|(partition, _)| *partition);
+    outcomes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_is_handed_over_once_it_is_settled_and_committed_for_until_then() {
+    let bench = Bench::start().await;
+    let first = bench.member("a");
+    let all = offered(&first, |partitions| partitions.len() == 5).await;
+    first.hold();
+    let second = bench.member("b");
+    let kept = offered(&first, |partitions| partitions.len() < 5).await;
+    let moving: Vec<_> = all.difference(&kept).cloned().collect();
+    // The last checkpoint of what moves is still this member's to commit.
+    let outcomes = commit(&first, &[(moving[0].clone(), "last")]).await;
+    assert!(outcomes[0].1.is_ok(), "{outcomes:?}");
+    // Several heartbeats pass, and nothing moves.
+    let waits = offered(&second, |partitions| !partitions.is_empty());
+    let early = tokio::time::timeout(Duration::from_secs(2), waits).await;
+    assert!(early.is_err(), "handed over while it was held: {early:?}");
+    turn(&first);
+    let moved = offered(&second, |partitions| !partitions.is_empty()).await;
+    assert!(moving.iter().all(|partition| moved.contains(partition)));
+    let outcomes = commit(&first, &[(moving[0].clone(), "late")]).await;
+    let refusal = outcomes[0].1.as_ref().unwrap_err().to_string();
+    assert!(
+        refusal.contains("not assigned to this process"),
+        "{refusal}"
+    );
+    let committed = bench.client.group_offsets("strait.f").await.unwrap();
+    let found = committed
+        .iter()
+        .find(|(partition, _)| *partition == moving[0]);
+    assert_eq!(found.unwrap().1.metadata, "last");
+    first.leave().await;
+    second.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_does_not_wait_for_ever() {
+    let bench = Bench::start().await;
+    let first = bench.member("a");
+    offered(&first, |partitions| partitions.len() == 5).await;
+    let held = first.hold();
+    let second = bench.member("b");
+    offered(&second, |partitions| !partitions.is_empty()).await;
+    // What went like that is offered to the first one again only after it has noticed.
+    second.leave().await;
+    let before = first.hold().assignment;
+    assert_ne!(before, held.assignment);
+    turn(&first);
+    let again = offered(&first, |partitions| partitions.len() == 5).await;
+    assert_eq!(Assignment::Partitions(again), held.assignment);
+    first.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_partition_that_is_refused_does_not_fail_the_others() {
+    let bench = Bench::start().await;
+    let member = bench.member("a");
+    offered(&member, |partitions| partitions.len() == 5).await;
+    let long = "x".repeat(5000);
+    let entries: Vec<_> = (0..4)
+        .map(|index| {
+            let text = if index == 2 { long.as_str() } else { "ok" };
+            (TopicPartition::new("t", index), text)
+        })
+        .collect();
+    let outcomes = commit(&member, &entries).await;
+    let done: Vec<_> = outcomes
+        .iter()
+        .map(|(_, outcome)| outcome.is_ok())
+        .collect();
+    assert_eq!(done, [true, true, false, true], "{outcomes:?}");
+    member.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lease_of_an_idle_leader_is_kept_and_ends_with_its_target() {
+    let bench = Bench::start().await;
+    let member = bench.member("a");
+    let lease = member.lease();
+    assert!(!lease.may_write());
+    tokio::time::timeout(DEADLINE, lease.granted())
+        .await
+        .unwrap();
+    // Longer than a lease lasts without being renewed.
+    let until = Instant::now() + SESSION;
+    while Instant::now() < until {
+        assert!(lease.may_write());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bench.broker.kill().await;
+    tokio::time::sleep(SESSION).await;
+    assert!(!lease.may_write());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_is_succeeded_before_its_session_ends() {
+    let bench = Bench::start().await;
+    let first = bench.member("a");
+    offered(&first, |partitions| partitions.len() == 5).await;
+    let second = bench.member("b");
+    offered(&second, |partitions| !partitions.is_empty()).await;
+    let begun = Instant::now();
+    first.leave().await;
+    offered(&second, |partitions| partitions.len() == 5).await;
+    assert!(begun.elapsed() < SESSION / 2, "{:?}", begun.elapsed());
+    second.leave().await;
+}
