@@ -27,6 +27,7 @@ use crate::{
     checkpoint::committer::{self, Committer},
     config::Assignment,
     telemetry,
+    worker::Throttles,
 };
 
 /// Between two looks at both clusters.
@@ -148,6 +149,7 @@ impl<'a> Supervisor<'a> {
             sealing,
             lease: membership.lease(),
             shared: config.assignment == Assignment::Shared,
+            throttles: Throttles::new(Arc::clone(&flow.host.clock), config.rate),
             units: BTreeMap::new(),
         };
         Ok(Self {

@@ -1,12 +1,17 @@
 //! One function per fact.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::metrics::{
-    BATCH_SECONDS, BYTES, CHECKPOINT_AGE, IN_FLIGHT, LAG, RECORDS, RETRIES, WORKERS,
+    BATCH_SECONDS, BYTES, CHECKPOINT_AGE, IN_FLIGHT, LAG, RECORDS, RETRIES, THROTTLE_SECONDS,
+    WORKERS,
 };
 use crate::{base::ids::Route, worker::WorkerState};
 
@@ -20,6 +25,10 @@ pub struct WorkerEvents {
     lag: Gauge,
     batch_seconds: Histogram,
     retries: Counter,
+    /// Of what is counted for the worker.
+    labels: Vec<Label>,
+    /// Of the time throttled, in nanoseconds, what is less than a second: counters count in whole numbers.
+    throttled_rest: AtomicU64,
 }
 
 impl WorkerEvents {
@@ -36,7 +45,9 @@ impl WorkerEvents {
             route: route.clone(),
             records: counter!(RECORDS, labels.clone()),
             bytes: counter!(BYTES, labels.clone()),
-            lag: gauge!(LAG, labels),
+            throttled_rest: AtomicU64::new(0),
+            lag: gauge!(LAG, labels.clone()),
+            labels,
             batch_seconds: histogram!(BATCH_SECONDS, of_flow.clone()),
             retries: counter!(RETRIES, of_flow),
         }
@@ -53,6 +64,20 @@ impl WorkerEvents {
     /// gauge is the flow's sum.
     pub fn lag_changed(&self, before: i64, now: i64) {
         self.lag.increment((now - before) as f64);
+    }
+
+    /// The worker waited for its rate.
+    pub fn throttled(&self, waited: Duration) {
+        const SECOND: u64 = 1_000_000_000;
+        let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+        let before = self.throttled_rest.fetch_add(waited, Ordering::Relaxed);
+        let seconds = before.saturating_add(waited) / SECOND;
+        if seconds > 0 {
+            self.throttled_rest
+                .fetch_sub(seconds * SECOND, Ordering::Relaxed);
+            // Looked up once a second at most, and no series for those that never wait.
+            counter!(THROTTLE_SECONDS, self.labels.clone()).increment(seconds);
+        }
     }
 
     /// The worker begins to copy.

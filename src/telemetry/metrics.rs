@@ -16,6 +16,8 @@ pub(super) const IN_FLIGHT: &str = "strait_in_flight_bytes";
 pub(super) const BATCH_SECONDS: &str = "strait_batch_seconds";
 /// Times a worker went back to its acknowledged prefix. Labels: flow.
 pub(super) const RETRIES: &str = "strait_retries_total";
+/// Seconds that workers waited for the rates of their topic and flow, added up. Labels as of [`RECORDS`].
+pub(super) const THROTTLE_SECONDS: &str = "strait_throttle_seconds_total";
 /// Times a cluster became unreachable. Labels: flow, cluster.
 pub(super) const OUTAGES: &str = "strait_outages_total";
 /// Seconds since the checkpoints were last complete. Labels: flow.
@@ -65,6 +67,10 @@ fn describe() {
     describe_counter!(
         RETRIES,
         "Times a worker went back to its acknowledged prefix"
+    );
+    describe_counter!(
+        THROTTLE_SECONDS,
+        "Seconds that partitions waited for `rate_bytes` or `rate_records`, added up"
     );
     describe_counter!(OUTAGES, "Times a cluster became unreachable");
     describe_gauge!(

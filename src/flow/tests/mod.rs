@@ -1,6 +1,7 @@
 //! Flows between two broker-lites in this process, seen through the wire client.
 
 mod exactness;
+mod limits;
 
 use std::{io, net::SocketAddr, time::Duration};
 
