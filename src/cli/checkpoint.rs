@@ -332,6 +332,7 @@ fn table(rows: &[Row]) -> String {
         let stopped = row.stopped.as_ref().map(|stopped| {
             let at = stopped
                 .source_offset
+                .filter(|at| *at >= 0)
                 .map(|at| format!(" at {at}"))
                 .unwrap_or_default();
             let since = stopped

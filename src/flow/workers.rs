@@ -27,7 +27,7 @@ use crate::{
     source::Source,
     telemetry::WorkerEvents,
     worker::{
-        Advice, Exactness, Lag, Lease, Progress, Settings, Stop, Worker, WorkerState,
+        Advice, Exactness, Lag, Lease, Progress, Settings, Stop, Throttles, Worker, WorkerState,
         reconcile::Reconciler,
     },
 };
@@ -53,6 +53,7 @@ pub(super) struct Workers<'a> {
     /// Whether other processes may have a unit before and after this one: every start is then behind a
     /// commit, which shows that the unit is this process's and begins its lease.
     pub(super) shared: bool,
+    pub(super) throttles: Throttles,
     pub(super) units: BTreeMap<Route, Entry>,
 }
 
@@ -260,6 +261,7 @@ impl Workers<'_> {
 
     fn spawn(&mut self, judged: &Judged, start: Progress, barrier: bool) {
         let (flow, route) = (self.flow, &judged.unit.route);
+        let topic = &route.source.topic;
         let checkpoint = judged.identity.checkpoint(&start);
         let (committed, committed_seen) = watch::channel(-1);
         let exactness = self.sealing.as_ref().map(|sealing| Exactness {
@@ -273,6 +275,7 @@ impl Workers<'_> {
             limits: judged.limits,
             on_poison: judged.identity.config.on_poison,
             exactness,
+            throttle: self.throttles.of(topic, flow.config.topic(topic).rate),
             drain_timeout: flow.drain_timeout,
             source: Arc::clone(&self.source),
             sink: Arc::clone(&self.sink),

@@ -6,8 +6,8 @@ use metrics::{Counter, Histogram};
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::metrics::{
-    BATCH_SECONDS, BATCHES, BYTES, CHECKPOINTS, GAPS, LATENCY, OPENED, REBALANCES, RECORDS,
-    RETRIES, SKIPPED, THROTTLE,
+    BATCH_SECONDS, BATCHES, BYTES, CHECKPOINTS, GAPS, LATENCY, LIMITED, OPENED, REBALANCES,
+    RECORDS, RETRIES, SKIPPED, THROTTLE,
 };
 use crate::{
     base::ids::Route,
@@ -57,6 +57,7 @@ pub struct WorkerEvents {
     batches: Counter,
     batch_seconds: Histogram,
     latency: Histogram,
+    limited: Counter,
 }
 
 impl WorkerEvents {
@@ -73,6 +74,7 @@ impl WorkerEvents {
             batches: BATCHES.counter(&labels),
             batch_seconds: BATCH_SECONDS.histogram(&labels),
             latency: LATENCY.histogram(&labels),
+            limited: LIMITED.counter(&labels),
         }
     }
 
@@ -96,6 +98,12 @@ impl WorkerEvents {
     /// A batch of the source could not travel sealed.
     pub fn opened(&self, reason: &str) {
         OPENED.counter(&[&self.flow, reason]).increment(1);
+    }
+
+    /// The worker waited for its rate.
+    pub fn limited(&self, waited: Duration) {
+        let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+        self.limited.increment(waited);
     }
 
     /// The worker begins to copy.

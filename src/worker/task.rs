@@ -12,6 +12,7 @@ use super::{
     poison::Poison,
     prepare::{Body, Part, PrepareError, opening, prepare},
     reconcile::{Passed, Verdict, verdict},
+    throttle::Toll,
     unit::{First, Unit, is_there},
 };
 use crate::{
@@ -56,6 +57,8 @@ pub(super) struct Task {
     poison: Poison,
     /// Parts of one batch that were not sent yet; the batch's permit goes with the last.
     ready: VecDeque<(Part, Permit)>,
+    /// What is to be paid before they are.
+    toll: Option<Toll>,
     /// Batches handed to the lane and not answered.
     outstanding: usize,
     /// Whether nothing of the unit is on its way to the target: by whoever wrote it last, or by this process.
@@ -85,6 +88,7 @@ impl Task {
             unit: unit.map(|(exactness, producer)| Unit::new(exactness, producer, log_append_time)),
             poison: Poison::new(settings.on_poison),
             ready: VecDeque::new(),
+            toll: None,
             outstanding: 0,
             settled: settings.start.settled,
             timeline,
@@ -106,7 +110,6 @@ impl Task {
             let before = self.ledger.progress().source_offset;
             let end = self.pass().await;
             self.ledger.rewind();
-            self.ready.clear();
             let at = self.ledger.progress().source_offset;
             match end {
                 End::Asked => {
@@ -167,7 +170,10 @@ impl Task {
         self.poison.begin();
         self.enter(WorkerState::Running);
         let end = self.copy(&mut reader, &mut *lane).await;
+        // What is not sent is not kept while answers are waited for: it is read again.
         drop(reader);
+        self.ready.clear();
+        self.toll = None;
         if matches!(end, End::Asked) {
             self.enter(WorkerState::Draining);
             self.settled = self.drain(&mut *lane, self.settings.drain_timeout).await;
@@ -292,6 +298,13 @@ impl Task {
                     }
                 }
                 () = lease.granted(), if forbidden => {}
+                paid = pay(&mut self.toll), if self.toll.is_some() => {
+                    let (waited, last) = paid;
+                    self.settings.events.limited(waited);
+                    if last {
+                        self.toll = None;
+                    }
+                }
                 event = reader.next(), if self.ready.is_empty() && in_flight < WINDOW => match event {
                     Some(Ok(batch)) => {
                         if let Err(end) = self.take_batch(batch).await {
@@ -334,6 +347,9 @@ impl Task {
         if let Some(last) = parts.last_mut() {
             last.epoch = batch.epoch;
         }
+        let records = parts.iter().map(|part| part.records).sum();
+        let bytes = parts.iter().map(Part::size).sum();
+        self.toll = self.settings.throttle.toll(bytes, records);
         let last = parts.len() - 1;
         let mut permit = Some(batch.permit);
         self.ready = parts
@@ -431,9 +447,10 @@ impl Task {
         }
     }
 
-    /// Sends what is ready, as far as the window allows.
+    /// Sends what is ready and paid for, as far as the window allows.
     async fn send_ready(&mut self, lane: &mut dyn Lane) -> Result<(), End> {
-        while self.has_room()
+        while self.toll.is_none()
+            && self.has_room()
             && self.settings.lease.may_write()
             && let Some((part, permit)) = self.ready.pop_front()
         {
@@ -703,6 +720,14 @@ impl Task {
             // Damaged on the way to the target: the next pass sends it again.
             None => End::Lost(Retry::Produce, text),
         }
+    }
+}
+
+/// Pays the next part of what is due; whoever has nothing to pay waits for ever. Cancel-safe.
+async fn pay(toll: &mut Option<Toll>) -> (Duration, bool) {
+    match toll {
+        Some(toll) => toll.pay().await,
+        None => std::future::pending().await,
     }
 }
 

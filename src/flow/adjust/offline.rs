@@ -76,7 +76,11 @@ impl Flow {
     /// Kafka refuses commits of strangers to a group that has members.
     async fn nobody_runs_it(&self) -> Result<(), AdjustError> {
         let group = self.config.group();
-        let described = self.target.client().describe_groups(&[group.clone()]).await;
+        let described = self
+            .target
+            .client()
+            .describe_groups(std::slice::from_ref(&group))
+            .await;
         let described = described.map_err(|error| {
             AdjustError::Unavailable(format!("cluster {}: {error}", self.target.alias()))
         })?;

@@ -2,6 +2,7 @@
 
 mod cycles;
 mod exactness;
+mod limits;
 mod metrics;
 mod policies;
 
