@@ -87,6 +87,7 @@ impl Flow {
                 target_topic_id: None,
                 start: starts.remove(&topic.name),
                 created_ms: now,
+                given_up: Vec::new(),
             };
             (topic.key(), record)
         });

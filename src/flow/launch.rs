@@ -147,8 +147,15 @@ impl Flow {
         let key = TopicKey::new(unit.source_topic, &partition.topic);
         let record = booted.records.topics.get(&key);
         let starts = record.and_then(|record| record.start.as_ref());
+        // About a target topic that was given up: a group with members keeps it until it is overwritten.
+        let is_given_up = |stored: &Stored| {
+            let about = codec::decode(stored).map(|checkpoint| checkpoint.target_topic);
+            record
+                .zip(about.ok())
+                .is_some_and(|(record, id)| record.given_up.contains(&id))
+        };
         Evidence {
-            stored,
+            stored: stored.filter(|stored| !is_given_up(stored)),
             source,
             target,
             first_start: starts.and_then(|starts| starts.get(&partition.partition).copied()),

@@ -5,7 +5,7 @@
 //! ```text
 //! flow            {"version":1,"source_cluster":ID,"target_cluster":ID,"created_ms":N}
 //! topic/TOPIC_ID  {"version":1,"source_topic":NAME,"target_topic":NAME,"target_topic_id":ID or null,
-//!                  "start":{"0":OFFSET,...} or null,"created_ms":N}
+//!                  "start":{"0":OFFSET,...} or null,"created_ms":N,"given_up":[ID,...] if there are any}
 //! ```
 //!
 //! A topic is known by its id on the source (by `name/NAME` where brokers have no ids). Its record is

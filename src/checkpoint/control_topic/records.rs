@@ -73,6 +73,24 @@ pub struct TopicRecord {
     pub start: Option<BTreeMap<i32, i64>>,
     /// When the flow first saw it, milliseconds since 1970.
     pub created_ms: i64,
+    /// Ids of topics on the target that an operator gave up for another one, oldest first: checkpoints about them do
+    /// not count any more.
+    #[serde(default, with = "ids_text", skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<Uuid>,
+}
+
+/// Of the list of ids of one topic; checkpoints about older ones are long gone.
+const MAX_GIVEN_UP: usize = 8;
+
+impl TopicRecord {
+    /// The same without its target topic, which is given up.
+    pub fn unbound(&self) -> Self {
+        let mut record = self.clone();
+        record.given_up.extend(record.target_topic_id.take());
+        let excess = record.given_up.len().saturating_sub(MAX_GIVEN_UP);
+        record.given_up.drain(..excess);
+        record
+    }
 }
 
 /// All that the topic says.
@@ -147,6 +165,27 @@ mod id_text {
     }
 }
 
+/// Ids as Kafka's tools show them.
+mod ids_text {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+    use uuid::Uuid;
+
+    use super::{topic_id, topic_id_from};
+
+    pub(super) fn serialize<S: Serializer>(ids: &[Uuid], out: S) -> Result<S::Ok, S::Error> {
+        let ids: Vec<_> = ids.iter().map(|id| topic_id(*id)).collect();
+        ids.serialize(out)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Uuid>, D::Error> {
+        let texts = Vec::<String>::deserialize(from)?;
+        let id = |text: String| {
+            topic_id_from(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is no topic id")))
+        };
+        texts.into_iter().map(id).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -160,6 +199,7 @@ mod tests {
             target_topic_id: Some(Uuid::from_u128(1)),
             start: Some(BTreeMap::from([(0, 17), (3, 0)])),
             created_ms: 1_780_000_000_000,
+            given_up: Vec::new(),
         }
     }
 
@@ -191,6 +231,19 @@ mod tests {
         let all = read(&[(&text, Some(GOLDEN)), (FLOW_KEY, Some(GOLDEN_FLOW))]).unwrap();
         assert_eq!(all.flow, Some(flow));
         assert_eq!(all.topics, BTreeMap::from([(key, record())]));
+    }
+
+    #[test]
+    fn what_is_given_up_is_remembered_for_a_while() {
+        let mut all = record();
+        for id in 10..30 {
+            all.target_topic_id = Some(Uuid::from_u128(id));
+            all = all.unbound();
+            assert_eq!(all.target_topic_id, None);
+        }
+        let kept: Vec<_> = (22..30).map(Uuid::from_u128).collect();
+        assert_eq!(all.given_up, kept);
+        assert_eq!(parse::<TopicRecord>(value(&all).as_bytes()).unwrap(), all);
     }
 
     #[test]
@@ -236,10 +289,11 @@ mod tests {
         #[test]
         fn every_record_comes_back(
             source_topic: String, target_topic: String, id: Option<u128>, created_ms: i64,
-            start: Option<BTreeMap<i32, i64>>,
+            start: Option<BTreeMap<i32, i64>>, given_up: Vec<u128>,
         ) {
             let record = TopicRecord {
                 source_topic, target_topic, target_topic_id: id.map(Uuid::from_u128), start, created_ms,
+                given_up: given_up.into_iter().map(Uuid::from_u128).collect(),
             };
             prop_assert_eq!(parse::<TopicRecord>(value(&record).as_bytes()).unwrap(), record);
         }

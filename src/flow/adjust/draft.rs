@@ -287,13 +287,7 @@ impl Flow {
         let bound = record.target_topic_id?;
         let found = snapshot.target.get(&topic.target);
         let same = found.is_some_and(|found| found.error.is_none() && found.id == bound);
-        (!same).then(|| {
-            let record = TopicRecord {
-                target_topic_id: None,
-                ..record.clone()
-            };
-            (topic.key(), record)
-        })
+        (!same).then(|| (topic.key(), record.unbound()))
     }
 
     fn empty_draft(&self, request: &Request) -> Draft {

@@ -107,6 +107,7 @@ fn control(target: Option<u128>) -> ControlRecords {
         target_topic_id: target.map(Uuid::from_u128),
         start: None,
         created_ms: 0,
+        given_up: Vec::new(),
     };
     ControlRecords {
         flow: None,
