@@ -106,28 +106,30 @@ pub fn check_names_what_is_missing(clusters: &Clusters) -> Result<()> {
             "missing: Read on group strait.novices on west",
         ],
     )?;
-    grant(&first, user)?;
+    grant(clusters, &first, user)?;
     // Now it sees the topic, and so what the target needs for it.
     let second = check(
         &strait,
         4,
         &["missing: Write, Read, Create on topic novices on west"],
     )?;
-    grant(&second, user)?;
+    grant(clusters, &second, user)?;
     check(&strait, 0, &["ready"])?;
     strait.run()?;
     eventually("all is copied", || same(clusters, topic, 100)).with_context(|| strait.log())?;
     strait.terminate()
 }
 
-/// Runs the lines that `check` printed.
-fn grant(text: &str, user: &str) -> Result<()> {
+/// Runs the lines that `check` printed, as who may do everything.
+fn grant(clusters: &Clusters, text: &str, user: &str) -> Result<()> {
     let lines = text
         .lines()
         .map(str::trim)
         .filter(|line| line.starts_with("kafka-acls.sh "));
     let lines: Vec<_> = lines
         .map(|line| line.replace("User:NAME", &format!("User:{user}")))
+        .map(|line| line.replace(&clusters.source.login(), &clusters.source.plain()))
+        .map(|line| line.replace(&clusters.target.login(), &clusters.target.plain()))
         .collect();
     ensure!(!lines.is_empty(), "no lines:\n{text}");
     run(&lines)
