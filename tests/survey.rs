@@ -18,8 +18,8 @@ use strait::{
 };
 use tokio_util::sync::CancellationToken;
 use wire::{
-    TopicPartition,
-    client::{Client, ClientSettings, NewTopic},
+    Isolation, TopicPartition,
+    client::{Client, ClientSettings, NewTopic, OffsetSpec},
     record::{BatchBuilder, Codec},
 };
 
@@ -152,6 +152,11 @@ async fn a_flow_is_seen_from_outside() {
         (partition.source_offset, partition.target_offset),
         (Some(12), Some(12))
     );
+    let [member] = &during.flows[0].members.as_ref().unwrap()[..] else {
+        panic!("{during:?}")
+    };
+    assert_eq!((member.partitions, member.leader), (2, true));
+    assert_eq!(partition.owner.as_ref(), Some(&member.name));
     stop.cancel();
     running.await.unwrap().unwrap();
 
@@ -164,7 +169,13 @@ async fn a_flow_is_seen_from_outside() {
         (topic.target_exists, topic.checkpoints, topic.lag),
         (true, 2, 5)
     );
-    assert_eq!(status::run(&host, &config).await.unwrap().flows[0].lag, 5);
+    let after = status::run(&host, &config).await.unwrap();
+    let flow = &after.flows[0];
+    // Written with the time of 1 s after 1970.
+    let age = host.clock.wall_ms() - 1_000;
+    let seen = flow.lag_ms.unwrap();
+    assert!((age - 60_000..=age).contains(&seen), "{seen}");
+    assert_eq!((flow.lag, flow.partitions[0].lag_ms), (5, Some(0)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -225,9 +236,9 @@ async fn a_watch_goes_on_until_it_is_stopped() {
                 let report: Report = serde_json::from_str(line).unwrap();
                 assert_eq!((report.flows[0].lag, report.flows.len()), (3, 1));
             } else {
-                let shown =
-                    "flow east-to-west: east to west, 3 records to copy, 0 partitions stopped";
-                assert!(line.ends_with(shown), "{line}");
+                // The records are from 1970.
+                let shown = "flow east-to-west: east to west, exactly-once, 3 records to copy, ";
+                assert!(line.contains(shown) && line.contains("years"), "{line}");
             }
         }
         let kill = Command::new("kill").arg(watch.id().to_string()).status();
@@ -318,13 +329,29 @@ async fn memory_that_is_about_something_else_is_found_before() {
     batch.push(1_000, Some(b"flow"), Some(b"{\"version\":99}"), &[]);
     let control = TopicPartition::new("strait.dr.control", 0);
     let batch = batch.build(0).unwrap();
-    west.client.produce(&control, batch).await.unwrap();
+    let end = west
+        .client
+        .produce(&control, batch)
+        .await
+        .unwrap()
+        .base_offset
+        + 1;
     let found = check::run(&host, &right).await;
     assert_eq!(problems(&found), ["control_topic"]);
     let message = &found.flows[0].problems[0].message;
     assert!(message.contains("version 99"), "{message}");
+    let before = west.client.group_offsets("strait.dr").await.unwrap();
     let error = app::run(right, host, CancellationToken::new())
         .await
         .unwrap_err();
     assert!(error.to_string().contains("version 99"), "{error}");
+    // What a later release left is as it was.
+    let after = west.client.group_offsets("strait.dr").await.unwrap();
+    assert_eq!(after, before);
+    let wanted = [(control, OffsetSpec::Latest)];
+    let ended = west
+        .client
+        .list_offsets(&wanted, Isolation::ReadUncommitted);
+    let ended = ended.await.unwrap()[0].1.as_ref().unwrap().offset;
+    assert_eq!(ended, end);
 }

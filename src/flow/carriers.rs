@@ -76,6 +76,7 @@ impl Flow {
             outage: self.outages.source.clone(),
             isolation: config.isolation,
             budget: self.budget.clone(),
+            clock: Arc::clone(&self.host.clock),
         });
         let source = source.map_err(|error| FlowError::Source {
             alias: config.source.clone(),

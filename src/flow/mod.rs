@@ -48,8 +48,6 @@ pub struct Flow {
     pub drain_timeout: Duration,
     /// Where this process keeps its place among others; none: the usual folder.
     pub state_dir: Option<PathBuf>,
-    /// Whether metrics have labels per partition.
-    pub partition_metrics: bool,
     /// Whether its clusters are away, for all its parts.
     pub outages: Outages,
     /// Told all that happens.

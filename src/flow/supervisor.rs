@@ -26,7 +26,7 @@ use crate::{
     base::backoff::Backoff,
     checkpoint::committer::{self, Committer},
     config::Assignment,
-    telemetry,
+    telemetry::{self, Retry},
 };
 
 /// Between two looks at both clusters.
@@ -51,7 +51,6 @@ pub(super) struct Supervisor<'a> {
     committer: Arc<Committer>,
     workers: Workers<'a>,
     cycles: Cycles<'a>,
-    gauges: BTreeMap<(String, String), u64>,
 }
 
 impl Flow {
@@ -135,11 +134,14 @@ impl<'a> Supervisor<'a> {
         } = flow.carriers(booted.expiration, membership.lease())?;
         let committer = Committer::new(
             &config.name,
+            &config.target,
             membership.checkpoints(),
             flow.host.clone(),
             committer::bound(flow.budget.total()),
         );
         let committer = Arc::new(committer);
+        flow.board
+            .commits(Arc::clone(&committer), membership.lease());
         let workers = Workers {
             flow,
             store: membership.checkpoints(),
@@ -162,7 +164,6 @@ impl<'a> Supervisor<'a> {
             leads: config.assignment == Assignment::Solo,
             committer,
             workers,
-            gauges: BTreeMap::new(),
         })
     }
 
@@ -208,6 +209,7 @@ impl<'a> Supervisor<'a> {
                     };
                     let reason = error.to_string();
                     outages.of(cluster).begins(&reason);
+                    telemetry::retried(&flow.config.name, cluster, Retry::Metadata);
                     if cluster == flow.target.alias() {
                         // Every round asks the source first.
                         outages.source.succeeded(source);
@@ -303,7 +305,6 @@ impl<'a> Supervisor<'a> {
         plan.troubles.extend(troubles);
         let refused = !plan.troubles.is_empty();
         self.tell(plan.troubles);
-        telemetry::workers(&flow.config.name, &mut self.gauges, &flow.board.states());
         // What was refused is refused again: no hurry.
         Ok(leads_on && !refused)
     }

@@ -27,7 +27,7 @@ use crate::{
     source::Source,
     telemetry::WorkerEvents,
     worker::{
-        Exactness, Lease, Progress, Settings, Stop, Worker, WorkerState, reconcile::Reconciler,
+        Exactness, Lag, Lease, Progress, Settings, Stop, Worker, WorkerState, reconcile::Reconciler,
     },
 };
 
@@ -188,6 +188,7 @@ impl Workers<'_> {
                 progress: worker.progress.clone(),
                 state,
                 source_end: Some(worker.source_end.clone()),
+                lag: worker.lag.clone(),
             };
             self.flow.board.put(route, watched);
         }
@@ -260,6 +261,7 @@ impl Workers<'_> {
             progress: worker.progress.clone(),
             state: worker.state.clone(),
             source_end: Some(worker.source_end.clone()),
+            lag: worker.lag.clone(),
         };
         flow.board.put(route.clone(), watched);
         let entry = Entry {
@@ -295,6 +297,7 @@ impl Workers<'_> {
             progress,
             state,
             source_end: None,
+            lag: Lag::new(flow.host.clock.wall_ms()),
         };
         flow.board.put(route.clone(), watched);
         let entry = Entry {
@@ -338,6 +341,7 @@ async fn ended(workers: &mut [&mut Worker], deadline: impl Future<Output = ()>) 
 
 impl Flow {
     fn events(&self, route: &Route) -> WorkerEvents {
-        WorkerEvents::new(&self.config.name, route, self.partition_metrics)
+        let config = &self.config;
+        WorkerEvents::new(&config.name, [&config.source, &config.target], route)
     }
 }

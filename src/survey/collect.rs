@@ -1,8 +1,8 @@
 //! Asks both clusters of a flow.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use host::Host;
+use host::{Clock, Host};
 use wire::{
     Isolation, TopicPartition,
     client::{Client, ClientSettings, OffsetSpec, TopicDescription},
@@ -35,9 +35,10 @@ pub struct Unreachable {
 /// Both clusters of one flow.
 #[derive(Debug)]
 pub struct Pair<'a> {
-    flow: &'a FlowConfig,
+    pub(super) flow: &'a FlowConfig,
     pub(super) source: Asked,
     pub(super) target: Asked,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl<'a> Pair<'a> {
@@ -47,6 +48,7 @@ impl<'a> Pair<'a> {
             flow,
             source: Asked::new(host, &config.clusters[&flow.source]),
             target: Asked::new(host, &config.clusters[&flow.target]),
+            clock: Arc::clone(&host.clock),
         }
     }
 
@@ -84,6 +86,7 @@ impl<'a> Pair<'a> {
         Ok(Survey {
             flow: flow.name.clone(),
             group: flow.group(),
+            transport: flow.transport,
             source,
             target,
             control_exists: existing.contains_key(&format!("{}.control", flow.group())),

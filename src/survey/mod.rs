@@ -1,10 +1,12 @@
 //! What both clusters hold of a flow, read from outside: no running process is needed or disturbed.
 //!
-//! [`collect`] asks the clusters, [`check`] and [`status`] turn the answers into reports. Nothing is
-//! written to either cluster.
+//! [`collect`] asks the clusters, [`detail`] for what only status tells; [`check`] and [`status`] turn the answers
+//! into reports. Nothing is written to either cluster.
 
 pub mod check;
 pub mod collect;
+pub mod detail;
+mod owners;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -17,7 +19,7 @@ use wire::{TopicPartition, error::ClientError};
 
 use crate::{
     checkpoint::{Checkpoint, Stored, codec},
-    config::{Start, TopicConfig},
+    config::{Start, TopicConfig, Transport},
     flow::{plan::Trouble, start::Extent},
 };
 
@@ -28,6 +30,8 @@ pub struct Survey {
     pub flow: String,
     /// Its group on the target.
     pub group: String,
+    /// Which clients carry the records.
+    pub transport: Transport,
     /// The side that is read.
     pub source: Side,
     /// The side that is written to.
@@ -135,6 +139,12 @@ impl Partition {
     /// Records between the flow's position and the source's end; none if that is not known. Offsets
     /// without records (compacted, aborted, markers) are counted in.
     pub fn lag(&self, start: Start) -> Option<i64> {
+        let end = self.offsets.as_ref().ok()?.end;
+        Some((end - self.position(start)?).max(0))
+    }
+
+    /// The source offset that is copied next; none if that is not known.
+    pub fn position(&self, start: Start) -> Option<i64> {
         let offsets = self.offsets.as_ref().ok()?;
         let position = match self.checkpoint() {
             Some(checkpoint) => checkpoint.ok()?.source_offset,
@@ -144,7 +154,7 @@ impl Partition {
                 Start::Time(_) => offsets.at_time?,
             },
         };
-        Some((offsets.end - position.max(offsets.first)).max(0))
+        Some(position.max(offsets.first))
     }
 
     /// Records that the source holds, counted by offsets.

@@ -16,7 +16,7 @@ use super::*;
 use crate::{
     base::budget::Permit,
     sink::{Answer, Appended, Form, Lane, Outgoing, SinkError},
-    source::{Batch, Content, PartitionReader, SourceError},
+    source::{Batch, Content, Looks, PartitionReader, SourceError},
 };
 
 /// A source partition: ten records in batches of two, then 5 offsets without records.
@@ -48,7 +48,7 @@ impl Source for Script {
             .unwrap();
         // More may come: the reader must not see an end.
         tokio::spawn(async move { sender.closed().await });
-        Box::pin(async move { Ok(PartitionReader::new(events)) })
+        Box::pin(async move { Ok(PartitionReader::new(events, Looks::default())) })
     }
 }
 
@@ -65,6 +65,7 @@ fn batch(first: i64, next: i64) -> Batch {
         next_offset: next,
         epoch: -1,
         source_end: 15,
+        held: false,
         content: Content::Open((first..next).map(record).collect()),
         permit: Permit::default(),
     }
@@ -221,7 +222,7 @@ fn start_with(
         target: partition,
     };
     let worker = Worker::spawn(Settings {
-        events: WorkerEvents::new("f", &route, false),
+        events: WorkerEvents::new("f", ["east", "west"], &route),
         route,
         start: Progress::start(0, 0),
         limits: Limits {
@@ -276,6 +277,10 @@ impl Lease for Gate {
     fn granted(&self) -> BoxFuture<'_, ()> {
         let mut open = self.0.subscribe();
         Box::pin(async move { drop(open.wait_for(|open| *open).await) })
+    }
+
+    fn age(&self) -> Option<Duration> {
+        None
     }
 }
 

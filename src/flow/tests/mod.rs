@@ -2,6 +2,7 @@
 
 mod cycles;
 mod exactness;
+mod metrics;
 
 use std::{io, net::SocketAddr, time::Duration};
 

@@ -30,7 +30,8 @@ use super::{
 use crate::{
     base::budget::{Permit, Share},
     cluster::leaders::Leader,
-    source::{Batch, Content, Event, SourceError},
+    source::{Batch, Content, Event, Looks, SourceError},
+    telemetry::Throttle,
 };
 
 /// Bytes of one answer: enough for several large batches, small enough that few buffers hold much.
@@ -60,13 +61,15 @@ struct Partition {
     position: Position,
     sender: mpsc::Sender<Event>,
     share: Share,
-    /// The end that was told last; -1: none.
-    end: i64,
+    /// The end that was told last, and whether an open transaction begins there; -1: none.
+    end: (i64, bool),
 }
 
 pub(super) struct Fetcher {
     broker: i32,
     settings: Arc<Settings>,
+    looks: Looks,
+    throttle: Throttle,
     connection: Option<Arc<Connection>>,
     session: Session,
     partitions: BTreeMap<TopicPartition, Partition>,
@@ -79,10 +82,12 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(super) fn new(broker: i32, settings: Arc<Settings>) -> Self {
+    pub(super) fn new(broker: i32, settings: Arc<Settings>, looks: Looks) -> Self {
         let budget = settings.budget.total();
         Self {
             broker,
+            looks,
+            throttle: settings.outage.throttle("fetch"),
             connection: None,
             session: Session::default(),
             partitions: BTreeMap::new(),
@@ -144,7 +149,7 @@ impl Fetcher {
             },
             sender: open.sender,
             share: Share::new(Arc::clone(&self.freed)),
-            end: -1,
+            end: (-1, false),
         };
         self.names
             .insert(open.leader.topic_id, open.partition.topic.clone());
@@ -179,6 +184,8 @@ impl Fetcher {
                 return self.give_up(&ClientError::Api { what, error });
             }
         }
+        self.looks.looked(self.settings.host.clock.wall_ms());
+        self.throttle.asked(answer.throttle_time_ms);
         let bytes: usize = answer
             .responses
             .iter()
@@ -272,6 +279,8 @@ impl Fetcher {
             Isolation::ReadUncommitted => data.high_watermark,
             Isolation::ReadCommitted => data.last_stable_offset,
         };
+        // The last stable offset is where the first open transaction begins.
+        let held = data.high_watermark > end;
         let aborted = data.aborted_transactions.unwrap_or_default();
         let aborted: Vec<_> = aborted
             .iter()
@@ -294,23 +303,25 @@ impl Fetcher {
                     next_offset: cut.next_offset,
                     epoch: cut.epoch,
                     source_end: end.max(cut.next_offset),
+                    held,
                     content: cut.content,
                     permit: Permit::slice(permit, &partition.share, bytes),
                 }
             })
             .collect();
-        if batches.is_empty() && end != partition.end {
+        if batches.is_empty() && (end, held) != partition.end {
             // Only news of the end, for the lag.
             batches.push(Batch {
                 first_offset: from,
                 next_offset: from,
                 epoch: partition.position.last_epoch,
                 source_end: end.max(from),
+                held,
                 content: Content::Nothing,
                 permit: Permit::default(),
             });
         }
-        partition.end = end;
+        partition.end = (end, held);
         if !batches.is_empty() {
             // There was room when it was asked for; a reader that went away does not mind.
             partition.sender.try_send(Ok(batches)).ok();

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     config::{Config, FlowConfig, OnExisting, Transport},
-    flow::{status::GUARANTEE, topics::cycles::Web},
+    flow::{status::guarantee, topics::cycles::Web},
 };
 
 /// What `strait check` found.
@@ -200,12 +200,16 @@ fn tell_aliases(flows: &mut [FlowReport]) {
 impl FlowReport {
     /// A flow whose clusters could not both be asked.
     fn unreachable(flow: &FlowConfig, errors: &[Unreachable]) -> Self {
-        let side = |alias: &str| SideReport {
+        let side = |alias: &String| SideReport {
             cluster: alias.to_owned(),
             cluster_id: None,
             brokers: None,
         };
-        let mut report = Self::empty(&flow.name, side(&flow.source), side(&flow.target));
+        let mut report = Self::empty(
+            &flow.name,
+            flow.transport,
+            [&flow.source, &flow.target].map(side),
+        );
         for error in errors {
             report.problem("unreachable", error.to_string());
         }
@@ -214,7 +218,11 @@ impl FlowReport {
 
     /// What `survey` says about its flow.
     pub fn new(survey: &Survey) -> Self {
-        let mut report = Self::empty(&survey.flow, side(&survey.source), side(&survey.target));
+        let mut report = Self::empty(
+            &survey.flow,
+            survey.transport,
+            [&survey.source, &survey.target].map(side),
+        );
         report.topics = survey
             .topics
             .iter()
@@ -258,13 +266,14 @@ impl FlowReport {
         report
     }
 
-    fn empty(name: &str, source: SideReport, target: SideReport) -> Self {
+    fn empty(name: &str, transport: Transport, [source, target]: [SideReport; 2]) -> Self {
+        let (guarantee, reason) = guarantee(transport);
         Self {
             name: name.to_owned(),
             source,
             target,
-            guarantee: GUARANTEE.0,
-            guarantee_reason: GUARANTEE.1.to_owned(),
+            guarantee,
+            guarantee_reason: reason.to_owned(),
             topics: Vec::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
@@ -276,7 +285,6 @@ impl FlowReport {
         if flow.transport == Transport::Librdkafka {
             return;
         }
-        self.guarantee = "exactly-once";
         self.guarantee_reason = match &facts.expiration {
             Ok(expiration) => format!(
                 "leaders remember producers for {}",

@@ -37,8 +37,8 @@ fn flow(more: &str) -> FlowConfig {
 fn report() -> FlowReport {
     FlowReport::empty(
         "f",
-        super::side(&side("east", "E")),
-        super::side(&side("west", "W")),
+        Transport::Auto,
+        [&side("east", "E"), &side("west", "W")].map(super::side),
     )
 }
 
