@@ -17,7 +17,11 @@ use crate::{
     base::budget::Budget,
     cluster::Cluster,
     config::Config,
-    flow::{Board, Flow, FlowError, status::Phase},
+    flow::{
+        Board, Flow, FlowError,
+        status::Phase,
+        topics::cycles::{Cycle, Web},
+    },
     http::{Server, StatusSource},
     status::Report,
     telemetry::{self, Outages, gauges},
@@ -34,6 +38,12 @@ pub enum AppError {
         /// Why.
         error: FlowError,
     },
+    /// Records would come back to the flow that has copied them.
+    #[error(
+        "topics form a cycle: {0}: leave them out of one of the flows (`topics`, `exclude`), or give one of them \
+         another `naming`"
+    )]
+    Cycle(Cycle),
     /// A flow's task failed.
     #[error("a flow failed: {0}")]
     Panic(String),
@@ -48,6 +58,7 @@ impl AppError {
         match self {
             Self::Flow { error, .. } if error.is_config() => 2,
             Self::Flow { error, .. } if error.is_fenced() => 3,
+            Self::Cycle(_) => 2,
             _ => 1,
         }
     }
@@ -169,11 +180,16 @@ impl App {
     /// # Errors
     /// If a flow cannot run at all. A worker that stops is no error.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
+        // Two aliases of one cluster are found out once the clusters are reached.
+        let web = Web::new(&self.config.flows, str::to_owned);
+        if let Some(cycle) = web.by_pattern() {
+            return Err(AppError::Cycle(cycle));
+        }
         let ended = CancellationToken::new();
         let server = self.serve(&ended).await;
         // A flow that fails stops the others; a stop from outside stops all.
         let stop = stop.child_token();
-        let outcome = self.run_flows(&stop).await;
+        let outcome = self.run_flows(&Arc::new(web), &stop).await;
         ended.cancel();
         if let Some(server) = server {
             server.ended().await;
@@ -181,7 +197,7 @@ impl App {
         outcome
     }
 
-    async fn run_flows(&self, stop: &CancellationToken) -> Result<(), AppError> {
+    async fn run_flows(&self, web: &Arc<Web>, stop: &CancellationToken) -> Result<(), AppError> {
         let mut running = JoinSet::new();
         let Status {
             boards,
@@ -195,6 +211,7 @@ impl App {
                 source: cluster(&config.source),
                 target: cluster(&config.target),
                 config: config.clone(),
+                web: Arc::clone(web),
                 host: self.host.clone(),
                 budget: budget.clone(),
                 drain_timeout: self.config.limits.drain_timeout,

@@ -14,12 +14,12 @@ use super::{
     apply::StepError,
     boot::{Booted, Cancelled},
     carriers::Carriers,
+    cycles::Cycles,
     membership::{
         Group, GroupSettings, Membership, Solo, Standing, View, name::Name, orphans::Orphans,
     },
     plan::{Plan, Rules, Snapshot, Trouble},
     status::Phase,
-    topics::{naming::Naming, selection::Selection},
     workers::Workers,
 };
 use crate::{
@@ -50,6 +50,7 @@ pub(super) struct Supervisor<'a> {
     pub(super) leads: bool,
     committer: Arc<Committer>,
     workers: Workers<'a>,
+    cycles: Cycles<'a>,
 }
 
 impl Flow {
@@ -154,12 +155,8 @@ impl<'a> Supervisor<'a> {
         };
         Ok(Self {
             flow,
-            rules: Rules {
-                source: config.source.clone(),
-                target: config.target.clone(),
-                selection: Selection::new(config),
-                naming: Naming::new(&config.naming, &config.source),
-            },
+            rules: Rules::new(config),
+            cycles: Cycles::new(flow, [&booted.source_id, &booted.target_id]),
             booted,
             membership,
             orphans: Orphans::default(),
@@ -268,11 +265,13 @@ impl<'a> Supervisor<'a> {
     /// the next start.
     async fn round(&mut self, view: &View) -> Result<bool, StepError> {
         let flow = self.flow;
-        let snapshot = self.snapshot().await?;
+        let mut snapshot = self.snapshot().await?;
+        // Before cycles are cut: the lists of all members are to be the same.
         self.membership.share(self.shared_topics(&snapshot));
         if view.standing != Standing::Member {
             return Ok(false);
         }
+        self.cycles.cut(&mut snapshot).await;
         let leader = self.lead(view, &snapshot).await?;
         if self.booted.records.flow.is_none() && leader {
             let known = &self.booted.records.topics;

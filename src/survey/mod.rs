@@ -13,8 +13,9 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use collect::Unreachable;
 use uuid::Uuid;
-use wire::TopicPartition;
+use wire::{TopicPartition, error::ClientError};
 
 use crate::{
     checkpoint::{Checkpoint, Stored, codec},
@@ -35,6 +36,12 @@ pub struct Survey {
     pub source: Side,
     /// The side that is written to.
     pub target: Side,
+    /// Whether the target has the flow's control topic.
+    pub control_exists: bool,
+    /// Whether the flow's group holds nothing on the target.
+    pub is_fresh: bool,
+    /// Why what the group holds is not known: it may not be described.
+    pub group_denied: Option<ClientError>,
     /// Topics that the flow selects, by source name.
     pub topics: Vec<Topic>,
     /// Bytes of source partitions on the disks of their leaders, where known.
@@ -43,6 +50,22 @@ pub struct Survey {
     pub sizes_unknown: Option<String>,
     /// Why other selected topics cannot be replicated at all.
     pub troubles: Vec<Trouble>,
+}
+
+impl Survey {
+    /// Itself, if the flow's group could be read.
+    ///
+    /// # Errors
+    /// If it may not be described.
+    pub fn with_checkpoints(self) -> Result<Self, Unreachable> {
+        match self.group_denied {
+            Some(reason) => Err(Unreachable {
+                cluster: self.target.alias,
+                reason,
+            }),
+            None => Ok(self),
+        }
+    }
 }
 
 /// One cluster.
@@ -78,6 +101,8 @@ pub struct Topic {
 pub struct TargetTopic {
     /// Its id; nil on brokers without ids.
     pub id: Uuid,
+    /// Replicas of its first partition.
+    pub replicas: usize,
     /// Its partitions by number, with what they hold where that is known.
     pub partitions: BTreeMap<i32, Result<Extent, String>>,
 }

@@ -34,7 +34,7 @@ impl<'a> Observer<'a> {
         let mut flows = Vec::with_capacity(self.0.len());
         for pair in &self.0 {
             let (source, target) = pair.sides().await;
-            let survey = pair.survey(source?, target?).await?;
+            let survey = pair.survey(source?, target?).await?.with_checkpoints()?;
             flows.push(flow_status(&survey, &pair.detail(&survey).await));
         }
         Ok(Report { flows })

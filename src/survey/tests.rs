@@ -5,7 +5,7 @@ use wire::client::{GroupDescription, GroupMember};
 use super::{check, detail::Detail, status, *};
 use crate::checkpoint::Stopped;
 
-fn side(alias: &str, cluster_id: &str) -> Side {
+pub(super) fn side(alias: &str, cluster_id: &str) -> Side {
     Side {
         alias: alias.to_owned(),
         cluster_id: cluster_id.to_owned(),
@@ -52,6 +52,7 @@ fn known(source_offset: i64, target_offset: i64) -> Option<Stored> {
 fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
     let existing = target_ends.map(|ends| TargetTopic {
         id: Uuid::nil(),
+        replicas: 1,
         partitions: (0..)
             .zip(ends.iter().map(|end| {
                 Ok(Extent {
@@ -67,6 +68,9 @@ fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
         transport: Transport::Auto,
         source: side("east", "E"),
         target: side("west", "W"),
+        control_exists: false,
+        is_fresh: true,
+        group_denied: None,
         topics: vec![Topic {
             source: "orders".to_owned(),
             source_id: Uuid::nil(),
@@ -81,6 +85,11 @@ fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
     }
 }
 
+/// A flow of one partition with 100 records; the target's partitions end at `ends`.
+pub(super) fn one(stored: Option<Stored>, ends: &[i64]) -> Survey {
+    survey(vec![partition(0, 10, 110, stored)], Some(ends))
+}
+
 fn problems(survey: &Survey) -> Vec<&'static str> {
     let report = check::FlowReport::new(survey);
     report.problems.iter().map(|problem| problem.code).collect()
@@ -92,7 +101,7 @@ fn a_fresh_flow_is_ready_and_lags_by_all_records() {
         vec![partition(0, 10, 110, None), partition(1, 0, 0, None)],
         None,
     );
-    let report = check::Report::new(vec![check::FlowReport::new(&fresh)]);
+    let report = check::Report::new(&[], vec![check::FlowReport::new(&fresh)]);
     assert!(report.ready);
     let topic = &report.flows[0].topics[0];
     assert_eq!((topic.partitions, topic.records, topic.lag), (2, 100, 100));
@@ -143,7 +152,6 @@ fn lag_counts_from_the_checkpoint() {
 
 #[test]
 fn what_keeps_a_partition_from_running_is_named() {
-    let one = |stored, ends: &[i64]| survey(vec![partition(0, 10, 110, stored)], Some(ends));
     assert_eq!(problems(&one(None, &[5])), ["checkpoint_missing"]);
     assert_eq!(problems(&one(None, &[0])), [""; 0]);
     let by_hand = Some(Stored {
@@ -236,7 +244,7 @@ fn two_flows_into_one_topic_are_refused() {
     other.flow = "g".to_owned();
     other.source = side("north", "N");
     let reports = [&flow, &other].map(check::FlowReport::new).to_vec();
-    let report = check::Report::new(reports);
+    let report = check::Report::new(&[], reports);
     assert!(!report.ready);
     assert_eq!(report.flows[1].problems[0].code, "shared_target");
 }
