@@ -1,6 +1,6 @@
 //! One flow, as used.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU64, time::Duration};
 
 use regex::Regex;
 use wire::Isolation;
@@ -104,9 +104,9 @@ pub struct TopicRule {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rate {
     /// Bytes of batches as they are written to the target; none: no limit.
-    pub bytes: Option<NonZeroU32>,
+    pub bytes: Option<NonZeroU64>,
     /// Records; none: no limit.
-    pub records: Option<NonZeroU32>,
+    pub records: Option<NonZeroU64>,
 }
 
 /// What to do when wanted records are gone from the source.

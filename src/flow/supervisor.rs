@@ -27,6 +27,7 @@ use crate::{
     checkpoint::committer::{self, Committer},
     config::Assignment,
     telemetry::{self, Retry},
+    worker::Throttles,
 };
 
 /// Between two looks at both clusters.
@@ -151,6 +152,7 @@ impl<'a> Supervisor<'a> {
             sealing,
             lease: membership.lease(),
             shared: config.assignment == Assignment::Shared,
+            throttles: Throttles::new(Arc::clone(&flow.host.clock), config.rate),
             units: BTreeMap::new(),
         };
         Ok(Self {

@@ -27,7 +27,8 @@ use crate::{
     source::Source,
     telemetry::WorkerEvents,
     worker::{
-        Exactness, Lag, Lease, Progress, Settings, Stop, Worker, WorkerState, reconcile::Reconciler,
+        Exactness, Lag, Lease, Progress, Settings, Stop, Throttles, Worker, WorkerState,
+        reconcile::Reconciler,
     },
 };
 
@@ -52,6 +53,7 @@ pub(super) struct Workers<'a> {
     /// Whether other processes may have a unit before and after this one: every start is then behind a
     /// commit, which shows that the unit is this process's and begins its lease.
     pub(super) shared: bool,
+    pub(super) throttles: Throttles,
     pub(super) units: BTreeMap<Route, Entry>,
 }
 
@@ -225,6 +227,7 @@ impl Workers<'_> {
 
     fn spawn(&mut self, judged: &Judged, start: Progress, barrier: bool) {
         let (flow, route) = (self.flow, &judged.unit.route);
+        let topic = &route.source.topic;
         let checkpoint = judged.identity.checkpoint(&start);
         let (committed, committed_seen) = watch::channel(-1);
         let exactness = self.sealing.as_ref().map(|sealing| Exactness {
@@ -237,6 +240,7 @@ impl Workers<'_> {
             start,
             limits: judged.limits,
             exactness,
+            throttle: self.throttles.of(topic, flow.config.topic(topic).rate),
             drain_timeout: flow.drain_timeout,
             source: Arc::clone(&self.source),
             sink: Arc::clone(&self.sink),

@@ -6,8 +6,8 @@ use metrics::{Counter, Histogram};
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::metrics::{
-    BATCH_SECONDS, BATCHES, BYTES, CHECKPOINTS, LATENCY, OPENED, REBALANCES, RECORDS, RETRIES,
-    THROTTLE,
+    BATCH_SECONDS, BATCHES, BYTES, CHECKPOINTS, LATENCY, LIMITED, OPENED, REBALANCES, RECORDS,
+    RETRIES, THROTTLE,
 };
 use crate::base::ids::Route;
 
@@ -50,6 +50,7 @@ pub struct WorkerEvents {
     batches: Counter,
     batch_seconds: Histogram,
     latency: Histogram,
+    limited: Counter,
 }
 
 impl WorkerEvents {
@@ -66,6 +67,7 @@ impl WorkerEvents {
             batches: BATCHES.counter(&labels),
             batch_seconds: BATCH_SECONDS.histogram(&labels),
             latency: LATENCY.histogram(&labels),
+            limited: LIMITED.counter(&labels),
         }
     }
 
@@ -89,6 +91,12 @@ impl WorkerEvents {
     /// A batch of the source could not travel sealed.
     pub fn opened(&self, reason: &str) {
         OPENED.counter(&[&self.flow, reason]).increment(1);
+    }
+
+    /// The worker waited for its rate.
+    pub fn limited(&self, waited: Duration) {
+        let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+        self.limited.increment(waited);
     }
 
     /// The worker begins to copy.

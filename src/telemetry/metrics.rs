@@ -90,6 +90,8 @@ metrics! {
         "1 unless the cluster is unreachable";
     Counter THROTTLE = "strait_throttle_milliseconds_total" ["flow", "cluster", "request"]
         "Time for which brokers asked to wait, by quota: produce, fetch (wire transport)";
+    Counter LIMITED = "strait_limited_milliseconds_total" ["flow"]
+        "Time for which partitions waited for rate_bytes or rate_records, added up";
     Counter CHECKPOINTS = "strait_checkpoints_total" ["flow"]
         "Checkpoints committed";
     Gauge CHECKPOINT_AGE = "strait_checkpoint_age_seconds" ["flow"]

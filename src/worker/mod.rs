@@ -8,8 +8,8 @@
 //! over librdkafka what was not acknowledged may be. What needs a person stops the worker with a
 //! [`StopReason`]; other workers go on.
 //!
-//! [`prepare`] makes batches as the sink takes them, [`unit`] stamps and guards them, [`ledger`] knows what
-//! is in flight.
+//! [`prepare`] makes batches as the sink takes them, [`throttle`] lets them go at the flow's rates, [`unit`] stamps
+//! and guards them, [`ledger`] knows what is in flight.
 
 mod lag;
 mod lease;
@@ -19,6 +19,7 @@ mod progress;
 pub mod reconcile;
 mod state;
 mod task;
+mod throttle;
 mod unit;
 
 use std::{sync::Arc, time::Duration};
@@ -30,6 +31,7 @@ pub use lease::{Lease, Unlimited};
 pub use progress::{Progress, wrap};
 pub use state::{Stop, StopReason, WorkerState};
 use task::Task;
+pub use throttle::{Throttle, Throttles};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 pub use unit::Exactness;
@@ -54,6 +56,8 @@ pub struct Settings {
     pub exactness: Option<Exactness>,
     /// How long a stop waits for answers.
     pub drain_timeout: Duration,
+    /// What it may send in a second.
+    pub throttle: Throttle,
     /// Batches come from here.
     pub source: Arc<dyn Source>,
     /// And go there.

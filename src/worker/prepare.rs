@@ -43,6 +43,17 @@ pub(super) struct Part {
     pub(super) body: Body,
 }
 
+impl Part {
+    /// Bytes that go to the target, as far as known here: what librdkafka will compress counts as it is.
+    pub(super) fn size(&self) -> u64 {
+        match &self.body {
+            Body::Nothing => 0,
+            Body::Open(_) => self.bytes,
+            Body::Sealed(view) => view.bytes.len() as u64,
+        }
+    }
+}
+
 /// The records of a part.
 #[derive(Debug)]
 pub(super) enum Body {

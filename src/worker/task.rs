@@ -11,6 +11,7 @@ use super::{
     ledger::{Ledger, LedgerError, Settled},
     prepare::{Body, Part, PrepareError, opening, prepare},
     reconcile::{Passed, Verdict, verdict},
+    throttle::Toll,
     unit::{First, Unit, is_there},
 };
 use crate::{
@@ -49,6 +50,8 @@ pub(super) struct Task {
     unit: Option<Unit>,
     /// Parts of one batch that were not sent yet; the batch's permit goes with the last.
     ready: VecDeque<(Part, Permit)>,
+    /// What is to be paid before they are.
+    toll: Option<Toll>,
     /// Batches handed to the lane and not answered.
     outstanding: usize,
     /// Whether nothing of the unit is on its way to the target: by whoever wrote it last, or by this process.
@@ -77,6 +80,7 @@ impl Task {
             ledger: Ledger::new(settings.start.clone()),
             unit: unit.map(|(exactness, producer)| Unit::new(exactness, producer, log_append_time)),
             ready: VecDeque::new(),
+            toll: None,
             outstanding: 0,
             settled: settings.start.settled,
             timeline,
@@ -98,7 +102,6 @@ impl Task {
             let before = self.ledger.progress().source_offset;
             let end = self.pass().await;
             self.ledger.rewind();
-            self.ready.clear();
             let at = self.ledger.progress().source_offset;
             match end {
                 End::Asked => {
@@ -152,7 +155,10 @@ impl Task {
         self.outstanding = 0;
         self.enter(WorkerState::Running);
         let end = self.copy(&mut reader, &mut *lane).await;
+        // What is not sent is not kept while answers are waited for: it is read again.
         drop(reader);
+        self.ready.clear();
+        self.toll = None;
         if matches!(end, End::Asked) {
             self.enter(WorkerState::Draining);
             self.settled = self.drain(&mut *lane, self.settings.drain_timeout).await;
@@ -269,6 +275,13 @@ impl Task {
                     }
                 }
                 () = lease.granted(), if forbidden => {}
+                paid = pay(&mut self.toll), if self.toll.is_some() => {
+                    let (waited, last) = paid;
+                    self.settings.events.limited(waited);
+                    if last {
+                        self.toll = None;
+                    }
+                }
                 event = reader.next(), if self.ready.is_empty() && in_flight < WINDOW => match event {
                     Some(Ok(batch)) => {
                         if let Err(end) = self.take_batch(batch).await {
@@ -310,6 +323,9 @@ impl Task {
         if let Some(last) = parts.last_mut() {
             last.epoch = batch.epoch;
         }
+        let records = parts.iter().map(|part| part.records).sum();
+        let bytes = parts.iter().map(Part::size).sum();
+        self.toll = self.settings.throttle.toll(bytes, records);
         let last = parts.len() - 1;
         let mut permit = Some(batch.permit);
         self.ready = parts
@@ -407,9 +423,10 @@ impl Task {
         }
     }
 
-    /// Sends what is ready, as far as the window allows.
+    /// Sends what is ready and paid for, as far as the window allows.
     async fn send_ready(&mut self, lane: &mut dyn Lane) -> Result<(), SinkError> {
-        while self.has_room()
+        while self.toll.is_none()
+            && self.has_room()
             && self.settings.lease.may_write()
             && let Some((part, permit)) = self.ready.pop_front()
         {
@@ -630,6 +647,14 @@ impl Task {
             // Damaged on the way to the target: the next pass sends it again.
             None => End::Lost(Retry::Produce, text),
         }
+    }
+}
+
+/// Pays the next part of what is due; whoever has nothing to pay waits for ever. Cancel-safe.
+async fn pay(toll: &mut Option<Toll>) -> (Duration, bool) {
+    match toll {
+        Some(toll) => toll.pay().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::{
     collections::VecDeque,
+    num::NonZeroU64,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use host::{BoxFuture, Host};
+use host::{BoxFuture, Host, sim::SimClock};
 use tokio::sync::mpsc;
 use wire::{
     TopicPartition,
@@ -15,6 +16,7 @@ use wire::{
 use super::*;
 use crate::{
     base::budget::Permit,
+    config::Rate,
     sink::{Answer, Appended, Form, Lane, Outgoing, SinkError},
     source::{Batch, Content, Looks, PartitionReader, SourceError},
 };
@@ -214,6 +216,18 @@ fn start_with(
     acknowledged: &Meter,
     lease: Arc<dyn Lease>,
 ) -> (Worker, Arc<Script>, Target) {
+    start_on(Host::real(), Rate::default(), faults, acknowledged, lease)
+}
+
+/// The same, on a host and with a rate.
+fn start_on(
+    host: Host,
+    rate: Rate,
+    faults: &[(i64, Fault)],
+    acknowledged: &Meter,
+    lease: Arc<dyn Lease>,
+) -> (Worker, Arc<Script>, Target) {
+    let throttle = Throttles::new(Arc::clone(&host.clock), rate).of("t", Rate::default());
     let (source, target) = (Arc::new(Script::default()), Target::default());
     lock(&target.faults).extend_from_slice(faults);
     let partition = TopicPartition::new("t", 0);
@@ -231,14 +245,31 @@ fn start_with(
             log_append_time: false,
         },
         exactness: None,
+        throttle,
         drain_timeout: Duration::from_millis(300),
         source: Arc::clone(&source) as Arc<dyn Source>,
         sink: Arc::new(target.clone()),
         acknowledged: acknowledged.clone(),
         lease,
-        host: Host::real(),
+        host,
     });
     (worker, source, target)
+}
+
+/// A worker that may send two records a second, on a clock that only moves when it is told to.
+fn start_throttled() -> (Worker, Arc<Script>, Target, SimClock) {
+    let clock = SimClock::new(0);
+    let host = Host {
+        clock: Arc::new(clock.clone()),
+        ..Host::real()
+    };
+    let rate = Rate {
+        bytes: None,
+        records: NonZeroU64::new(2),
+    };
+    let (worker, source, target) =
+        start_on(host, rate, &[], &Meter::new(u64::MAX), Arc::new(Unlimited));
+    (worker, source, target, clock)
 }
 
 async fn reaches(worker: &mut Worker, source_offset: i64) {
@@ -401,4 +432,29 @@ async fn a_stop_waits_for_answers_no_longer_than_it_may() {
         .unwrap();
     assert_eq!(*worker.state.borrow(), WorkerState::Ended);
     assert_eq!(worker.progress.borrow().source_offset, 2);
+}
+
+#[tokio::test]
+async fn a_throttled_worker_sends_no_more_than_its_rate_and_still_takes_answers() {
+    let (mut worker, _, target, clock) = start_throttled();
+    for second in 1..=4 {
+        reaches(&mut worker, second * 2).await;
+        assert_eq!(*lock(&target.log), (0..second * 2).collect::<Vec<_>>());
+        clock.advance(Duration::from_secs(1));
+    }
+    // What holds no records, at the end, costs nothing.
+    reaches(&mut worker, 15).await;
+    assert_eq!(*lock(&target.log), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_the_rate() {
+    let (mut worker, _, target, _clock) = start_throttled();
+    reaches(&mut worker, 2).await;
+    worker.stop();
+    tokio::time::timeout(Duration::from_secs(5), worker.ended())
+        .await
+        .unwrap();
+    assert_eq!(*worker.state.borrow(), WorkerState::Ended);
+    assert_eq!(*lock(&target.log), [0, 1]);
 }

@@ -1,6 +1,6 @@
 //! `[[flows.rules]]`, and the keys of a flow that a rule may set for its topics.
 
-use std::num::NonZeroU32;
+use std::num::NonZeroU64;
 
 use super::{
     flow::FlowFile,
@@ -90,17 +90,12 @@ fn rule(table: Table, defaults: &TopicConfig) -> Result<TopicRule, ConfigError> 
 /// A limit; 0 is none.
 pub(super) fn rate(bytes: Option<Node>, records: Option<Node>) -> Result<Rate, ConfigError> {
     Ok(Rate {
-        bytes: parsed(bytes, None, |text| limit(units::size(text)?))?,
+        bytes: parsed(bytes, None, |text| Ok(NonZeroU64::new(units::size(text)?)))?,
         records: parsed(records, None, |text| {
-            limit(text.parse().map_err(|_| "a whole number is wanted")?)
+            let records = text.parse().map_err(|_| "a whole number is wanted")?;
+            Ok(NonZeroU64::new(records))
         })?,
     })
-}
-
-/// Limiters count in 32 bits; what is beyond them is no limit for one process anyway.
-fn limit(limit: u64) -> Result<Option<NonZeroU32>, String> {
-    let limit = u32::try_from(limit).map_err(|_| "less than 4 GiB or 4294967296 is wanted")?;
-    Ok(NonZeroU32::new(limit))
 }
 
 /// A pattern of topic names.

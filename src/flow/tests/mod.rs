@@ -2,6 +2,7 @@
 
 mod cycles;
 mod exactness;
+mod limits;
 mod metrics;
 
 use std::{io, net::SocketAddr, time::Duration};
