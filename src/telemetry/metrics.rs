@@ -110,6 +110,10 @@ metrics! {
         "Records of one source partition acknowledged by the target since its worker started here";
     Counter PARTITION_BYTES = "strait_partition_bytes_total" ["flow", "topic", "partition"]
         "Their bytes, counted as strait_bytes_total";
+    Counter GAPS = "strait_gap_records_total" ["flow", "topic"]
+        "Source offsets passed over because their records were gone (on_gap): so many records are missing at most";
+    Counter SKIPPED = "strait_skipped_records_total" ["flow", "topic"]
+        "Records left out because the target refuses them (on_poison)";
     Gauge IN_FLIGHT = "strait_in_flight_bytes" []
         "Bytes of batches between source and target, all flows together";
     Gauge BUDGET = "strait_budget_bytes" []
