@@ -34,9 +34,19 @@ pub struct Permit {
     /// Of the buffer that this is a slice of: charged until the last slice is gone.
     _buffer: Option<Arc<Permit>>,
     _share: Option<Held>,
+    _more: Option<Box<Permit>>,
 }
 
 impl Permit {
+    /// Both as one, which is not split any more.
+    #[must_use]
+    pub fn and(self, more: Self) -> Self {
+        Self {
+            _more: Some(Box::new(more)),
+            ..self
+        }
+    }
+
     /// The same, and it counts in the share of its partition.
     #[must_use]
     pub fn counted(mut self, share: &Share, bytes: usize) -> Self {
@@ -72,6 +82,7 @@ impl Permit {
             own: Vec::new(),
             _buffer: Some(Arc::clone(buffer)),
             _share: Some(share.hold(bytes)),
+            _more: None,
         }
     }
 }
@@ -171,6 +182,11 @@ impl Budget {
         Some(permit)
     }
 
+    /// Takes `bytes`, or what there is of them.
+    pub fn take_some(&self, bytes: usize) -> Permit {
+        self.try_take(bytes.min(self.free())).unwrap_or_default()
+    }
+
     /// Bytes in flight now.
     pub fn in_flight(&self) -> usize {
         (self.total as usize).saturating_sub(self.free.available_permits())
@@ -226,7 +242,9 @@ mod tests {
         let split = permit.split(30, 20).unwrap();
         permit.shrink(10);
         assert_eq!((part.in_flight(), whole.in_flight()), (30, 75));
-        drop((permit, split, other));
+        let rest = permit.and(part.take_some(100));
+        assert_eq!((part.in_flight(), whole.in_flight()), (55, 100));
+        drop((rest, split, other));
         assert_eq!((part.in_flight(), whole.in_flight()), (0, 0));
     }
 

@@ -36,7 +36,7 @@ use crate::{
 
 /// Bytes of one answer: enough for several large batches, small enough that few buffers hold much.
 const MAX_RESPONSE: usize = 4 << 20;
-const MIN_RESPONSE: usize = 256 << 10;
+const MIN_RESPONSE: usize = 64 << 10;
 /// Bytes of one partition in an answer, at least: enough for most batches.
 const MIN_PARTITION: usize = 64 << 10;
 /// How long the broker waits for a first byte. New partitions and those that have room again wait behind it.
@@ -180,11 +180,11 @@ impl Fetcher {
     /// How much of one partition may come at a time.
     fn partition_bytes(&self, most: usize) -> i32 {
         let part = self.settings.budget.total() / 16;
-        let part = part.clamp(MIN_RESPONSE / 2, MAX_RESPONSE / 2);
+        let part = part.clamp(MIN_PARTITION, MAX_RESPONSE / 2);
         int(part.min(most.max(MIN_PARTITION)))
     }
 
-    /// One request and its answer, which has `bytes` at most, save for a first batch that is larger.
+    /// One request and its answer, which has `bytes` at most, save for a single batch that is larger.
     async fn fetch(&mut self, permit: Permit, bytes: usize) {
         // What this request has taken is as good as free for it.
         let free = self.settings.budget.free() + bytes;
@@ -215,12 +215,12 @@ impl Fetcher {
         } else {
             WAIT.min(wait * 2)
         };
-        self.hand_out(answer, permit, came);
+        self.hand_out(answer, permit, bytes, came);
     }
 
     /// Hands on what came. While much of the budget is taken, only who has half of the buffer gets a slice of it:
     /// a slow one would keep all of it in flight for the sake of a few bytes.
-    fn hand_out(&mut self, answer: FetchResponse, mut permit: Permit, came: usize) {
+    fn hand_out(&mut self, answer: FetchResponse, mut permit: Permit, bytes: usize, came: usize) {
         let budget = &self.settings.budget;
         let scarce = budget.free() < budget.total() / 4 * 3;
         let mut parts = Vec::new();
@@ -230,9 +230,9 @@ impl Fetcher {
             };
             for mut data in topic.partitions {
                 let partition = TopicPartition::new(&name, data.partition_index);
-                let bytes = size(&data);
-                let own = if scarce && bytes < came / 2 {
-                    permit.split(came, bytes).or_else(|| budget.try_take(bytes))
+                let part = size(&data);
+                let own = if scarce && part < came / 2 {
+                    permit.split(came, part).or_else(|| budget.try_take(part))
                 } else {
                     None
                 };
@@ -243,7 +243,10 @@ impl Fetcher {
             }
         }
         permit.shrink(came);
-        let buffer = Arc::new(permit);
+        // A batch always comes whole (KIP-74). What the budget does not have for it now, it has not for anybody:
+        // that keeps all fetchers from going on, so it is one batch for each of them at most.
+        let beyond = came.saturating_sub(bytes);
+        let buffer = Arc::new(permit.and(budget.take_some(beyond)));
         for (partition, data, own) in parts {
             let permit = own.map_or_else(|| Arc::clone(&buffer), Arc::new);
             self.take(&partition, data, &permit);
