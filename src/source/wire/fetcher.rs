@@ -7,13 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use kafka_protocol::{
-    messages::{
-        BrokerId, FetchRequest, FetchResponse, TopicName,
-        fetch_request::{FetchPartition, FetchTopic, ForgottenTopic},
-        fetch_response::{FetchableTopicResponse, PartitionData},
-    },
-    protocol::StrBytes,
+use kafka_protocol::messages::{
+    FetchRequest, FetchResponse,
+    fetch_response::{FetchableTopicResponse, PartitionData},
 };
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
@@ -26,7 +22,8 @@ use wire::{
 use super::{
     Settings,
     cut::cut,
-    session::{Asked, Plan, Position, Session},
+    request::{partition_bytes, request, response_bytes},
+    session::{Asked, Position, Session},
 };
 use crate::{
     base::budget::{Permit, Share},
@@ -34,11 +31,6 @@ use crate::{
     source::{Batch, Content, Event, SourceError},
 };
 
-/// Bytes of one answer: enough for several large batches, small enough that few buffers hold much.
-const MAX_RESPONSE: usize = 4 << 20;
-const MIN_RESPONSE: usize = 64 << 10;
-/// Bytes of one partition in an answer, at least: enough for most batches.
-const MIN_PARTITION: usize = 64 << 10;
 /// How long the broker waits for a first byte. New partitions and those that have room again wait behind it.
 const WAIT: Duration = Duration::from_millis(250);
 /// The same after some partition had no room and so was not part of the request; twice as long each time that
@@ -165,7 +157,7 @@ impl Fetcher {
                 offset: open.offset,
                 leader_epoch: open.leader.epoch,
                 last_epoch: open.epoch,
-                max_bytes: self.partition_bytes(open.most),
+                max_bytes: partition_bytes(open.most, self.settings.budget.total()),
             },
             asked: Asked::default(),
             sender: open.sender,
@@ -175,13 +167,6 @@ impl Fetcher {
         };
         self.names.insert(topic_id, open.partition.topic.clone());
         self.partitions.insert(open.partition, partition);
-    }
-
-    /// How much of one partition may come at a time.
-    fn partition_bytes(&self, most: usize) -> i32 {
-        let part = self.settings.budget.total() / 16;
-        let part = part.clamp(MIN_PARTITION, MAX_RESPONSE / 2);
-        int(part.min(most.max(MIN_PARTITION)))
     }
 
     /// One request and its answer, which has `bytes` at most, save for a single batch that is larger.
@@ -373,48 +358,6 @@ impl Fetcher {
     }
 }
 
-/// What `plan` says; the answer may have so many bytes, and may wait.
-fn request(plan: &Plan<'_>, isolation: Isolation, bytes: usize, wait: Duration) -> FetchRequest {
-    let mut topics: Vec<FetchTopic> = Vec::new();
-    for (partition, at) in &plan.fetch {
-        let entry = FetchPartition::default()
-            .with_partition(partition.partition)
-            .with_current_leader_epoch(at.leader_epoch)
-            .with_fetch_offset(at.offset)
-            .with_last_fetched_epoch(at.last_epoch)
-            .with_log_start_offset(-1)
-            .with_partition_max_bytes(at.max_bytes);
-        match topics
-            .last_mut()
-            .filter(|topic| topic.topic.as_str() == partition.topic)
-        {
-            Some(topic) => topic.partitions.push(entry),
-            None => topics.push(
-                FetchTopic::default()
-                    .with_topic(name(&partition.topic))
-                    .with_topic_id(at.topic_id)
-                    .with_partitions(vec![entry]),
-            ),
-        }
-    }
-    let forgotten = plan.forget.iter().map(|(partition, id)| {
-        ForgottenTopic::default()
-            .with_topic(name(&partition.topic))
-            .with_topic_id(*id)
-            .with_partitions(vec![partition.partition])
-    });
-    FetchRequest::default()
-        .with_replica_id(BrokerId(-1))
-        .with_max_wait_ms(int(wait.as_millis() as usize))
-        .with_min_bytes(1)
-        .with_max_bytes(int(bytes))
-        .with_isolation_level(isolation as i8)
-        .with_session_id(plan.session_id)
-        .with_session_epoch(plan.session_epoch)
-        .with_topics(topics)
-        .with_forgotten_topics_data(forgotten.collect())
-}
-
 /// What the broker said instead of records.
 fn failure(
     name: &TopicPartition,
@@ -459,19 +402,9 @@ fn name_of(topic: &FetchableTopicResponse, names: &HashMap<Uuid, String>) -> Opt
     Some(topic.topic.to_string())
 }
 
-/// How much one answer may have: a quarter of what is free, so that all source brokers together leave something.
-fn response_bytes(free: usize, total: usize) -> usize {
-    (free / 4).clamp(MIN_RESPONSE, MAX_RESPONSE).min(total)
-}
-
 fn size(data: &PartitionData) -> usize {
     data.records.as_ref().map_or(0, Bytes::len)
 }
 
-fn name(topic: &str) -> TopicName {
-    TopicName(StrBytes::from_string(topic.to_owned()))
-}
-
-fn int(value: usize) -> i32 {
-    i32::try_from(value).unwrap_or(i32::MAX)
-}
+#[cfg(test)]
+mod tests;

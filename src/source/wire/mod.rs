@@ -9,6 +9,7 @@
 
 mod cut;
 mod fetcher;
+mod request;
 mod session;
 
 use std::{
