@@ -17,14 +17,15 @@ use crate::{
     base::budget::Budget,
     cluster::Cluster,
     config::Config,
-    flow::{Board, Flow, FlowError, status::Phase},
+    flow::{
+        Board, Flow, FlowError,
+        status::Phase,
+        topics::cycles::{Cycle, Web},
+    },
     http::{Server, StatusSource},
     status::Report,
-    telemetry::{self, Outages},
+    telemetry::{self, Outages, gauges},
 };
-
-/// Between two readings of what is in flight.
-const GAUGE_PERIOD: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Why the process ended.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,12 @@ pub enum AppError {
         /// Why.
         error: FlowError,
     },
+    /// Records would come back to the flow that has copied them.
+    #[error(
+        "topics form a cycle: {0}: leave them out of one of the flows (`topics`, `exclude`), or give one of them \
+         another `naming`"
+    )]
+    Cycle(Cycle),
     /// A flow's task failed.
     #[error("a flow failed: {0}")]
     Panic(String),
@@ -51,6 +58,7 @@ impl AppError {
         match self {
             Self::Flow { error, .. } if error.is_config() => 2,
             Self::Flow { error, .. } if error.is_fenced() => 3,
+            Self::Cycle(_) => 2,
             _ => 1,
         }
     }
@@ -68,6 +76,10 @@ pub struct App {
 #[derive(Debug)]
 pub struct Status {
     boards: Vec<Arc<Board>>,
+    outages: Vec<Outages>,
+    budget: Budget,
+    partition_metrics: bool,
+    started_ms: i64,
 }
 
 impl Status {
@@ -81,6 +93,17 @@ impl StatusSource for Status {
     fn snapshot(&self) -> Report {
         let flows = self.boards.iter().map(|board| board.status()).collect();
         Report { flows }
+    }
+
+    fn measure(&self) {
+        for (board, outages) in self.boards.iter().zip(&self.outages) {
+            let status = board.status();
+            gauges::flow(&status, self.partition_metrics);
+            gauges::cluster(&status.name, &status.source, !outages.source.is_away());
+            gauges::cluster(&status.name, &status.target, !outages.target.is_away());
+        }
+        let (in_flight, budget) = (self.budget.in_flight(), self.budget.total());
+        gauges::process(in_flight, budget, self.started_ms);
     }
 
     fn readiness(&self) -> Result<(), String> {
@@ -127,15 +150,23 @@ pub fn stop_on_signals() -> Result<CancellationToken, AppError> {
 impl App {
     /// Connects to nothing yet.
     pub fn new(config: Config, host: Host) -> Self {
-        let boards = config
-            .flows
-            .iter()
-            .map(|flow| Arc::new(Board::new(flow)))
-            .collect();
+        let clock = &host.clock;
+        let flows = config.flows.iter();
+        let boards = flows
+            .clone()
+            .map(|flow| Arc::new(Board::new(flow, Arc::clone(clock))));
+        let outages = flows.map(|flow| Outages::new(&flow.name, &flow.source, &flow.target));
+        let status = Status {
+            boards: boards.collect(),
+            outages: outages.collect(),
+            budget: Budget::new(config.limits.memory),
+            partition_metrics: config.http.partition_metrics,
+            started_ms: clock.wall_ms(),
+        };
         Self {
             config,
             host,
-            status: Arc::new(Status { boards }),
+            status: Arc::new(status),
         }
     }
 
@@ -149,41 +180,43 @@ impl App {
     /// # Errors
     /// If a flow cannot run at all. A worker that stops is no error.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
+        // Two aliases of one cluster are found out once the clusters are reached.
+        let web = Web::new(&self.config.flows, str::to_owned);
+        if let Some(cycle) = web.by_pattern() {
+            return Err(AppError::Cycle(cycle));
+        }
         let ended = CancellationToken::new();
-        let budget = Budget::new(self.config.limits.memory);
         let server = self.serve(&ended).await;
-        let gauges = tokio::spawn(watch_budget(
-            budget.clone(),
-            self.host.clone(),
-            ended.clone(),
-        ));
         // A flow that fails stops the others; a stop from outside stops all.
         let stop = stop.child_token();
-        let outcome = self.run_flows(&budget, &stop).await;
+        let outcome = self.run_flows(&Arc::new(web), &stop).await;
         ended.cancel();
         if let Some(server) = server {
             server.ended().await;
         }
-        gauges
-            .await
-            .map_err(|error| AppError::Panic(error.to_string()))?;
         outcome
     }
 
-    async fn run_flows(&self, budget: &Budget, stop: &CancellationToken) -> Result<(), AppError> {
+    async fn run_flows(&self, web: &Arc<Web>, stop: &CancellationToken) -> Result<(), AppError> {
         let mut running = JoinSet::new();
-        for (config, board) in self.config.flows.iter().zip(&self.status.boards) {
+        let Status {
+            boards,
+            outages,
+            budget,
+            ..
+        } = &*self.status;
+        for ((config, board), outages) in self.config.flows.iter().zip(boards).zip(outages) {
             let cluster = |alias: &String| Cluster::new(&self.host, &self.config.clusters[alias]);
             let flow = Flow {
                 source: cluster(&config.source),
                 target: cluster(&config.target),
                 config: config.clone(),
+                web: Arc::clone(web),
                 host: self.host.clone(),
                 budget: budget.clone(),
                 drain_timeout: self.config.limits.drain_timeout,
                 state_dir: self.config.limits.state_dir.clone(),
-                partition_metrics: self.config.http.partition_metrics,
-                outages: Outages::new(&config.name, &config.source, &config.target),
+                outages: outages.clone(),
                 board: Arc::clone(board),
             };
             let (name, stop) = (config.name.clone(), stop.clone());
@@ -206,7 +239,7 @@ impl App {
     /// The HTTP server, if there is to be one and its address is free.
     async fn serve(&self, ended: &CancellationToken) -> Option<Server> {
         let listen = self.config.http.listen.as_ref()?;
-        let metrics = recorder()?;
+        let metrics = recorder(&self.host)?;
         let status = Arc::clone(&self.status) as Arc<dyn StatusSource>;
         match Server::start(&self.host, listen, status, metrics, ended.clone()).await {
             Ok(server) => {
@@ -222,9 +255,9 @@ impl App {
 }
 
 /// The recorder of the process: there is one, however often flows are run in it.
-fn recorder() -> Option<PrometheusHandle> {
+fn recorder(host: &Host) -> Option<PrometheusHandle> {
     static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
-    let install = || match telemetry::metrics::install() {
+    let install = || match telemetry::metrics::install(Arc::clone(&host.clock)) {
         Ok(handle) => Some(handle),
         Err(error) => {
             tracing::warn!(%error, "going on without metrics");
@@ -232,14 +265,4 @@ fn recorder() -> Option<PrometheusHandle> {
         }
     };
     RECORDER.get_or_init(install).clone()
-}
-
-async fn watch_budget(budget: Budget, host: Host, ended: CancellationToken) {
-    loop {
-        tokio::select! {
-            biased;
-            () = ended.cancelled() => return,
-            () = host.clock.sleep(GAUGE_PERIOD) => telemetry::in_flight(budget.in_flight()),
-        }
-    }
 }

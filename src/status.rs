@@ -37,6 +37,14 @@ pub struct FlowStatus {
     pub guarantee_reason: String,
     /// Source records that are not copied yet, counted by offsets; partitions of unknown lag are left out.
     pub lag: i64,
+    /// How late the latest partition is, in milliseconds; none if that is known of no partition.
+    pub lag_ms: Option<i64>,
+    /// How old the oldest progress may be that is not committed, in milliseconds; only the process knows.
+    pub checkpoint_age_ms: Option<i64>,
+    /// How long ago the process's membership was confirmed; only that knows, while it is a member.
+    pub lease_age_ms: Option<i64>,
+    /// Who runs the flow; only the clusters know.
+    pub members: Option<Vec<Member>>,
     /// Records acknowledged since the process began; only that knows.
     pub records: Option<u64>,
     /// Their bytes; only the process knows.
@@ -87,6 +95,16 @@ pub struct PartitionStatus {
     pub source_end: Option<i64>,
     /// Records between the two, counted by offsets.
     pub lag: Option<i64>,
+    /// How late it is: the age of the oldest record that is not copied, in milliseconds.
+    pub lag_ms: Option<i64>,
+    /// For how long an open transaction has held its records back, in milliseconds; only the process knows.
+    pub held_ms: Option<i64>,
+    /// Records acknowledged since its worker started; only the process knows.
+    pub records: Option<u64>,
+    /// Their bytes; only the process knows.
+    pub bytes: Option<u64>,
+    /// Name of the member that runs its worker; only the clusters know.
+    pub owner: Option<String>,
     /// What its worker does; from outside only `stopped` is known.
     pub state: Option<String>,
     /// Why it stopped: a code from the closed list.
@@ -99,6 +117,19 @@ pub struct PartitionStatus {
     pub stopped_since_ms: Option<i64>,
     /// What could not be found out from outside.
     pub unknown: Option<String>,
+}
+
+/// A process that runs a part of a flow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// What it is called in the flow's group.
+    pub name: String,
+    /// Where it is, as the target's coordinator sees it.
+    pub host: String,
+    /// How many of the flow's partitions it has.
+    pub partitions: usize,
+    /// Whether it owns the control topic.
+    pub leader: bool,
 }
 
 /// A topic that is not, or not wholly, replicated.
@@ -135,13 +166,26 @@ impl Phase {
     }
 }
 
-/// The records to copy and the stopped ones among `partitions`.
-pub(crate) fn sums(partitions: &[PartitionStatus]) -> (i64, usize) {
-    let lags = partitions.iter().filter_map(|partition| partition.lag);
-    let stopped = partitions
-        .iter()
-        .filter(|partition| partition.reason.is_some());
-    (lags.sum(), stopped.count())
+/// What is told of a flow's partitions together.
+pub(crate) struct Sums {
+    /// Records to copy.
+    pub(crate) lag: i64,
+    /// The largest lag in time.
+    pub(crate) lag_ms: Option<i64>,
+    pub(crate) stopped: usize,
+}
+
+impl Sums {
+    pub(crate) fn of(partitions: &[PartitionStatus]) -> Self {
+        let stopped = partitions
+            .iter()
+            .filter(|partition| partition.reason.is_some());
+        Self {
+            lag: partitions.iter().filter_map(|p| p.lag).sum(),
+            lag_ms: partitions.iter().filter_map(|p| p.lag_ms).max(),
+            stopped: stopped.count(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -159,6 +203,10 @@ mod tests {
             guarantee: "at-least-once".to_owned(),
             guarantee_reason: "why".to_owned(),
             lag: 7,
+            lag_ms: None,
+            checkpoint_age_ms: None,
+            lease_age_ms: None,
+            members: None,
             records: None,
             bytes: None,
             stopped: 0,

@@ -152,6 +152,11 @@ async fn a_flow_is_seen_from_outside() {
         (partition.source_offset, partition.target_offset),
         (Some(12), Some(12))
     );
+    let [member] = &during.flows[0].members.as_ref().unwrap()[..] else {
+        panic!("{during:?}")
+    };
+    assert_eq!((member.partitions, member.leader), (2, true));
+    assert_eq!(partition.owner.as_ref(), Some(&member.name));
     stop.cancel();
     running.await.unwrap().unwrap();
 
@@ -164,7 +169,13 @@ async fn a_flow_is_seen_from_outside() {
         (topic.target_exists, topic.checkpoints, topic.lag),
         (true, 2, 5)
     );
-    assert_eq!(status::run(&host, &config).await.unwrap().flows[0].lag, 5);
+    let after = status::run(&host, &config).await.unwrap();
+    let flow = &after.flows[0];
+    // Written with the time of 1 s after 1970.
+    let age = host.clock.wall_ms() - 1_000;
+    let seen = flow.lag_ms.unwrap();
+    assert!((age - 60_000..=age).contains(&seen), "{seen}");
+    assert_eq!((flow.lag, flow.partitions[0].lag_ms), (5, Some(0)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -225,13 +236,106 @@ async fn a_watch_goes_on_until_it_is_stopped() {
                 let report: Report = serde_json::from_str(line).unwrap();
                 assert_eq!((report.flows[0].lag, report.flows.len()), (3, 1));
             } else {
-                let shown =
-                    "flow east-to-west: east to west, 3 records to copy, 0 partitions stopped";
-                assert!(line.ends_with(shown), "{line}");
+                // The records are from 1970.
+                let shown = "flow east-to-west: east to west, exactly-once, 3 records to copy, ";
+                assert!(line.contains(shown) && line.contains("years"), "{line}");
             }
         }
         let kill = Command::new("kill").arg(watch.id().to_string()).status();
         assert!(kill.unwrap().success());
         assert_eq!(watch.wait().unwrap().code(), Some(0));
     }
+}
+
+/// The program: what it prints, in words and in JSON, and how it ends.
+fn strait_check(text: &str, json: bool) -> (i32, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("strait.toml");
+    std::fs::write(&path, text).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_strait"))
+        .arg("check")
+        .arg(&path)
+        .args(json.then_some("--json"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    (output.status.code().unwrap(), text)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_program_says_what_is_well_and_what_is_not() {
+    let (east, west) = (Cluster::start().await, Cluster::start().await);
+    east.create("orders", 2).await;
+    west.create("orders", 1).await;
+    let good = text(&east, &west, "topics = [\"orders\", \"missing\"]");
+    let (code, shown) = strait_check(&good, false);
+    assert_eq!(code, 0, "{shown}");
+    for line in [
+        "flow east-to-west: east (cluster ",
+        "guarantee: exactly-once (leaders remember producers for 1day)",
+        "  ok       strait may do what the flow takes, on both sides (rights)",
+        "  ok       all 2 brokers are reached where they advertise themselves (brokers)",
+        "  ok       no topic comes back to a flow that has copied it (cycles)",
+        "  warning  orders has 1 partitions and will be given 2 (fewer_partitions)",
+        "  warning  east has no topic missing: UNKNOWN_TOPIC_OR_PARTITION (3) (topic_missing)",
+        "\nready, 2 warnings\n",
+    ] {
+        assert!(shown.contains(line), "should say {line:?}:\n{shown}");
+    }
+
+    let back = format!(
+        "{}[[flows]]\nsource = \"west\"\ntarget = \"east\"\ntopics = [\"orders\"]\n",
+        text(&east, &west, "topics = [\"orders\"]")
+    );
+    let (code, shown) = strait_check(&back, true);
+    assert_eq!(code, 4, "{shown}");
+    let report: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(report["ready"], false);
+    for flow in 0..2 {
+        let problem = &report["flows"][flow]["problems"][0];
+        assert_eq!(problem["code"], "cycle", "{shown}");
+        assert_eq!(problem["fix"], serde_json::Value::Null);
+    }
+    let way = "east:orders → west:orders → east:orders";
+    let message = &report["flows"][0]["problems"][0]["message"];
+    assert!(message.as_str().unwrap().contains(way), "{shown}");
+}
+
+/// What the flow remembers, and where: other clusters, changed places, another release.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_that_is_about_something_else_is_found_before() {
+    let (east, west) = (Cluster::start().await, Cluster::start().await);
+    let (north, host) = (Cluster::start().await, Host::real());
+    for cluster in [&east, &north] {
+        cluster.create("orders", 1).await;
+        cluster.produce("orders", 0, 3).await;
+    }
+    let flow = "name = \"dr\"\ntopics = [\"orders\"]\nnaming = \"prefix\"";
+    let right = config(&east, &west, flow);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(app::run(right.clone(), host.clone(), stop.clone()));
+    let caught_up = caught_up(&host, &right);
+    tokio::time::timeout(DEADLINE, caught_up).await.unwrap();
+    stop.cancel();
+    running.await.unwrap().unwrap();
+
+    let found = check::run(&host, &config(&north, &west, flow)).await;
+    assert!(problems(&found).contains(&"foreign_cluster"), "{found:?}");
+    let found = check::run(&host, &config(&west, &east, flow)).await;
+    assert_eq!(problems(&found), ["swapped"]);
+
+    // A control topic of a later release.
+    let mut batch = BatchBuilder::new(Codec::None);
+    batch.push(1_000, Some(b"flow"), Some(b"{\"version\":99}"), &[]);
+    let control = TopicPartition::new("strait.dr.control", 0);
+    let batch = batch.build(0).unwrap();
+    west.client.produce(&control, batch).await.unwrap();
+    let found = check::run(&host, &right).await;
+    assert_eq!(problems(&found), ["control_topic"]);
+    let message = &found.flows[0].problems[0].message;
+    assert!(message.contains("version 99"), "{message}");
+    let error = app::run(right, host, CancellationToken::new())
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("version 99"), "{error}");
 }

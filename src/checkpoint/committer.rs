@@ -9,7 +9,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,7 +24,7 @@ use wire::TopicPartition;
 use super::{Checkpoint, CheckpointStore, Stopped, StoreError, Stored, codec};
 use crate::{
     base::{backoff::Backoff, meter::Meter},
-    telemetry,
+    telemetry::{self, Retry},
     worker::{Progress, StopReason, WorkerState, wrap},
 };
 
@@ -43,10 +46,13 @@ pub fn bound(memory: usize) -> u64 {
 #[derive(Debug)]
 pub struct Committer {
     flow: String,
+    cluster: String,
     store: Arc<dyn CheckpointStore>,
     host: Host,
     units: Mutex<BTreeMap<TopicPartition, Unit>>,
     acknowledged: Meter,
+    /// When the last commit began that left nothing out, in milliseconds of the monotonic clock.
+    complete: AtomicU64,
 }
 
 /// Where a unit starts.
@@ -84,15 +90,29 @@ pub struct CommitError {
 }
 
 impl Committer {
-    /// Of `flow`; commits at the latest when `bound` bytes were acknowledged.
-    pub fn new(flow: &str, store: Arc<dyn CheckpointStore>, host: Host, bound: u64) -> Self {
+    /// Of `flow`, whose target has the alias `cluster`; commits at the latest when `bound` bytes were acknowledged.
+    pub fn new(
+        flow: &str,
+        cluster: &str,
+        store: Arc<dyn CheckpointStore>,
+        host: Host,
+        bound: u64,
+    ) -> Self {
         Self {
             flow: flow.to_owned(),
+            cluster: cluster.to_owned(),
             store,
+            complete: AtomicU64::new(ms(host.clock.monotonic())),
             host,
             units: Mutex::default(),
             acknowledged: Meter::new(bound),
         }
+    }
+
+    /// How old the oldest progress may be that is acknowledged and not committed.
+    pub fn age(&self) -> Duration {
+        let complete = Duration::from_millis(self.complete.load(Ordering::Relaxed));
+        self.host.clock.monotonic().saturating_sub(complete)
     }
 
     /// Where workers count what they publish as acknowledged.
@@ -156,8 +176,10 @@ impl Committer {
             );
         }
         if due.is_empty() {
+            self.complete.store(ms(now), Ordering::Relaxed);
             return Ok(());
         }
+        let count = due.len();
         let entries = due
             .iter()
             .map(|(target, checkpoint)| (target.clone(), codec::encode(checkpoint)));
@@ -175,14 +197,21 @@ impl Committer {
                 (Err(error), ..) => failed.push((target, error)),
             }
         }
+        telemetry::committed(&self.flow, count - failed.len());
         let count = failed.len();
         match failed.into_iter().next() {
-            None => Ok(()),
-            Some((partition, first)) => Err(CommitError {
-                count,
-                partition,
-                first,
-            }),
+            None => {
+                self.complete.store(ms(now), Ordering::Relaxed);
+                Ok(())
+            }
+            Some((partition, first)) => {
+                telemetry::retried(&self.flow, &self.cluster, Retry::Commit);
+                Err(CommitError {
+                    count,
+                    partition,
+                    first,
+                })
+            }
         }
     }
 
@@ -191,7 +220,6 @@ impl Committer {
     pub async fn run(&self, interval: Duration, stop: CancellationToken) {
         let clock = &self.host.clock;
         let mut backoff = Backoff::new(interval.min(LAST_PAUSE), LAST_PAUSE);
-        let mut complete = clock.monotonic();
         let mut failing = false;
         let mut pause = interval;
         loop {
@@ -203,14 +231,13 @@ impl Committer {
                 () = clock.sleep(pause) => {}
             }
             let outcome = self.commit().await;
-            let now = clock.monotonic();
             let flow = &self.flow;
             match outcome {
                 Ok(()) => {
                     if std::mem::take(&mut failing) {
                         tracing::info!(%flow, "checkpoints are committed again");
                     }
-                    (complete, pause) = (now, interval);
+                    pause = interval;
                     backoff.reset();
                 }
                 Err(error) => {
@@ -220,13 +247,16 @@ impl Committer {
                     pause = backoff.delay(&*self.host.random);
                 }
             }
-            telemetry::checkpoint_age(flow, now.saturating_sub(complete));
         }
     }
 
     fn units(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Unit>> {
         self.units.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Unit {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use host::Host;
-use strait::survey::check::{self, FlowReport, Report, SideReport};
+use strait::survey::check::{self, FlowReport, Note, Report, SideReport};
 
 use super::{
     ConfigFile, Outcome, print, print_json,
@@ -12,7 +12,8 @@ use super::{
 /// Connect to both sides and print what would be replicated and what is missing
 ///
 /// Loads the configuration, asks both clusters of every flow, and changes nothing on either. Ends
-/// with 4 if something keeps a flow, or one of its partitions, from running. Records are counted by
+/// with 4 if something keeps a flow, or one of its partitions, from running; warnings do not. docs/CHECK.md explains
+/// the codes in parentheses. Records are counted by
 /// offsets, so compacted topics and transactions show more than they hold; bytes are those on the disks of
 /// the source's leaders, compressed.
 #[derive(Debug, Args)]
@@ -42,9 +43,14 @@ pub(super) async fn run(host: &Host, arguments: Arguments) -> anyhow::Result<Out
 fn text(report: &Report) -> String {
     let mut text: String = report.flows.iter().map(flow_text).collect();
     let problems = report.flows.iter().map(|flow| flow.problems.len()).sum();
+    let warnings = report.flows.iter().map(|flow| flow.warnings.len()).sum();
+    let warned = match warnings {
+        0 => String::new(),
+        _ => format!(", {}", counted(warnings, "warning")),
+    };
     text.push_str(&match problems {
-        0 => "ready\n".to_owned(),
-        _ => format!("not ready: {}\n", counted(problems, "problem")),
+        0 => format!("ready{warned}\n"),
+        _ => format!("not ready: {}{warned}\n", counted(problems, "problem")),
     });
     text
 }
@@ -85,17 +91,18 @@ fn flow_text(flow: &FlowReport) -> String {
         }));
         text.push_str(&lines(&rows));
     }
-    for problem in &flow.problems {
-        text.push_str(&format!(
-            "problem ({}): {}\n",
-            problem.code, problem.message
-        ));
-    }
-    for warning in &flow.warnings {
-        text.push_str(&format!(
-            "warning ({}): {}\n",
-            warning.code, warning.message
-        ));
+    let marks = [
+        ("ok", &flow.passed),
+        ("warning", &flow.warnings),
+        ("problem", &flow.problems),
+    ];
+    for (mark, notes) in marks {
+        for Note { code, message, fix } in notes {
+            text.push_str(&format!("  {mark:<7}  {message} ({code})\n"));
+            if let Some(fix) = fix {
+                text.push_str(&format!("           {fix}\n"));
+            }
+        }
     }
     text.push('\n');
     text

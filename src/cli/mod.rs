@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod flow_text;
 mod run;
 mod status;
 mod table;

@@ -1,24 +1,18 @@
 //! `strait status`.
 
 use std::{
-    collections::BTreeMap,
     io::{self, IsTerminal, Write as _},
     time::Duration,
 };
 
 use clap::Args;
 use host::Host;
-use strait::{
-    app,
-    config::Config,
-    http,
-    status::{FlowStatus, PartitionStatus, Phase, Report},
-    survey::status::Observer,
-};
+use strait::{app, config::Config, http, status::Report, survey::status::Observer};
 
 use super::{
-    ConfigFile, Outcome, print, print_json,
-    table::{count, counted, lines},
+    ConfigFile, Outcome,
+    flow_text::{self, summary, time},
+    print, print_json,
 };
 
 /// Between two looks with --watch.
@@ -47,6 +41,10 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
 
+    /// Show every partition, not only the topics that are furthest behind.
+    #[arg(long, conflicts_with = "json")]
+    partitions: bool,
+
     /// Look again every 2 seconds until stopped: a table on a terminal, else a line for each flow; with
     /// --json one object per line. A look that fails is told in its place.
     #[arg(long)]
@@ -60,13 +58,13 @@ pub(super) async fn run(host: &Host, arguments: Arguments) -> anyhow::Result<Out
     };
     let view = View::new(host, &arguments, config.as_ref())?;
     if arguments.watch {
-        watch(host, &view, arguments.json).await?;
+        watch(host, &view, &arguments).await?;
     } else {
         let report = view.look(host).await?;
         if arguments.json {
             print_json(&report)?;
         } else {
-            print(&text(&report))?;
+            print(&text(&report, arguments.partitions))?;
         }
     }
     Ok(Outcome::Done)
@@ -100,7 +98,7 @@ impl<'a> View<'a> {
 }
 
 /// Until a signal, or until nobody reads any more.
-async fn watch(host: &Host, view: &View<'_>, json: bool) -> anyhow::Result<()> {
+async fn watch(host: &Host, view: &View<'_>, arguments: &Arguments) -> anyhow::Result<()> {
     let stop = app::stop_on_signals()?;
     let terminal = io::stdout().is_terminal();
     loop {
@@ -109,10 +107,14 @@ async fn watch(host: &Host, view: &View<'_>, json: bool) -> anyhow::Result<()> {
             () = stop.cancelled() => return Ok(()),
             report = view.look(host) => report,
         };
-        let shown = match (json, terminal) {
+        let shown = match (arguments.json, terminal) {
             (true, _) => json_line(&report)?,
             // Clear the screen and begin at its upper left (ECMA-48 ED and CUP).
-            (false, true) => format!("\x1b[2J\x1b[H{}", report.map_or_else(failed, |r| text(&r))),
+            (false, true) => {
+                let every = arguments.partitions;
+                let shown = report.map_or_else(failed, |report| text(&report, every));
+                format!("\x1b[2J\x1b[H{shown}")
+            }
             (false, false) => plain_lines(&time(host.clock.wall_ms()), &report),
         };
         let mut out = io::stdout().lock();
@@ -152,163 +154,15 @@ fn plain_lines(time: &str, report: &anyhow::Result<Report>) -> String {
     }
 }
 
-fn text(report: &Report) -> String {
-    report
-        .flows
-        .iter()
-        .map(flow_text)
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-fn summary(flow: &FlowStatus) -> String {
-    let mut text = format!("flow {}: {} to {}, ", flow.name, flow.source, flow.target);
-    match &flow.phase {
-        Some(Phase::Waiting { reason, .. }) => text.push_str(&format!("{reason}, ")),
-        Some(phase) => text.push_str(&format!("{}, ", phase.name())),
-        None => {}
-    }
-    if let Some(records) = flow.records {
-        text.push_str(&format!("{} copied, ", count(records.cast_signed())));
-    }
-    let noun = if flow.lag == 1 { "record" } else { "records" };
-    let stopped = counted(flow.stopped, "partition");
-    text.push_str(&format!(
-        "{} {noun} to copy, {stopped} stopped",
-        count(flow.lag)
-    ));
-    text
-}
-
-fn flow_text(flow: &FlowStatus) -> String {
-    let mut text = summary(flow) + "\n" + &topic_table(&flow.partitions);
-    for partition in &flow.partitions {
-        note(&mut text, partition);
-    }
-    for trouble in &flow.troubles {
-        text.push_str(&format!(
-            "trouble ({}): {}: {}\n",
-            trouble.code, trouble.topic, trouble.text
-        ));
-    }
-    text
-}
-
-fn topic_table(partitions: &[PartitionStatus]) -> String {
-    let mut topics: BTreeMap<[&str; 2], (usize, i64)> = BTreeMap::new();
-    for partition in partitions {
-        let key = [partition.topic.as_str(), partition.target_topic.as_str()];
-        let (number, lag) = topics.entry(key).or_default();
-        *number += 1;
-        *lag += partition.lag.unwrap_or(0);
-    }
-    let titles = ["topic", "on the target", "partitions", "to copy"];
-    let mut rows = vec![titles.map(str::to_owned).to_vec()];
-    rows.extend(topics.iter().map(|([source, target], (number, lag))| {
-        vec![
-            (*source).to_owned(),
-            (*target).to_owned(),
-            number.to_string(),
-            count(*lag),
-        ]
-    }));
-    lines(&rows)
-}
-
-/// What is unusual about a partition.
-fn note(text: &mut String, partition: &PartitionStatus) {
-    let name = format!("{}-{}", partition.topic, partition.partition);
-    let words = partition.text.as_deref();
-    if let Some(reason) = &partition.reason {
-        text.push_str(&format!("stopped: {name}: {reason}"));
-        if let Some(offset) = partition.stopped_offset.filter(|offset| *offset >= 0) {
-            text.push_str(&format!(" at offset {offset}"));
-        }
-        if let Some(since) = partition.stopped_since_ms {
-            text.push_str(&format!(" since {}", time(since)));
-        }
-        if let Some(words) = words {
-            text.push_str(&format!(": {words}"));
-        }
-        text.push('\n');
-    } else if let (Some(state), Some(words)) = (&partition.state, words) {
-        text.push_str(&format!("{state}: {name}: {words}\n"));
-    }
-    if let Some(unknown) = &partition.unknown {
-        text.push_str(&format!("unknown: {name}: {unknown}\n"));
-    }
-}
-
-/// Milliseconds since 1970 by RFC 3339.
-fn time(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| "?".to_owned(), |time| time.to_string())
+fn text(report: &Report, every: bool) -> String {
+    let flows = report.flows.iter();
+    let texts = flows.map(|flow| flow_text::text(flow, every));
+    texts.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    /// A flow of two topics, as its process tells it.
-    fn flow() -> FlowStatus {
-        let partition = |topic: &str, partition, lag| PartitionStatus {
-            topic: topic.to_owned(),
-            partition,
-            target_topic: format!("east.{topic}"),
-            lag: Some(lag),
-            state: Some("running".to_owned()),
-            ..PartitionStatus::default()
-        };
-        let mut stopped = partition("b", 0, 1_000);
-        stopped.reason = Some("record_refused".to_owned());
-        stopped.text = Some("too large".to_owned());
-        stopped.stopped_offset = Some(7);
-        let mut retrying = partition("a", 1, 2);
-        retrying.state = Some("retrying".to_owned());
-        retrying.text = Some("no answer".to_owned());
-        FlowStatus {
-            name: "f".to_owned(),
-            source: "east".to_owned(),
-            target: "west".to_owned(),
-            phase: Some(Phase::Running),
-            member: None,
-            leader: None,
-            guarantee: String::new(),
-            guarantee_reason: String::new(),
-            lag: 1_003,
-            records: Some(5_000),
-            bytes: Some(9),
-            stopped: 1,
-            partitions: vec![partition("a", 0, 1), retrying, stopped],
-            troubles: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_process_and_the_clusters_are_shown_alike() {
-        let shown = "flow f: east to west, running, 5,000 copied, 1,003 records to copy, 1 partition stopped\n\
-            \x20 topic  on the target  partitions  to copy\n\
-            \x20 a      east.a                  2        3\n\
-            \x20 b      east.b                  1    1,000\n\
-            retrying: a-1: no answer\n\
-            stopped: b-0: record_refused at offset 7: too large\n";
-        let mut flow = flow();
-        assert_eq!(flow_text(&flow), shown);
-        (flow.phase, flow.records) = (None, None);
-        for partition in &mut flow.partitions {
-            (partition.text, partition.state) = (None, None);
-        }
-        flow.partitions[2].stopped_since_ms = Some(0);
-        let seen = flow_text(&flow);
-        let (first, last) = (seen.lines().next(), seen.lines().last());
-        assert_eq!(
-            first,
-            Some("flow f: east to west, 1,003 records to copy, 1 partition stopped")
-        );
-        assert_eq!(
-            last,
-            Some("stopped: b-0: record_refused at offset 7 since 1970-01-01T00:00:00Z")
-        );
-    }
+    use super::{super::flow_text::tests::flow, *};
 
     #[test]
     fn a_watch_tells_failures_in_their_place() {

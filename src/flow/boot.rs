@@ -67,6 +67,11 @@ impl Flow {
         if let Err(error) = self.check_foreign(&stored, &source_id, &target_id) {
             return Ok(Err(error));
         }
+        let ids = [source_id.as_str(), target_id.as_str()];
+        let cycles = self.refuse_cycles(stop, ids, stored.is_empty()).await?;
+        if let Err(error) = cycles {
+            return Ok(Err(error));
+        }
         let control = ControlTopic::new(self.target.client().clone(), &self.config.name);
         let expiration = self.producer_expiration().await;
         let opened = self

@@ -93,6 +93,7 @@ impl Flow {
             outage: self.outages.source.clone(),
             isolation: config.isolation,
             budget: self.rated_budget(),
+            clock: Arc::clone(&self.host.clock),
         });
         let source = source.map_err(|error| FlowError::Source {
             alias: config.source.clone(),

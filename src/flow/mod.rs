@@ -8,6 +8,7 @@
 mod apply;
 mod boot;
 mod carriers;
+mod cycles;
 mod launch;
 pub mod membership;
 pub mod plan;
@@ -25,6 +26,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use host::Host;
 pub use status::Board;
 
+use self::topics::cycles::Web;
 use crate::{base::budget::Budget, cluster::Cluster, config::FlowConfig, telemetry::Outages};
 
 /// A flow that can be run.
@@ -32,6 +34,8 @@ use crate::{base::budget::Budget, cluster::Cluster, config::FlowConfig, telemetr
 pub struct Flow {
     /// What the operator asked for.
     pub config: FlowConfig,
+    /// All flows of the file, among which it is one.
+    pub web: Arc<Web>,
     /// The side that is read.
     pub source: Cluster,
     /// The side that is written to.
@@ -44,8 +48,6 @@ pub struct Flow {
     pub drain_timeout: Duration,
     /// Where this process keeps its place among others; none: the usual folder.
     pub state_dir: Option<PathBuf>,
-    /// Whether metrics have labels per partition.
-    pub partition_metrics: bool,
     /// Whether its clusters are away, for all its parts.
     pub outages: Outages,
     /// Told all that happens.
@@ -79,6 +81,23 @@ pub enum FlowError {
         alias: String,
         /// The id that it has.
         found: String,
+    },
+    /// Records would come back to the flow that has copied them.
+    #[error("topics form a cycle: {0}")]
+    Cycle(String),
+    /// The flow copied in the other direction before.
+    #[error(
+        "{source_alias} and {target_alias} have changed places: group {group} on {source_alias} holds checkpoints of \
+         this flow that copied from {target_alias}, and {target_alias} has none; correct `source` and `target`, or give \
+         the flow another `name` if its direction is to be turned round"
+    )]
+    Swapped {
+        /// Alias of the source.
+        source_alias: String,
+        /// Alias of the target.
+        target_alias: String,
+        /// The flow's group.
+        group: String,
     },
     /// The control topic is not understood.
     #[error(transparent)]
@@ -118,7 +137,13 @@ pub enum FlowError {
 impl FlowError {
     /// Whether the configuration is to blame.
     pub fn is_config(&self) -> bool {
-        matches!(self, Self::SameCluster { .. } | Self::ForeignCluster { .. })
+        matches!(
+            self,
+            Self::SameCluster { .. }
+                | Self::ForeignCluster { .. }
+                | Self::Cycle(_)
+                | Self::Swapped { .. }
+        )
     }
 
     /// Whether another process has this one's place.

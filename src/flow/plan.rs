@@ -21,6 +21,7 @@ use crate::{
         control_topic::{ControlRecords, TopicKey, TopicRecord},
         text::topic_id,
     },
+    config::FlowConfig,
     worker::{Stop, StopReason},
 };
 
@@ -67,6 +68,8 @@ pub struct Snapshot {
     pub topics: Vec<SourceTopic>,
     /// Names on the source, selected or not, that metadata could not describe now.
     pub unclear: BTreeSet<String>,
+    /// Selected topics that would form a cycle, by name, with how: they are not replicated.
+    pub cyclic: BTreeMap<String, String>,
     /// What is on the target under the wanted names.
     pub target: BTreeMap<String, TopicDescription>,
     /// What keeps topics from being replicated at all.
@@ -140,6 +143,16 @@ impl Plan {
 }
 
 impl Rules {
+    /// What `flow` asks for.
+    pub fn new(flow: &FlowConfig) -> Self {
+        Self {
+            source: flow.source.clone(),
+            target: flow.target.clone(),
+            selection: Selection::new(flow),
+            naming: Naming::new(&flow.naming, &flow.source),
+        }
+    }
+
     /// The topics to replicate among all topics of the source; the target is not looked at yet.
     pub fn select(&self, all: Vec<TopicDescription>) -> Snapshot {
         let mut snapshot = Snapshot::default();
@@ -319,6 +332,9 @@ impl Rules {
             .topics
             .binary_search_by(|topic| topic.name.cmp(&source.topic));
         let topic = place.ok().map(|at| &snapshot.topics[at]);
+        if let Some(text) = snapshot.cyclic.get(&source.topic) {
+            return stop(StopReason::Cycle, text.clone());
+        }
         match topic {
             None if snapshot.unclear.contains(&source.topic) => return None,
             Some(topic) if topic.id != known.unit.source_topic => {
@@ -406,11 +422,11 @@ fn units(
         .collect()
 }
 
-/// Whether a topic that comes back ends the stop.
+/// Whether a topic that comes back, or is in no cycle any more, ends the stop.
 pub fn is_absence(stop: &Stop) -> bool {
     matches!(
         stop.reason,
-        StopReason::SourceTopicMissing | StopReason::TargetTopicMissing
+        StopReason::SourceTopicMissing | StopReason::TargetTopicMissing | StopReason::Cycle
     )
 }
 

@@ -4,25 +4,36 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
+use host::Clock;
 use tokio::sync::watch;
 
 use super::plan::Trouble;
 pub use crate::status::{FlowStatus, PartitionStatus, Phase};
 use crate::{
     base::ids::Route,
-    config::FlowConfig,
-    status::sums,
-    worker::{Progress, WorkerState},
+    checkpoint::committer::Committer,
+    config::{FlowConfig, Transport},
+    status::Sums,
+    worker::{Lag, Lease, Progress, WorkerState},
 };
 
-/// What the librdkafka path provides, and why not more (EXACTNESS 15).
-pub(crate) const GUARANTEE: (&str, &str) = (
-    "at-least-once",
-    "librdkafka writes without sequence continuity: what was not checkpointed is repeated after a crash",
-);
+/// What a flow provides, and on what it rests or why it is not more (docs/GUARANTEES.md).
+pub(crate) fn guarantee(transport: Transport) -> (&'static str, &'static str) {
+    match transport {
+        Transport::Auto | Transport::Wire => (
+            "exactly-once",
+            "where the target's leaders remember producers; what is not guarded by them is read back",
+        ),
+        Transport::Librdkafka => (
+            "at-least-once",
+            "librdkafka writes without sequence continuity: what was not checkpointed is repeated after a crash",
+        ),
+    }
+}
 
 /// The status of one flow, kept current by its supervisor.
 #[derive(Debug)]
@@ -30,6 +41,8 @@ pub struct Board {
     name: String,
     source: String,
     target: String,
+    transport: Transport,
+    clock: Arc<dyn Clock>,
     inner: Mutex<Inner>,
 }
 
@@ -40,6 +53,14 @@ struct Inner {
     leader: bool,
     units: BTreeMap<Route, Watched>,
     troubles: Vec<Trouble>,
+    committing: Option<Committing>,
+}
+
+/// What is asked for ages.
+#[derive(Debug)]
+struct Committing {
+    committer: Arc<Committer>,
+    lease: Arc<dyn Lease>,
 }
 
 /// The channels of one unit.
@@ -49,21 +70,25 @@ pub(super) struct Watched {
     pub(super) state: watch::Receiver<WorkerState>,
     /// None for a unit that never ran.
     pub(super) source_end: Option<watch::Receiver<i64>>,
+    pub(super) lag: Lag,
 }
 
 impl Board {
     /// Of a flow that has not begun.
-    pub fn new(flow: &FlowConfig) -> Self {
+    pub fn new(flow: &FlowConfig, clock: Arc<dyn Clock>) -> Self {
         Self {
             name: flow.name.clone(),
             source: flow.source.clone(),
             target: flow.target.clone(),
+            transport: flow.transport,
+            clock,
             inner: Mutex::new(Inner {
                 phase: Phase::Starting,
                 member: None,
                 leader: false,
                 units: BTreeMap::new(),
                 troubles: Vec::new(),
+                committing: None,
             }),
         }
     }
@@ -80,6 +105,10 @@ impl Board {
         let mut inner = self.inner();
         inner.member = member.map(str::to_owned);
         inner.leader = leader;
+    }
+
+    pub(super) fn commits(&self, committer: Arc<Committer>, lease: Arc<dyn Lease>) {
+        self.inner().committing = Some(Committing { committer, lease });
     }
 
     pub(super) fn put(&self, route: Route, unit: Watched) {
@@ -104,15 +133,6 @@ impl Board {
         new
     }
 
-    /// The states of all units.
-    pub fn states(&self) -> Vec<WorkerState> {
-        self.inner()
-            .units
-            .values()
-            .map(|unit| unit.state.borrow().clone())
-            .collect()
-    }
-
     /// What the flow is doing.
     pub fn phase(&self) -> Phase {
         self.inner().phase.clone()
@@ -121,16 +141,19 @@ impl Board {
     /// All there is to tell.
     pub fn status(&self) -> FlowStatus {
         let inner = self.inner();
+        let now = self.clock.wall_ms();
         let partitions: Vec<_> = inner
             .units
             .iter()
-            .map(|(route, unit)| unit.status(route))
+            .map(|(route, unit)| unit.status(route, now))
             .collect();
         let progress = inner.units.values().map(|unit| unit.progress.borrow());
         let (records, bytes) = progress.fold((0, 0), |(records, bytes), progress| {
             (records + progress.records, bytes + progress.bytes)
         });
-        let (lag, stopped) = sums(&partitions);
+        let sums = Sums::of(&partitions);
+        let (guarantee, guarantee_reason) = guarantee(self.transport);
+        let committing = inner.committing.as_ref();
         FlowStatus {
             name: self.name.clone(),
             source: self.source.clone(),
@@ -138,20 +161,28 @@ impl Board {
             phase: Some(inner.phase.clone()),
             member: inner.member.clone(),
             leader: Some(inner.leader),
-            guarantee: GUARANTEE.0.to_owned(),
-            guarantee_reason: GUARANTEE.1.to_owned(),
-            lag,
+            guarantee: guarantee.to_owned(),
+            guarantee_reason: guarantee_reason.to_owned(),
+            lag: sums.lag,
+            lag_ms: sums.lag_ms,
+            checkpoint_age_ms: committing.map(|commits| ms(commits.committer.age())),
+            lease_age_ms: committing.and_then(|commits| commits.lease.age()).map(ms),
+            members: None,
             records: Some(records),
             bytes: Some(bytes),
-            stopped,
+            stopped: sums.stopped,
             partitions,
             troubles: inner.troubles.iter().map(Into::into).collect(),
         }
     }
 }
 
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
 impl Watched {
-    fn status(&self, route: &Route) -> PartitionStatus {
+    fn status(&self, route: &Route, now: i64) -> PartitionStatus {
         let progress = self.progress.borrow();
         let state = self.state.borrow();
         let end = self
@@ -171,6 +202,11 @@ impl Watched {
             target_offset: Some(progress.target_offset),
             source_end: end,
             lag: end.map(|end| (end - progress.source_offset).max(0)),
+            lag_ms: Some(self.lag.ms(now)),
+            held_ms: self.lag.held_ms(now),
+            records: Some(progress.records),
+            bytes: Some(progress.bytes),
+            owner: None,
             state: Some(state.name().to_owned()),
             reason: state.reason().map(str::to_owned),
             text: state.text().map(str::to_owned),

@@ -14,19 +14,19 @@ use super::{
     apply::StepError,
     boot::{Booted, Cancelled},
     carriers::Carriers,
+    cycles::Cycles,
     membership::{
         Group, GroupSettings, Membership, Solo, Standing, View, name::Name, orphans::Orphans,
     },
     plan::{Plan, Rules, Snapshot, Trouble},
     status::Phase,
-    topics::{naming::Naming, selection::Selection},
     workers::Workers,
 };
 use crate::{
     base::backoff::Backoff,
     checkpoint::committer::{self, Committer},
     config::Assignment,
-    telemetry,
+    telemetry::{self, Retry},
     worker::Throttles,
 };
 
@@ -51,7 +51,7 @@ pub(super) struct Supervisor<'a> {
     pub(super) leads: bool,
     committer: Arc<Committer>,
     workers: Workers<'a>,
-    gauges: BTreeMap<(String, String), u64>,
+    cycles: Cycles<'a>,
 }
 
 impl Flow {
@@ -135,11 +135,14 @@ impl<'a> Supervisor<'a> {
         } = flow.carriers(booted.expiration, membership.lease())?;
         let committer = Committer::new(
             &config.name,
+            &config.target,
             membership.checkpoints(),
             flow.host.clone(),
             committer::bound(flow.budget.total()),
         );
         let committer = Arc::new(committer);
+        flow.board
+            .commits(Arc::clone(&committer), membership.lease());
         let workers = Workers {
             flow,
             store: membership.checkpoints(),
@@ -154,12 +157,8 @@ impl<'a> Supervisor<'a> {
         };
         Ok(Self {
             flow,
-            rules: Rules {
-                source: config.source.clone(),
-                target: config.target.clone(),
-                selection: Selection::new(config),
-                naming: Naming::new(&config.naming, &config.source),
-            },
+            rules: Rules::new(config),
+            cycles: Cycles::new(flow, [&booted.source_id, &booted.target_id]),
             booted,
             membership,
             orphans: Orphans::default(),
@@ -167,7 +166,6 @@ impl<'a> Supervisor<'a> {
             leads: config.assignment == Assignment::Solo,
             committer,
             workers,
-            gauges: BTreeMap::new(),
         })
     }
 
@@ -213,6 +211,7 @@ impl<'a> Supervisor<'a> {
                     };
                     let reason = error.to_string();
                     outages.of(cluster).begins(&reason);
+                    telemetry::retried(&flow.config.name, cluster, Retry::Metadata);
                     if cluster == flow.target.alias() {
                         // Every round asks the source first.
                         outages.source.succeeded(source);
@@ -268,11 +267,13 @@ impl<'a> Supervisor<'a> {
     /// the next start.
     async fn round(&mut self, view: &View) -> Result<bool, StepError> {
         let flow = self.flow;
-        let snapshot = self.snapshot().await?;
+        let mut snapshot = self.snapshot().await?;
+        // Before cycles are cut: the lists of all members are to be the same.
         self.membership.share(self.shared_topics(&snapshot));
         if view.standing != Standing::Member {
             return Ok(false);
         }
+        self.cycles.cut(&mut snapshot).await;
         let leader = self.lead(view, &snapshot).await?;
         if self.booted.records.flow.is_none() && leader {
             let known = &self.booted.records.topics;
@@ -306,7 +307,6 @@ impl<'a> Supervisor<'a> {
         plan.troubles.extend(troubles);
         let refused = !plan.troubles.is_empty();
         self.tell(plan.troubles);
-        telemetry::workers(&flow.config.name, &mut self.gauges, &flow.board.states());
         // What was refused is refused again: no hurry.
         Ok(leads_on && !refused)
     }

@@ -27,7 +27,7 @@ use crate::{
     source::Source,
     telemetry::WorkerEvents,
     worker::{
-        Exactness, Lease, Progress, Settings, Stop, Throttles, Worker, WorkerState,
+        Exactness, Lag, Lease, Progress, Settings, Stop, Throttles, Worker, WorkerState,
         reconcile::Reconciler,
     },
 };
@@ -190,6 +190,7 @@ impl Workers<'_> {
                 progress: worker.progress.clone(),
                 state,
                 source_end: Some(worker.source_end.clone()),
+                lag: worker.lag.clone(),
             };
             self.flow.board.put(route, watched);
         }
@@ -264,6 +265,7 @@ impl Workers<'_> {
             progress: worker.progress.clone(),
             state: worker.state.clone(),
             source_end: Some(worker.source_end.clone()),
+            lag: worker.lag.clone(),
         };
         flow.board.put(route.clone(), watched);
         let entry = Entry {
@@ -299,6 +301,7 @@ impl Workers<'_> {
             progress,
             state,
             source_end: None,
+            lag: Lag::new(flow.host.clock.wall_ms()),
         };
         flow.board.put(route.clone(), watched);
         let entry = Entry {
@@ -342,6 +345,7 @@ async fn ended(workers: &mut [&mut Worker], deadline: impl Future<Output = ()>) 
 
 impl Flow {
     fn events(&self, route: &Route) -> WorkerEvents {
-        WorkerEvents::new(&self.config.name, route, self.partition_metrics)
+        let config = &self.config;
+        WorkerEvents::new(&config.name, [&config.source, &config.target], route)
     }
 }

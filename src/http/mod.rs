@@ -24,12 +24,15 @@ use tokio_util::sync::CancellationToken;
 
 use listener::BoundedListener;
 
-use crate::status::Report;
+use crate::{status::Report, telemetry::metrics};
 
 /// Who knows how the process is doing.
 pub trait StatusSource: Send + Sync + Debug {
     /// Everything about the flows of this process, for `/v1/status`. Holds no secrets.
     fn snapshot(&self) -> Report;
+
+    /// Sets what is known at this moment in the recorder of this thread, for `/metrics`.
+    fn measure(&self);
 
     /// Whether the configuration is valid, both sides were reached and memberships are joined; the
     /// error is the reason why not yet. A stopped worker changes nothing here.
@@ -107,7 +110,8 @@ async fn ready(State(shared): State<Shared>) -> Response {
 
 async fn render(State(shared): State<Shared>) -> Response {
     let text = "text/plain; version=0.0.4; charset=utf-8";
-    reply(StatusCode::OK, text, shared.metrics.render())
+    let known = metrics::once(|| shared.status.measure());
+    reply(StatusCode::OK, text, shared.metrics.render() + &known)
 }
 
 async fn status_now(State(shared): State<Shared>) -> Response {

@@ -23,6 +23,10 @@ impl StatusSource for Fake {
         report()
     }
 
+    fn measure(&self) {
+        ::metrics::gauge!("known").set(7.0);
+    }
+
     fn readiness(&self) -> Result<(), String> {
         self.0.lock().unwrap().clone()
     }
@@ -43,7 +47,7 @@ async fn start() -> Running {
         ..Host::real()
     };
     let recorder = PrometheusBuilder::new().build_recorder();
-    metrics::with_local_recorder(&recorder, || metrics::counter!("seen_total").increment(3));
+    ::metrics::with_local_recorder(&recorder, || ::metrics::counter!("seen_total").increment(3));
     let status = Arc::new(Fake(Mutex::new(Ok(()))));
     let stop = CancellationToken::new();
     let source: Arc<dyn StatusSource> = Arc::clone(&status) as Arc<dyn StatusSource>;
@@ -90,7 +94,11 @@ async fn each_path_answers() {
     let url = format!("http://{}", running.server.address());
     let status = client::status(&running.host, &url.parse().unwrap()).await;
     assert_eq!(status.unwrap(), report());
-    assert!(running.get("/metrics").await.contains("seen_total 3"));
+    let metrics = running.get("/metrics").await;
+    assert!(
+        metrics.contains("seen_total 3") && metrics.contains("known 7"),
+        "{metrics}"
+    );
     let status = running.get("/v1/status").await;
     assert!(
         status.contains("application/json") && status.contains("\"phase\":\"waiting\""),

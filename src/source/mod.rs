@@ -11,7 +11,13 @@
 pub mod librdkafka;
 pub mod wire;
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use ::wire::{TopicPartition, batch::BatchView, record::Record};
 use host::BoxFuture;
@@ -41,16 +47,23 @@ pub type Event = Result<Vec<Batch>, SourceError>;
 #[derive(Debug)]
 pub struct PartitionReader {
     events: mpsc::Receiver<Event>,
+    looks: Looks,
     arrived: VecDeque<Batch>,
 }
 
 impl PartitionReader {
-    /// Takes what comes through `events`.
-    pub fn new(events: mpsc::Receiver<Event>) -> Self {
+    /// Takes what comes through `events`, from a broker that is looked at by `looks`.
+    pub fn new(events: mpsc::Receiver<Event>, looks: Looks) -> Self {
         Self {
             events,
+            looks,
             arrived: VecDeque::new(),
         }
+    }
+
+    /// When the source last heard of the partition.
+    pub fn looks(&self) -> Looks {
+        self.looks.clone()
     }
 
     /// The next batch; none if the source has stopped. Cancel-safe.
@@ -67,6 +80,29 @@ impl PartitionReader {
     }
 }
 
+/// When a source last heard from the broker that it reads a partition from: also when there was no news. Clones
+/// are the same one.
+#[derive(Clone, Debug)]
+pub struct Looks(Arc<AtomicI64>);
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self(Arc::new(AtomicI64::new(i64::MIN)))
+    }
+}
+
+impl Looks {
+    /// The broker answered now, in milliseconds since 1970.
+    pub fn looked(&self, now: i64) {
+        self.0.store(now, Ordering::Relaxed);
+    }
+
+    /// When it answered last; `i64::MIN`: not yet.
+    pub fn latest(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// A part of one partition on its way from source to target.
 #[derive(Debug)]
 pub struct Batch {
@@ -79,6 +115,8 @@ pub struct Batch {
     /// The source's high watermark (last stable offset under read_committed) when this was
     /// fetched, for the lag; -1 if not known.
     pub source_end: i64,
+    /// Whether an open transaction holds back what lies behind `source_end`; false if that is not known.
+    pub held: bool,
     /// What it holds.
     pub content: Content,
     /// The bytes charged for this batch; released when the batch is acknowledged or dropped.

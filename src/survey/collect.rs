@@ -1,8 +1,8 @@
 //! Asks both clusters of a flow.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use host::Host;
+use host::{Clock, Host};
 use wire::{
     Isolation, TopicPartition,
     client::{Client, ClientSettings, OffsetSpec, TopicDescription},
@@ -16,7 +16,6 @@ use crate::{
     flow::{
         plan::{Rules, SourceTopic},
         start::Extent,
-        topics::{naming::Naming, selection::Selection},
     },
 };
 
@@ -36,9 +35,10 @@ pub struct Unreachable {
 /// Both clusters of one flow.
 #[derive(Debug)]
 pub struct Pair<'a> {
-    flow: &'a FlowConfig,
-    source: Asked,
-    target: Asked,
+    pub(super) flow: &'a FlowConfig,
+    pub(super) source: Asked,
+    pub(super) target: Asked,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl<'a> Pair<'a> {
@@ -48,6 +48,7 @@ impl<'a> Pair<'a> {
             flow,
             source: Asked::new(host, &config.clusters[&flow.source]),
             target: Asked::new(host, &config.clusters[&flow.target]),
+            clock: Arc::clone(&host.clock),
         }
     }
 
@@ -62,12 +63,7 @@ impl<'a> Pair<'a> {
     /// If one of them cannot be asked; what is wrong with single partitions is in the survey.
     pub async fn survey(&self, source: Side, target: Side) -> Result<Survey, Unreachable> {
         let flow = self.flow;
-        let rules = Rules {
-            source: flow.source.clone(),
-            target: flow.target.clone(),
-            selection: Selection::new(flow),
-            naming: Naming::new(&flow.naming, &flow.source),
-        };
+        let rules = Rules::new(flow);
         let snapshot = rules.select(self.source.topics().await?);
         let existing = self.target.topics().await?.into_iter();
         let existing: BTreeMap<String, TopicDescription> = existing
@@ -85,13 +81,18 @@ impl<'a> Pair<'a> {
         let topics = snapshot
             .topics
             .iter()
-            .map(|topic| facts.topic(flow, topic, &existing));
+            .map(|topic| facts.topic(flow, topic, &existing))
+            .collect();
         Ok(Survey {
             flow: flow.name.clone(),
             group: flow.group(),
+            transport: flow.transport,
             source,
             target,
-            topics: topics.collect(),
+            control_exists: existing.contains_key(&format!("{}.control", flow.group())),
+            is_fresh: facts.stored.is_empty() && facts.group_denied.is_none(),
+            group_denied: facts.group_denied,
+            topics,
             sizes: BTreeMap::new(),
             sizes_unknown: None,
             troubles: snapshot.troubles,
@@ -135,6 +136,7 @@ struct Facts {
     target_first: Listed,
     target_ends: Listed,
     stored: BTreeMap<TopicPartition, Stored>,
+    group_denied: Option<ClientError>,
 }
 
 impl Facts {
@@ -155,7 +157,10 @@ impl Facts {
         let (isolation, all) = (flow.isolation, Isolation::ReadUncommitted);
         // Against the flow of the records, so that what a running flow moves on meanwhile never looks
         // like a loss: the target ends behind the checkpoint, the source behind the target.
-        let stored = target.stored(&flow.group()).await?;
+        let (stored, group_denied) = match target.stored(&flow.group()).await {
+            Err(failed) if is_denied(&failed.reason) => (BTreeMap::new(), Some(failed.reason)),
+            stored => (stored?, None),
+        };
         let target_first = target.offsets(on_target, first, all).await?;
         let target_ends = target.offsets(on_target, end, all).await?;
         let at_time = topics.iter().flat_map(|topic| {
@@ -174,6 +179,7 @@ impl Facts {
             target_first,
             target_ends,
             stored,
+            group_denied,
         })
     }
 
@@ -185,6 +191,7 @@ impl Facts {
     ) -> Topic {
         let existing = existing.get(&topic.target).map(|found| TargetTopic {
             id: found.id,
+            replicas: found.partitions.first().map_or(0, |one| one.replicas.len()),
             partitions: target_partitions(found)
                 .map(|partition| (partition.partition, self.target_extent(&partition)))
                 .collect(),
@@ -226,6 +233,11 @@ impl Facts {
     }
 }
 
+/// GROUP_AUTHORIZATION_FAILED
+fn is_denied(error: &ClientError) -> bool {
+    error.api_error().is_some_and(|error| error.code == 30)
+}
+
 fn found(listed: &Listed, partition: &TopicPartition) -> Result<i64, String> {
     match listed.get(partition) {
         Some(Ok(offset)) => Ok(*offset),
@@ -245,9 +257,10 @@ fn target_partitions(topic: &TopicDescription) -> impl Iterator<Item = TopicPart
 
 /// One cluster to ask.
 #[derive(Debug)]
-struct Asked {
-    alias: String,
-    client: Client,
+pub(super) struct Asked {
+    pub(super) alias: String,
+    pub(super) bootstrap: Vec<(String, u16)>,
+    pub(super) client: Client,
 }
 
 impl Asked {
@@ -260,6 +273,7 @@ impl Asked {
         };
         Self {
             alias: cluster.alias.clone(),
+            bootstrap: cluster.bootstrap.clone(),
             client: Client::new(host.clone(), settings),
         }
     }
@@ -307,7 +321,10 @@ impl Asked {
     }
 
     /// What the flow's group holds, by target partition.
-    async fn stored(&self, group: &str) -> Result<BTreeMap<TopicPartition, Stored>, Unreachable> {
+    pub(super) async fn stored(
+        &self,
+        group: &str,
+    ) -> Result<BTreeMap<TopicPartition, Stored>, Unreachable> {
         let committed = self.answer(self.client.group_offsets(group).await)?;
         let stored = committed.into_iter().map(|(partition, committed)| {
             let stored = Stored {

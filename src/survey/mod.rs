@@ -1,22 +1,25 @@
 //! What both clusters hold of a flow, read from outside: no running process is needed or disturbed.
 //!
-//! [`collect`] asks the clusters, [`check`] and [`status`] turn the answers into reports. Nothing is
-//! written to either cluster.
+//! [`collect`] asks the clusters, [`detail`] for what only status tells; [`check`] and [`status`] turn the answers
+//! into reports. Nothing is written to either cluster.
 
 pub mod check;
 pub mod collect;
+pub mod detail;
+mod owners;
 pub mod status;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
+use collect::Unreachable;
 use uuid::Uuid;
-use wire::TopicPartition;
+use wire::{TopicPartition, error::ClientError};
 
 use crate::{
     checkpoint::{Checkpoint, Stored, codec},
-    config::{Start, TopicConfig},
+    config::{Start, TopicConfig, Transport},
     flow::{plan::Trouble, start::Extent},
 };
 
@@ -27,10 +30,18 @@ pub struct Survey {
     pub flow: String,
     /// Its group on the target.
     pub group: String,
+    /// Which clients carry the records.
+    pub transport: Transport,
     /// The side that is read.
     pub source: Side,
     /// The side that is written to.
     pub target: Side,
+    /// Whether the target has the flow's control topic.
+    pub control_exists: bool,
+    /// Whether the flow's group holds nothing on the target.
+    pub is_fresh: bool,
+    /// Why what the group holds is not known: it may not be described.
+    pub group_denied: Option<ClientError>,
     /// Topics that the flow selects, by source name.
     pub topics: Vec<Topic>,
     /// Bytes of source partitions on the disks of their leaders, where known.
@@ -39,6 +50,22 @@ pub struct Survey {
     pub sizes_unknown: Option<String>,
     /// Why other selected topics cannot be replicated at all.
     pub troubles: Vec<Trouble>,
+}
+
+impl Survey {
+    /// Itself, if the flow's group could be read.
+    ///
+    /// # Errors
+    /// If it may not be described.
+    pub fn with_checkpoints(self) -> Result<Self, Unreachable> {
+        match self.group_denied {
+            Some(reason) => Err(Unreachable {
+                cluster: self.target.alias,
+                reason,
+            }),
+            None => Ok(self),
+        }
+    }
 }
 
 /// One cluster.
@@ -74,6 +101,8 @@ pub struct Topic {
 pub struct TargetTopic {
     /// Its id; nil on brokers without ids.
     pub id: Uuid,
+    /// Replicas of its first partition.
+    pub replicas: usize,
     /// Its partitions by number, with what they hold where that is known.
     pub partitions: BTreeMap<i32, Result<Extent, String>>,
 }
@@ -110,6 +139,12 @@ impl Partition {
     /// Records between the flow's position and the source's end; none if that is not known. Offsets
     /// without records (compacted, aborted, markers) are counted in.
     pub fn lag(&self, start: Start) -> Option<i64> {
+        let end = self.offsets.as_ref().ok()?.end;
+        Some((end - self.position(start)?).max(0))
+    }
+
+    /// The source offset that is copied next; none if that is not known.
+    pub fn position(&self, start: Start) -> Option<i64> {
         let offsets = self.offsets.as_ref().ok()?;
         let position = match self.checkpoint() {
             Some(checkpoint) => checkpoint.ok()?.source_offset,
@@ -119,7 +154,7 @@ impl Partition {
                 Start::Time(_) => offsets.at_time?,
             },
         };
-        Some((offsets.end - position.max(offsets.first)).max(0))
+        Some(position.max(offsets.first))
     }
 
     /// Records that the source holds, counted by offsets.

@@ -1,15 +1,18 @@
 //! How far a flow is, as both clusters see it.
 
 use host::Host;
+use wire::TopicPartition;
 
 use super::{
     Partition, Survey, Topic,
     collect::{Pair, Unreachable},
+    detail::Detail,
+    owners::Owners,
 };
 use crate::{
     config::Config,
-    flow::status::GUARANTEE,
-    status::{FlowStatus, PartitionStatus, Report, sums},
+    flow::status::guarantee,
+    status::{FlowStatus, PartitionStatus, Report, Sums},
 };
 
 /// Asks both clusters of every flow, as often as wanted, over the same connections.
@@ -31,7 +34,8 @@ impl<'a> Observer<'a> {
         let mut flows = Vec::with_capacity(self.0.len());
         for pair in &self.0 {
             let (source, target) = pair.sides().await;
-            flows.push(flow_status(&pair.survey(source?, target?).await?));
+            let survey = pair.survey(source?, target?).await?.with_checkpoints()?;
+            flows.push(flow_status(&survey, &pair.detail(&survey).await));
         }
         Ok(Report { flows })
     }
@@ -45,14 +49,25 @@ pub async fn run(host: &Host, config: &Config) -> Result<Report, Unreachable> {
     Observer::new(host, config).look().await
 }
 
-/// What `survey` says about its flow. What only its process knows is none.
-pub fn flow_status(survey: &Survey) -> FlowStatus {
+/// What `survey` and `detail` say about their flow. What only its process knows is none.
+pub fn flow_status(survey: &Survey, detail: &Detail) -> FlowStatus {
+    let owners = Owners::new(survey, detail);
     let mut partitions = Vec::new();
     for topic in &survey.topics {
-        let all = topic.partitions.iter();
-        partitions.extend(all.map(|partition| partition_status(topic, partition)));
+        for partition in &topic.partitions {
+            let name = TopicPartition::new(&topic.source, partition.index);
+            let target = TopicPartition::new(&topic.target, partition.index);
+            partitions.push(PartitionStatus {
+                lag_ms: lag_ms(detail, topic, partition, &name),
+                owner: owners.of(&target),
+                ..partition_status(topic, partition)
+            });
+        }
     }
-    let (lag, stopped) = sums(&partitions);
+    let sums = Sums::of(&partitions);
+    let (guarantee, guarantee_reason) = guarantee(survey.transport);
+    let mut troubles: Vec<_> = survey.troubles.iter().map(Into::into).collect();
+    troubles.extend(owners.troubles(survey));
     FlowStatus {
         name: survey.flow.clone(),
         source: survey.source.alias.clone(),
@@ -60,14 +75,34 @@ pub fn flow_status(survey: &Survey) -> FlowStatus {
         phase: None,
         member: None,
         leader: None,
-        guarantee: GUARANTEE.0.to_owned(),
-        guarantee_reason: GUARANTEE.1.to_owned(),
-        lag,
+        guarantee: guarantee.to_owned(),
+        guarantee_reason: guarantee_reason.to_owned(),
+        lag: sums.lag,
+        lag_ms: sums.lag_ms,
+        checkpoint_age_ms: None,
+        lease_age_ms: None,
+        members: owners.members,
         records: None,
         bytes: None,
-        stopped,
+        stopped: sums.stopped,
         partitions,
-        troubles: survey.troubles.iter().map(Into::into).collect(),
+        troubles,
+    }
+}
+
+/// How late a partition is, where that is known.
+fn lag_ms(
+    detail: &Detail,
+    topic: &Topic,
+    partition: &Partition,
+    name: &TopicPartition,
+) -> Option<i64> {
+    match partition.lag(topic.config.start)? {
+        0 => Some(0),
+        _ => detail
+            .oldest
+            .get(name)
+            .map(|time| detail.now_ms.saturating_sub(*time).max(0)),
     }
 }
 
@@ -87,6 +122,11 @@ fn partition_status(topic: &Topic, partition: &Partition) -> PartitionStatus {
         target_offset: checkpoint.map(|checkpoint| checkpoint.target_offset),
         source_end: partition.offsets.as_ref().ok().map(|offsets| offsets.end),
         lag: partition.lag(topic.config.start),
+        lag_ms: None,
+        held_ms: None,
+        records: None,
+        bytes: None,
+        owner: None,
         state: stopped.map(|_| "stopped".to_owned()),
         reason: stopped.map(|stopped| stopped.reason.clone()),
         text: None,

@@ -1,9 +1,11 @@
 use uuid::Uuid;
 
-use super::{check, status, *};
+use wire::client::{GroupDescription, GroupMember};
+
+use super::{check, detail::Detail, status, *};
 use crate::checkpoint::Stopped;
 
-fn side(alias: &str, cluster_id: &str) -> Side {
+pub(super) fn side(alias: &str, cluster_id: &str) -> Side {
     Side {
         alias: alias.to_owned(),
         cluster_id: cluster_id.to_owned(),
@@ -50,6 +52,7 @@ fn known(source_offset: i64, target_offset: i64) -> Option<Stored> {
 fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
     let existing = target_ends.map(|ends| TargetTopic {
         id: Uuid::nil(),
+        replicas: 1,
         partitions: (0..)
             .zip(ends.iter().map(|end| {
                 Ok(Extent {
@@ -62,8 +65,12 @@ fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
     Survey {
         flow: "f".to_owned(),
         group: "strait.f".to_owned(),
+        transport: Transport::Auto,
         source: side("east", "E"),
         target: side("west", "W"),
+        control_exists: false,
+        is_fresh: true,
+        group_denied: None,
         topics: vec![Topic {
             source: "orders".to_owned(),
             source_id: Uuid::nil(),
@@ -78,6 +85,11 @@ fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
     }
 }
 
+/// A flow of one partition with 100 records; the target's partitions end at `ends`.
+pub(super) fn one(stored: Option<Stored>, ends: &[i64]) -> Survey {
+    survey(vec![partition(0, 10, 110, stored)], Some(ends))
+}
+
 fn problems(survey: &Survey) -> Vec<&'static str> {
     let report = check::FlowReport::new(survey);
     report.problems.iter().map(|problem| problem.code).collect()
@@ -89,7 +101,7 @@ fn a_fresh_flow_is_ready_and_lags_by_all_records() {
         vec![partition(0, 10, 110, None), partition(1, 0, 0, None)],
         None,
     );
-    let report = check::Report::new(vec![check::FlowReport::new(&fresh)]);
+    let report = check::Report::new(&[], vec![check::FlowReport::new(&fresh)]);
     assert!(report.ready);
     let topic = &report.flows[0].topics[0];
     assert_eq!((topic.partitions, topic.records, topic.lag), (2, 100, 100));
@@ -128,7 +140,7 @@ fn bytes_are_summed_where_all_are_known_and_else_it_is_said_once() {
 fn lag_counts_from_the_checkpoint() {
     let running = survey(vec![partition(0, 10, 110, known(100, 90))], Some(&[95]));
     assert_eq!(problems(&running), [""; 0]);
-    let flow = status::flow_status(&running);
+    let flow = status::flow_status(&running, &Detail::default());
     assert_eq!(flow.lag, 10);
     let shown = &flow.partitions[0];
     assert_eq!(shown.source_offset, Some(100));
@@ -140,7 +152,6 @@ fn lag_counts_from_the_checkpoint() {
 
 #[test]
 fn what_keeps_a_partition_from_running_is_named() {
-    let one = |stored, ends: &[i64]| survey(vec![partition(0, 10, 110, stored)], Some(ends));
     assert_eq!(problems(&one(None, &[5])), ["checkpoint_missing"]);
     assert_eq!(problems(&one(None, &[0])), [""; 0]);
     let by_hand = Some(Stored {
@@ -177,7 +188,7 @@ fn what_keeps_a_partition_from_running_is_named() {
     let mut unknown = one(known(50, 5), &[5]);
     unknown.topics[0].partitions[0].offsets = Err("no leader".to_owned());
     assert_eq!(problems(&unknown), ["offsets"]);
-    let flow = status::flow_status(&unknown);
+    let flow = status::flow_status(&unknown, &Detail::default());
     assert_eq!(flow.partitions[0].unknown.as_deref(), Some("no leader"));
 }
 
@@ -196,7 +207,7 @@ fn a_stop_is_shown_with_its_reason() {
         (report.problems.len(), report.warnings[0].code),
         (0, "stopped")
     );
-    let flow = status::flow_status(&stopped);
+    let flow = status::flow_status(&stopped, &Detail::default());
     assert_eq!(flow.stopped, 1);
     let shown = &flow.partitions[0];
     assert_eq!(
@@ -233,7 +244,7 @@ fn two_flows_into_one_topic_are_refused() {
     other.flow = "g".to_owned();
     other.source = side("north", "N");
     let reports = [&flow, &other].map(check::FlowReport::new).to_vec();
-    let report = check::Report::new(reports);
+    let report = check::Report::new(&[], reports);
     assert!(!report.ready);
     assert_eq!(report.flows[1].problems[0].code, "shared_target");
 }
@@ -245,4 +256,88 @@ fn a_flow_without_topics_is_ready_and_says_so() {
     let report = check::FlowReport::new(&empty);
     assert_eq!(report.problems, []);
     assert_eq!(report.warnings[0].code, "no_topics");
+}
+
+fn member(name: &str, partitions: &[(&str, i32)]) -> GroupMember {
+    let assignment = partitions.iter();
+    GroupMember {
+        member_id: format!("{name}-0815"),
+        instance_id: Some(name.to_owned()),
+        client_id: "strait".to_owned(),
+        client_host: "/10.0.0.1".to_owned(),
+        assignment: assignment
+            .map(|(topic, partition)| TopicPartition::new(*topic, *partition))
+            .collect(),
+    }
+}
+
+fn group(state: &str, members: Vec<GroupMember>) -> Detail {
+    Detail {
+        group: Some(GroupDescription {
+            state: state.to_owned(),
+            protocol_type: "consumer".to_owned(),
+            members,
+        }),
+        ..Detail::default()
+    }
+}
+
+#[test]
+fn who_runs_what_is_told_and_what_is_nobodys() {
+    let partitions = (0..3).map(|index| partition(index, 0, 0, known(0, 0)));
+    let shared = survey(partitions.collect(), Some(&[0, 0, 0]));
+    let control = ("strait.f.control", 0);
+    let members = || {
+        let two = member("b", &[("east.orders", 2)]);
+        vec![two, member("a", &[control, ("east.orders", 0)])]
+    };
+    let flow = status::flow_status(&shared, &group("Stable", members()));
+    let owners: Vec<_> = flow.partitions.iter().map(|p| p.owner.as_deref()).collect();
+    assert_eq!(owners, [Some("a"), None, Some("b")]);
+    let seen: Vec<_> = flow.members.iter().flatten().collect();
+    let seen = seen
+        .iter()
+        .map(|m| (m.name.as_str(), m.partitions, m.leader));
+    assert_eq!(seen.collect::<Vec<_>>(), [("a", 1, true), ("b", 1, false)]);
+    let [trouble] = &flow.troubles[..] else {
+        panic!("{:?}", flow.troubles)
+    };
+    assert_eq!(
+        (trouble.topic.as_str(), trouble.code.as_str()),
+        ("orders", "no_owner")
+    );
+    assert!(
+        trouble.text.contains("partitions 1 of east.orders"),
+        "{}",
+        trouble.text
+    );
+    // While the group hands out, and where nobody runs it, that is no trouble of a partition.
+    for detail in [
+        group("PreparingRebalance", members()),
+        group("Empty", Vec::new()),
+    ] {
+        assert!(status::flow_status(&shared, &detail).troubles.is_empty());
+    }
+}
+
+#[test]
+fn lag_in_time_is_the_age_of_the_batch_at_the_position() {
+    let three = vec![
+        partition(0, 0, 10, known(4, 4)),
+        partition(1, 0, 10, known(10, 10)),
+        partition(2, 0, 10, known(4, 4)),
+    ];
+    let detail = Detail {
+        now_ms: 100_000,
+        oldest: BTreeMap::from([(TopicPartition::new("orders", 0), 40_000)]),
+        group: None,
+    };
+    let flow = status::flow_status(&survey(three, Some(&[4, 10, 4])), &detail);
+    let lags: Vec<_> = flow.partitions.iter().map(|p| p.lag_ms).collect();
+    assert_eq!(
+        lags,
+        [Some(60_000), Some(0), None],
+        "the last one could not be read"
+    );
+    assert_eq!((flow.lag_ms, flow.members), (Some(60_000), None));
 }

@@ -1,83 +1,102 @@
 //! One function per fact.
 
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
+use metrics::{Counter, Histogram};
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::metrics::{
-    BATCH_SECONDS, BYTES, CHECKPOINT_AGE, IN_FLIGHT, LAG, RECORDS, RETRIES, THROTTLE_SECONDS,
-    WORKERS,
+    BATCH_SECONDS, BATCHES, BYTES, CHECKPOINTS, LATENCY, OPENED, RATE_WAIT, REBALANCES, RECORDS,
+    RETRIES, THROTTLE,
 };
-use crate::{base::ids::Route, worker::WorkerState};
+use crate::base::ids::Route;
+
+/// What is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Reading records from the source.
+    Fetch,
+    /// Writing records to the target.
+    Produce,
+    /// Learning what the target holds.
+    Reconcile,
+    /// Committing checkpoints to the target.
+    Commit,
+    /// Looking at topics, and making the target's follow.
+    Metadata,
+}
+
+impl Retry {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Fetch => "fetch",
+            Self::Produce => "produce",
+            Self::Reconcile => "reconcile",
+            Self::Commit => "commit",
+            Self::Metadata => "metadata",
+        }
+    }
+}
 
 /// What one worker reports. Made once, so that nothing is looked up by name per batch.
 #[derive(Debug)]
 pub struct WorkerEvents {
     flow: String,
+    source: String,
+    target: String,
     route: Route,
     records: Counter,
     bytes: Counter,
-    lag: Gauge,
+    batches: Counter,
     batch_seconds: Histogram,
-    retries: Counter,
-    /// Of what is counted for the worker.
-    labels: Vec<Label>,
-    /// Of the time throttled, in nanoseconds, what is less than a second: counters count in whole numbers.
-    throttled_rest: AtomicU64,
+    rate_wait: Counter,
+    latency: Histogram,
 }
 
 impl WorkerEvents {
-    /// `per_partition` adds topic and partition to the labels of what is counted.
-    pub fn new(flow: &str, route: &Route, per_partition: bool) -> Self {
-        let of_flow = vec![Label::new("flow", flow.to_owned())];
-        let mut labels = of_flow.clone();
-        if per_partition {
-            labels.push(Label::new("topic", route.source.topic.clone()));
-            labels.push(Label::new("partition", route.source.partition.to_string()));
-        }
+    /// Of the worker of `route`; its clusters by their aliases.
+    pub fn new(flow: &str, [source, target]: [&str; 2], route: &Route) -> Self {
+        let labels = [flow];
         Self {
             flow: flow.to_owned(),
+            source: source.to_owned(),
+            target: target.to_owned(),
             route: route.clone(),
-            records: counter!(RECORDS, labels.clone()),
-            bytes: counter!(BYTES, labels.clone()),
-            throttled_rest: AtomicU64::new(0),
-            lag: gauge!(LAG, labels.clone()),
-            labels,
-            batch_seconds: histogram!(BATCH_SECONDS, of_flow.clone()),
-            retries: counter!(RETRIES, of_flow),
+            rate_wait: RATE_WAIT.counter(&labels),
+            records: RECORDS.counter(&labels),
+            bytes: BYTES.counter(&labels),
+            batches: BATCHES.counter(&labels),
+            batch_seconds: BATCH_SECONDS.histogram(&labels),
+            latency: LATENCY.histogram(&labels),
         }
     }
 
-    /// The target acknowledged a batch.
-    pub fn acknowledged(&self, records: u64, bytes: u64, took: Duration) {
+    /// The target acknowledged a batch of so many records and bytes, `took` after the sink got it; `latency` after it
+    /// was written to the source, unless it is backfill.
+    pub fn acknowledged(
+        &self,
+        (records, bytes): (u64, u64),
+        took: Duration,
+        latency: Option<Duration>,
+    ) {
         self.records.increment(records);
         self.bytes.increment(bytes);
+        self.batches.increment(1);
         self.batch_seconds.record(took);
+        if let Some(latency) = latency {
+            self.latency.record(latency);
+        }
     }
 
-    /// How many source records are still to come. Counted by change, so that without labels per partition the
-    /// gauge is the flow's sum.
-    pub fn lag_changed(&self, before: i64, now: i64) {
-        self.lag.increment((now - before) as f64);
+    /// A batch of the source could not travel sealed.
+    pub fn opened(&self, reason: &str) {
+        OPENED.counter(&[&self.flow, reason]).increment(1);
     }
 
     /// The worker waited for its rate.
-    pub fn throttled(&self, waited: Duration) {
-        const SECOND: u64 = 1_000_000_000;
-        let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
-        let before = self.throttled_rest.fetch_add(waited, Ordering::Relaxed);
-        let seconds = before.saturating_add(waited) / SECOND;
-        if seconds > 0 {
-            self.throttled_rest
-                .fetch_sub(seconds * SECOND, Ordering::Relaxed);
-            // Looked up once a second at most, and no series for those that never wait.
-            counter!(THROTTLE_SECONDS, self.labels.clone()).increment(seconds);
-        }
+    pub fn rate_waited(&self, waited: Duration) {
+        let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+        self.rate_wait.increment(waited);
     }
 
     /// The worker begins to copy.
@@ -87,8 +106,13 @@ impl WorkerEvents {
     }
 
     /// The worker goes back to its acknowledged prefix.
-    pub fn retrying(&self, source_offset: i64, why: &str) {
-        self.retries.increment(1);
+    pub fn retrying(&self, kind: Retry, source_offset: i64, why: &str) {
+        let cluster = if kind == Retry::Fetch {
+            &self.source
+        } else {
+            &self.target
+        };
+        retried(&self.flow, cluster, kind);
         let (flow, source) = (&self.flow, &self.route.source);
         tracing::warn!(%flow, partition = %source, source_offset, why, "going back and trying again");
     }
@@ -106,33 +130,35 @@ impl WorkerEvents {
     }
 }
 
-/// Bytes between source and target.
-pub fn in_flight(bytes: usize) {
-    gauge!(IN_FLIGHT).set(bytes as f64);
+/// How long the brokers of one cluster ask one flow to wait (KIP-219). Clones count together.
+#[derive(Clone, Debug)]
+pub struct Throttle(Counter);
+
+impl Throttle {
+    /// For `request`, "fetch" or "produce", of the cluster with this alias.
+    pub(super) fn new(flow: &str, cluster: &str, request: &str) -> Self {
+        Self(THROTTLE.counter(&[flow, cluster, request]))
+    }
+
+    /// An answer's `throttle_time_ms`.
+    pub fn asked(&self, ms: i32) {
+        self.0.increment(u64::try_from(ms).unwrap_or(0));
+    }
 }
 
-/// How old the oldest checkpoint is that should have been committed by now.
-pub fn checkpoint_age(flow: &str, age: Duration) {
-    gauge!(CHECKPOINT_AGE, "flow" => flow.to_owned()).set(age.as_secs_f64());
+/// Something of `flow` failed at `cluster` and is tried again.
+pub fn retried(flow: &str, cluster: &str, kind: Retry) {
+    RETRIES.counter(&[flow, cluster, kind.code()]).increment(1);
 }
 
-/// How many workers are in which state; states that are left are set to 0.
-pub fn workers(flow: &str, known: &mut BTreeMap<(String, String), u64>, states: &[WorkerState]) {
-    known.values_mut().for_each(|count| *count = 0);
-    for state in states {
-        let reason = state.reason().unwrap_or_default();
-        *known
-            .entry((state.name().to_owned(), reason.to_owned()))
-            .or_default() += 1;
-    }
-    for ((state, reason), count) in known {
-        let labels = [
-            Label::new("flow", flow.to_owned()),
-            Label::new("state", state.clone()),
-            Label::new("reason", reason.clone()),
-        ];
-        gauge!(WORKERS, labels.to_vec()).set(*count as f64);
-    }
+/// So many checkpoints were committed.
+pub fn committed(flow: &str, checkpoints: usize) {
+    CHECKPOINTS.counter(&[flow]).increment(checkpoints as u64);
+}
+
+/// The group of `flow` gave this process partitions, or took some away.
+pub fn rebalanced(flow: &str) {
+    REBALANCES.counter(&[flow]).increment(1);
 }
 
 /// A line of librdkafka's log. What it calls an error it mostly repairs by itself.

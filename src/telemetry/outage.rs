@@ -6,9 +6,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use metrics::counter;
-
-use super::metrics::OUTAGES;
+use super::{events::Throttle, metrics};
 
 /// Whether one cluster is away for one flow. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -80,7 +78,17 @@ impl Outage {
         drop(state);
         let (flow, cluster) = (self.0.flow.clone(), self.0.cluster.clone());
         tracing::warn!(%flow, %cluster, reason, "cluster is unreachable, trying again");
-        counter!(OUTAGES, "flow" => flow, "cluster" => cluster).increment(1);
+        metrics::OUTAGES.counter(&[&flow, &cluster]).increment(1);
+    }
+
+    /// Counts how long the cluster's brokers ask the flow to wait, in answers to `request`.
+    pub fn throttle(&self, request: &str) -> Throttle {
+        Throttle::new(&self.0.flow, &self.0.cluster, request)
+    }
+
+    /// Whether it is away, as far as the flow knows.
+    pub fn is_away(&self) -> bool {
+        self.state().away
     }
 
     /// To be taken before a call on the cluster is made.
@@ -132,7 +140,9 @@ mod tests {
         let log = tracing_subscriber::fmt().with_writer(move || writer.clone());
         let recorder = PrometheusBuilder::new().build_recorder();
         tracing::subscriber::with_default(log.finish(), || {
-            metrics::with_local_recorder(&recorder, || events(&Outages::new("f", "east", "west")));
+            ::metrics::with_local_recorder(&recorder, || {
+                events(&Outages::new("f", "east", "west"))
+            });
         });
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         let count = |what| text.matches(what).count();

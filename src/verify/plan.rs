@@ -43,7 +43,7 @@ pub(super) async fn jobs(
     let (source, target) = pair.sides().await;
     // First the checkpoints and the target's ends, then the source's ends: whatever the target holds,
     // the source shows.
-    let survey = pair.survey(source?, target?).await?;
+    let survey = pair.survey(source?, target?).await?.with_checkpoints()?;
     let facts = Facts::ask(host, config, flow, &survey).await?;
     let jobs = survey.topics.iter().flat_map(|topic| {
         topic

@@ -1,6 +1,6 @@
 //! Whether this process may write to the target now (EXACTNESS 7).
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
 use host::BoxFuture;
 
@@ -11,6 +11,9 @@ pub trait Lease: Send + Sync + Debug {
 
     /// Ends once a write may begin. Cancel-safe.
     fn granted(&self) -> BoxFuture<'_, ()>;
+
+    /// How long ago what it rests on was confirmed; none if it is not, or needs no confirmation.
+    fn age(&self) -> Option<Duration>;
 }
 
 /// Of a process that shares with nobody.
@@ -24,5 +27,9 @@ impl Lease for Unlimited {
 
     fn granted(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
+    }
+
+    fn age(&self) -> Option<Duration> {
+        None
     }
 }

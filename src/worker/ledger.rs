@@ -33,6 +33,7 @@ struct Entry {
     bytes: u64,
     last_record: Option<LastRecord>,
     source_offset: i64,
+    timestamp: i64,
     sealed: Option<BatchView>,
     sent_at: Duration,
     _permit: Permit,
@@ -43,6 +44,8 @@ struct Entry {
 pub(super) struct Settled {
     /// Largest timestamp of a sealed batch; -1 for others.
     pub(super) max_timestamp: i64,
+    /// Time of the first record; -1: none.
+    pub(super) timestamp: i64,
     pub(super) records: u64,
     pub(super) bytes: u64,
     pub(super) took: Duration,
@@ -97,6 +100,7 @@ impl Ledger {
                 Body::Nothing | Body::Open(_) => None,
             },
             source_offset: part.source_offset,
+            timestamp: part.timestamp,
             sent_at: now,
             _permit: permit,
         });
@@ -158,6 +162,7 @@ impl Ledger {
         let took = now.saturating_sub(entry.sent_at);
         Ok(Settled {
             max_timestamp: entry.max_timestamp(),
+            timestamp: entry.timestamp,
             records: entry.records,
             bytes: entry.bytes,
             took,
@@ -185,6 +190,12 @@ impl Ledger {
     /// Batches that wait for an answer, and ranges without records behind them.
     pub(super) fn in_flight(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Time of the first record that waits for its acknowledgement; -1: it has none.
+    pub(super) fn oldest(&self) -> Option<i64> {
+        let mut full = self.entries.iter().filter(|entry| entry.records > 0);
+        full.next().map(|entry| entry.timestamp)
     }
 
     /// The sequence of the next record to be sent, not wrapped.

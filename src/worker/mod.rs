@@ -11,6 +11,7 @@
 //! [`prepare`] makes batches as the sink takes them, [`throttle`] lets them go at the flow's rates, [`unit`] stamps
 //! and guards them, [`ledger`] knows what is in flight.
 
+mod lag;
 mod lease;
 mod ledger;
 mod prepare;
@@ -24,6 +25,8 @@ mod unit;
 use std::{sync::Arc, time::Duration};
 
 use host::Host;
+use lag::Timeline;
+pub use lag::{FRESH_MS, Lag};
 pub use lease::{Lease, Unlimited};
 pub use progress::{Progress, wrap};
 pub use state::{Stop, StopReason, WorkerState};
@@ -80,6 +83,8 @@ pub struct Worker {
     pub state: watch::Receiver<WorkerState>,
     /// Where the source ended when the worker last heard of it; -1: not yet.
     pub source_end: watch::Receiver<i64>,
+    /// How late it is.
+    pub lag: Lag,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -91,14 +96,24 @@ impl Worker {
         let (progress, progress_seen) = watch::channel(settings.start.clone());
         let (state, state_seen) = watch::channel(WorkerState::Starting);
         let (source_end, source_end_seen) = watch::channel(-1);
+        let lag = Lag::new(settings.host.clock.wall_ms());
+        let timeline = Timeline::new(lag.clone());
         let stop = CancellationToken::new();
-        let task = Task::new(settings, progress, state, source_end, stop.clone());
+        let task = Task::new(
+            settings,
+            progress,
+            state,
+            source_end,
+            timeline,
+            stop.clone(),
+        );
         let task = tokio::spawn(task.run());
         Self {
             route,
             progress: progress_seen,
             state: state_seen,
             source_end: source_end_seen,
+            lag,
             stop,
             task,
         }

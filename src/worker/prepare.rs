@@ -31,6 +31,8 @@ pub(super) struct Part {
     pub(super) epoch: i32,
     /// Where it begins on the source.
     pub(super) source_offset: i64,
+    /// Time of the first record; -1: none.
+    pub(super) timestamp: i64,
     /// How many records it holds.
     pub(super) records: u64,
     /// Bytes of the records; as they lie on the wire where they were not opened.
@@ -88,7 +90,7 @@ pub(super) fn prepare(
         Content::Nothing => (Vec::new(), limits.codec, -1),
         Content::Open(records) => (records, limits.codec, -1),
         Content::Sealed(view) => {
-            if form == Form::Sealed && passes(&view, first_offset, limits) {
+            if form == Form::Sealed && opening(&view, first_offset, limits).is_none() {
                 return Ok(vec![sealed(view, next_offset)]);
             }
             let codec = view.header.codec().unwrap_or(limits.codec);
@@ -101,6 +103,7 @@ pub(super) fn prepare(
             next_offset,
             epoch: -1,
             source_offset: first_offset,
+            timestamp: -1,
             records: 0,
             bytes: 0,
             last: None,
@@ -121,13 +124,24 @@ pub(super) fn prepare(
     Ok(parts)
 }
 
-/// Whether the batch can go out as it is.
-fn passes(view: &BatchView, first_offset: i64, limits: &Limits) -> bool {
+/// Why the batch cannot go out as it is, for metrics; none: it can.
+pub(super) fn opening(
+    view: &BatchView,
+    first_offset: i64,
+    limits: &Limits,
+) -> Option<&'static str> {
     let header = &view.header;
-    header.base_offset >= first_offset
-        && header.record_count == header.last_offset_delta.wrapping_add(1)
-        && view.bytes.len() <= limits.max_batch_bytes
-        && (!header.is_log_append_time() || limits.log_append_time)
+    if header.base_offset < first_offset {
+        Some("trimmed")
+    } else if header.record_count != header.last_offset_delta.wrapping_add(1) {
+        Some("compacted")
+    } else if view.bytes.len() > limits.max_batch_bytes {
+        Some("too_large")
+    } else if header.is_log_append_time() && !limits.log_append_time {
+        Some("append_time")
+    } else {
+        None
+    }
 }
 
 /// The records of a sealed batch from `first_offset` on.
@@ -146,6 +160,7 @@ fn sealed(view: BatchView, next_offset: i64) -> Part {
         next_offset,
         epoch: header.partition_leader_epoch,
         source_offset: header.base_offset,
+        timestamp: header.first_timestamp(),
         records: u64::from(header.record_count.unsigned_abs()),
         bytes: view.bytes.len() as u64,
         last: Some(LastRecord {
@@ -166,6 +181,7 @@ fn opened(records: &[Record], epoch: i32, body: Body) -> Part {
         next_offset: last.map_or(first, |record| record.offset + 1),
         epoch,
         source_offset: first,
+        timestamp: records.first().map_or(-1, |record| record.timestamp),
         records: records.len() as u64,
         bytes: records.iter().map(Record::bytes).sum(),
         last: last.map(|record| LastRecord {

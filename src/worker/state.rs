@@ -41,6 +41,8 @@ pub struct Stop {
 pub enum StopReason {
     /// The wanted source offset is gone, or beyond the end.
     OffsetOutOfRange,
+    /// Another flow copies the target topic back into the source topic.
+    Cycle,
     /// The source topic or partition is gone.
     SourceTopicMissing,
     /// The name now belongs to another source topic.
@@ -78,6 +80,7 @@ impl StopReason {
     pub fn code(self) -> &'static str {
         match self {
             Self::OffsetOutOfRange => "offset_out_of_range",
+            Self::Cycle => "cycle",
             Self::SourceTopicMissing => "source_topic_missing",
             Self::SourceTopicRecreated => "source_topic_recreated",
             Self::SourceRecordMismatch => "source_record_mismatch",

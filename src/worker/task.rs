@@ -7,8 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Progress, Settings, Stop, StopReason, WorkerState,
-    ledger::{Ledger, LedgerError},
-    prepare::{Body, Part, PrepareError, prepare},
+    lag::{Place, Timeline},
+    ledger::{Ledger, LedgerError, Settled},
+    prepare::{Body, Part, PrepareError, opening, prepare},
     reconcile::{Passed, Verdict, verdict},
     throttle::Toll,
     unit::{First, Unit, is_there},
@@ -16,8 +17,9 @@ use super::{
 use crate::{
     base::{backoff::Backoff, budget::Permit},
     checkpoint::LastRecord,
-    sink::{Answer, Appended, Lane, Outgoing, Sealed, SinkError},
+    sink::{Answer, Appended, Form, Lane, Outgoing, Sealed, SinkError},
     source::{Batch, Content, PartitionReader, SourceError},
+    telemetry::Retry,
 };
 
 /// Batches in flight; bytes are bounded by the budget.
@@ -36,7 +38,7 @@ enum End {
     /// It was asked to stop.
     Asked,
     /// Something that another pass may mend.
-    Lost(String),
+    Lost(Retry, String),
     /// Something that it will not.
     Stop(StopReason, i64, String),
 }
@@ -54,7 +56,9 @@ pub(super) struct Task {
     outstanding: usize,
     /// Whether nothing of the unit is on its way to the target: by whoever wrote it last, or by this process.
     settled: bool,
-    lag: i64,
+    timeline: Timeline,
+    /// Whether an open transaction was last seen at the source's end.
+    held: bool,
     progress: watch::Sender<Progress>,
     state: watch::Sender<WorkerState>,
     source_end: watch::Sender<i64>,
@@ -67,6 +71,7 @@ impl Task {
         progress: watch::Sender<Progress>,
         state: watch::Sender<WorkerState>,
         source_end: watch::Sender<i64>,
+        timeline: Timeline,
         stop: CancellationToken,
     ) -> Self {
         let unit = settings.exactness.clone().zip(settings.start.producer);
@@ -78,7 +83,8 @@ impl Task {
             toll: None,
             outstanding: 0,
             settled: settings.start.settled,
-            lag: 0,
+            timeline,
+            held: false,
             progress,
             state,
             source_end,
@@ -117,11 +123,11 @@ impl Task {
                     }));
                     break;
                 }
-                End::Lost(why) => {
+                End::Lost(kind, why) => {
                     if at > before {
                         backoff.reset();
                     }
-                    self.settings.events.retrying(at, &why);
+                    self.settings.events.retrying(kind, at, &why);
                     self.enter(WorkerState::Retrying { why });
                     let pause = backoff.delay(&*self.settings.host.random);
                     tokio::select! {
@@ -132,7 +138,6 @@ impl Task {
                 }
             }
         }
-        self.settings.events.lag_changed(self.lag, 0);
     }
 
     /// Copies until something ends it.
@@ -183,7 +188,10 @@ impl Task {
         let reader = source.open(&route.source, offset, epoch, most).await;
         let lane = sink.open(&route.target, limits).await;
         match (reader, lane) {
-            (Ok(reader), Ok(lane)) => Ok((reader, lane)),
+            (Ok(reader), Ok(lane)) => {
+                self.timeline.follow(reader.looks());
+                Ok((reader, lane))
+            }
             (Err(error), _) => Err(source_end(error)),
             (_, Err(error)) => Err(self.sink_end(error)),
         }
@@ -203,7 +211,8 @@ impl Task {
         for _ in 0..LOOKS {
             let (from, id) = (progress.target_offset, unit.producer.id);
             let evidence = unit.exactness.reconciler.look(target, from, id).await;
-            let evidence = evidence.map_err(|why| End::Lost(format!("reading {target}: {why}")))?;
+            let evidence = evidence
+                .map_err(|why| End::Lost(Retry::Reconcile, format!("reading {target}: {why}")))?;
             match verdict(progress, &unit.producer, &evidence) {
                 Verdict::Wait => clock.sleep(LOOK_AGAIN).await,
                 Verdict::Stop(reason, text) => {
@@ -235,9 +244,10 @@ impl Task {
                 }
             }
         }
-        Err(End::Lost(format!(
-            "{target}: its replicas are behind their leader"
-        )))
+        Err(End::Lost(
+            Retry::Reconcile,
+            format!("{target}: its replicas are behind their leader"),
+        ))
     }
 
     async fn copy(&mut self, reader: &mut PartitionReader, lane: &mut dyn Lane) -> End {
@@ -272,7 +282,7 @@ impl Task {
                 () = lease.granted(), if forbidden => {}
                 paid = pay(&mut self.toll), if self.toll.is_some() => {
                     let (waited, last) = paid;
-                    self.settings.events.throttled(waited);
+                    self.settings.events.rate_waited(waited);
                     if last {
                         self.toll = None;
                     }
@@ -284,7 +294,9 @@ impl Task {
                         }
                     }
                     Some(Err(error)) => return source_end(error),
-                    None => return End::Lost("the source has stopped".to_owned()),
+                    None => {
+                        return End::Lost(Retry::Fetch, "the source has stopped".to_owned());
+                    }
                 },
             }
         }
@@ -297,6 +309,7 @@ impl Task {
             self.source_end
                 .send_if_modified(|seen| std::mem::replace(seen, end.max(next)) != end);
         }
+        self.held = batch.held;
         if self.unit.as_ref().is_some_and(|unit| unit.skip.is_some()) {
             let rest = self.pass_over(&batch).await?;
             let Some(rest) = rest else { return Ok(()) };
@@ -305,6 +318,11 @@ impl Task {
         }
         let offsets = (batch.first_offset, batch.next_offset);
         let form = self.settings.sink.form();
+        if let (Form::Sealed, Content::Sealed(view)) = (form, &batch.content)
+            && let Some(reason) = opening(view, offsets.0, &self.settings.limits)
+        {
+            self.settings.events.opened(reason);
+        }
         let parts = prepare(batch.content, offsets, form, &self.settings.limits);
         let mut parts = parts.map_err(|error| self.unprepared(&error))?;
         if let Some(last) = parts.last_mut() {
@@ -323,6 +341,7 @@ impl Task {
                 (part, permit.unwrap_or_default())
             })
             .collect();
+        self.note_lag();
         Ok(())
     }
 
@@ -380,11 +399,12 @@ impl Task {
         if let Some(unit) = &mut self.unit {
             unit.leftovers_differ = true;
         }
-        End::Lost(format!(
+        let text = format!(
             "what {} holds behind the last checkpoint is not what {} has next: records written over librdkafka \
              since then are written again",
             route.target, route.source
-        ))
+        );
+        End::Lost(Retry::Reconcile, text)
     }
 
     /// Waits until the checkpoint of what is acknowledged is committed.
@@ -400,7 +420,10 @@ impl Task {
             () = stop.cancelled() => Err(End::Asked),
             committed = committed => match committed {
                 Ok(_) => Ok(()),
-                Err(_) => Err(End::Lost("checkpoints are not committed any more".to_owned())),
+                Err(_) => {
+                    let text = "checkpoints are not committed any more";
+                    Err(End::Lost(Retry::Commit, text.to_owned()))
+                }
             },
         }
     }
@@ -465,12 +488,11 @@ impl Task {
             .acknowledge(answer.ticket, appended, clock.monotonic())
         {
             Ok(settled) => {
+                let wall_ms = clock.wall_ms();
                 if let Some(unit) = &mut self.unit {
-                    unit.acknowledged(settled.max_timestamp, clock.wall_ms());
+                    unit.acknowledged(settled.max_timestamp, wall_ms);
                 }
-                self.settings
-                    .events
-                    .acknowledged(settled.records, settled.bytes, settled.took);
+                self.count(&settled, wall_ms);
                 self.publish();
                 self.settings.acknowledged.add(settled.bytes);
                 Ok(())
@@ -480,7 +502,9 @@ impl Task {
                 let at = self.ledger.progress().source_offset;
                 Err(End::Stop(StopReason::TargetTopicRecreated, at, text))
             }
-            Err(error @ LedgerError::Order { .. }) => Err(End::Lost(error.to_string())),
+            Err(error @ LedgerError::Order { .. }) => {
+                Err(End::Lost(Retry::Produce, error.to_string()))
+            }
         }
     }
 
@@ -495,14 +519,15 @@ impl Task {
         };
         let (target, offset) = (&self.settings.route.target, appended.first_offset);
         let found = unit.exactness.reconciler.read_back(target, offset).await;
-        let found = found.map_err(|why| End::Lost(format!("reading {target} back: {why}")))?;
+        let found = found
+            .map_err(|why| End::Lost(Retry::Reconcile, format!("reading {target} back: {why}")))?;
         if is_there(sent, found.as_ref(), offset) {
             unit.first = First::Confirmed;
             return Ok(());
         }
-        Err(End::Lost(format!(
-            "{target} acknowledged a batch at offset {offset} and holds another one there"
-        )))
+        let text =
+            format!("{target} acknowledged a batch at offset {offset} and holds another one there");
+        Err(End::Lost(Retry::Reconcile, text))
     }
 
     /// Takes the answers that are outstanding, as long as that may take; what is not acknowledged then is read
@@ -533,11 +558,33 @@ impl Task {
         whole
     }
 
+    /// Tells metrics of a batch that was acknowledged.
+    fn count(&self, settled: &Settled, now: i64) {
+        let first = settled.timestamp;
+        let newest = settled.max_timestamp.max(first);
+        let latency = self.timeline.acknowledged(first, newest, now);
+        self.settings.events.acknowledged(
+            (settled.records, settled.bytes),
+            settled.took,
+            latency.map(|ms| Duration::from_millis(ms.unsigned_abs())),
+        );
+    }
+
+    fn note_lag(&mut self) {
+        let ready = self.ready.iter().find(|(part, _)| part.records > 0);
+        let waiting = self.ledger.oldest();
+        let place = Place {
+            position: self.ledger.progress().source_offset,
+            end: *self.source_end.borrow(),
+            held: self.held,
+            waiting: waiting.or_else(|| ready.map(|(part, _)| part.timestamp)),
+        };
+        self.timeline.at(place, self.settings.host.clock.wall_ms());
+    }
+
     fn publish(&mut self) {
+        self.note_lag();
         let progress = self.ledger.progress();
-        let lag = (*self.source_end.borrow() - progress.source_offset).max(0);
-        self.settings.events.lag_changed(self.lag, lag);
-        self.lag = lag;
         self.progress.send_if_modified(|seen| {
             let changed = seen.source_offset != progress.source_offset;
             if changed {
@@ -586,7 +633,7 @@ impl Task {
                         unit.quiet_until = clock.monotonic() + QUIET;
                     }
                 }
-                End::Lost(text)
+                End::Lost(Retry::Produce, text)
             }
         }
     }
@@ -603,7 +650,7 @@ impl Task {
                 End::Stop(StopReason::SourceCorrupt, source_offset, text)
             }
             // Damaged on the way to the target: the next pass sends it again.
-            None => End::Lost(text),
+            None => End::Lost(Retry::Produce, text),
         }
     }
 }
@@ -628,6 +675,6 @@ fn source_end(error: SourceError) -> End {
         SourceError::Truncated { end, .. } => {
             End::Stop(StopReason::SourceRecordMismatch, end, text)
         }
-        SourceError::Lost { .. } => End::Lost(text),
+        SourceError::Lost { .. } => End::Lost(Retry::Fetch, text),
     }
 }

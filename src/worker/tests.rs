@@ -18,7 +18,7 @@ use crate::{
     base::budget::Permit,
     config::Rate,
     sink::{Answer, Appended, Form, Lane, Outgoing, SinkError},
-    source::{Batch, Content, PartitionReader, SourceError},
+    source::{Batch, Content, Looks, PartitionReader, SourceError},
 };
 
 /// A source partition: ten records in batches of two, then 5 offsets without records.
@@ -51,7 +51,7 @@ impl Source for Script {
             .unwrap();
         // More may come: the reader must not see an end.
         tokio::spawn(async move { sender.closed().await });
-        Box::pin(async move { Ok(PartitionReader::new(events)) })
+        Box::pin(async move { Ok(PartitionReader::new(events, Looks::default())) })
     }
 }
 
@@ -68,6 +68,7 @@ fn batch(first: i64, next: i64) -> Batch {
         next_offset: next,
         epoch: -1,
         source_end: 15,
+        held: false,
         content: Content::Open((first..next).map(record).collect()),
         permit: Permit::default(),
     }
@@ -236,7 +237,7 @@ fn start_on(
         target: partition,
     };
     let worker = Worker::spawn(Settings {
-        events: WorkerEvents::new("f", &route, false),
+        events: WorkerEvents::new("f", ["east", "west"], &route),
         route,
         start: Progress::start(0, 0),
         limits: Limits {
@@ -308,6 +309,10 @@ impl Lease for Gate {
     fn granted(&self) -> BoxFuture<'_, ()> {
         let mut open = self.0.subscribe();
         Box::pin(async move { drop(open.wait_for(|open| *open).await) })
+    }
+
+    fn age(&self) -> Option<Duration> {
+        None
     }
 }
 

@@ -157,6 +157,13 @@ impl Side {
             .len())
     }
 
+    /// Where a partition ends.
+    pub fn end(&self, topic: &str, partition: i32) -> Result<i64> {
+        let consumer: BaseConsumer = self.client().create()?;
+        let (_, end) = consumer.fetch_watermarks(topic, partition, Duration::from_secs(10))?;
+        Ok(end)
+    }
+
     /// Grows a topic to `count` partitions.
     pub async fn grow_topic(&self, name: &str, count: usize) -> Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;

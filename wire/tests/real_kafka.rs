@@ -20,7 +20,9 @@ use libtest_mimic::{Arguments, Trial};
 use real_kafka_support::{BOOTSTRAP, Fixture, Transaction, batch, name, values};
 use wire::{
     Class, Isolation, TopicPartition,
-    client::{CommittedOffset, ConfigOp, ConfigSource, FetchRequest, NewTopic, OffsetSpec},
+    client::{
+        CommittedOffset, ConfigOp, ConfigSource, FetchRequest, NewTopic, OffsetSpec, Operation,
+    },
     record::Codec,
 };
 
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
     let trials = trials![
         runtime.handle(),
         the_cluster_describes_itself,
+        rights_are_told_of_what_is_there_and_of_what_is_not,
         topics_are_made_described_changed_and_deleted,
         the_controller_tells_what_a_new_topic_would_get,
         committed_records_come_back_without_the_aborted_ones,
@@ -80,6 +83,36 @@ async fn the_cluster_describes_itself() {
     assert!(!cluster.cluster_id.is_empty() && !cluster.brokers.is_empty());
     let controller = cluster.controller.unwrap();
     assert!(cluster.brokers.iter().any(|broker| broker.id == controller));
+}
+
+/// Without an authorizer everything is allowed; `tests/secured` shows the rest.
+async fn rights_are_told_of_what_is_there_and_of_what_is_not() {
+    let client = Fixture::client();
+    let all = [
+        Operation::Read,
+        Operation::Write,
+        Operation::Create,
+        Operation::Describe,
+        Operation::DescribeConfigs,
+    ];
+    let nowhere = name("nowhere");
+    let topics = client
+        .topic_rights(std::slice::from_ref(&nowhere))
+        .await
+        .unwrap();
+    assert_eq!(topics[0].0, nowhere);
+    let rights = topics[0].1.clone().unwrap().unwrap();
+    assert!(all.iter().all(|one| rights.allow(*one)), "{rights:?}");
+    let rights = client.group_rights(&nowhere).await.unwrap().unwrap();
+    assert!(
+        rights.allow(Operation::Read) && !rights.allow(Operation::Write),
+        "{rights:?}"
+    );
+    let rights = client.cluster_rights().await.unwrap().unwrap();
+    assert!(
+        rights.allow(Operation::Create) && rights.allow(Operation::Describe),
+        "{rights:?}"
+    );
 }
 
 async fn topics_are_made_described_changed_and_deleted() {
@@ -167,6 +200,19 @@ async fn the_controller_tells_what_a_new_topic_would_get() {
     };
     let replicas = client.replicas_of_new(&by(-1)).await.unwrap();
     assert_eq!(replicas, Ok(Some(1)));
+    let mut set = by(-1);
+    set.configs = vec![("retention.ms".to_owned(), "7".to_owned())];
+    let (told, topic) = client.topics_to_be(&[set.clone()]).await.unwrap().remove(0);
+    let configs = topic.unwrap().configs;
+    let entry = |name: &str| configs.iter().find(|config| config.name == name).unwrap();
+    assert_eq!(
+        (told, entry("retention.ms").source),
+        (set.name, ConfigSource::Topic)
+    );
+    assert_eq!(
+        entry("message.timestamp.type").value.as_deref(),
+        Some("CreateTime")
+    );
     let refusal = client.replicas_of_new(&by(100)).await.unwrap().unwrap_err();
     assert_eq!(refusal.code, 38);
 }

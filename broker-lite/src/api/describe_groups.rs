@@ -2,7 +2,8 @@
 //!
 //! State, protocol and members of groups. What members say under the protocol is shown only while
 //! the group is stable. A group that is not there is "Dead"; from version 6 on with
-//! GROUP_ID_NOT_FOUND (KIP-1043). Version 3: authorized operations (there are no ACLs: not filled).
+//! GROUP_ID_NOT_FOUND (KIP-1043). Version 3: authorized operations: all, since there
+//! is no authorizer.
 
 use kafka_protocol::{
     error::ResponseError,
@@ -13,7 +14,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::Context;
+use super::{Context, operations};
 use crate::state::groups::{
     group::{Group, GroupState},
     member::Member,
@@ -24,12 +25,17 @@ pub(super) async fn handle(
     version: i16,
     request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
+    let told = request.include_authorized_operations;
     let each = request.groups.into_iter().map(|id| {
         let groups = &cx.state.groups;
         let found = groups.with(&id, |group| group.map(describe));
         found
             .unwrap_or_else(|| unknown(version, &id))
             .with_group_id(id)
+    });
+    let each = each.map(|group| match told && group.error_code == 0 {
+        true => group.with_authorized_operations(operations::GROUP),
+        false => group,
     });
     DescribeGroupsResponse::default().with_groups(each.collect())
 }

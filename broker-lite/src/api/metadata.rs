@@ -2,6 +2,7 @@
 //!
 //! This broker leads every partition. Topics that are asked for by name and are not
 //! there are created if the request and `auto.create.topics.enable` allow it.
+//! Authorized operations (8 on; those on the cluster 8-10): all, since there is no authorizer.
 //! Version 0: no topics means all. Version 4: the client may forbid creation. Version 10: topic ids; version
 //! 12: topics by id.
 
@@ -16,7 +17,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::Context;
+use super::{Context, operations};
 use crate::state::topics::{Topic, check_name};
 
 pub(super) async fn handle(
@@ -26,7 +27,11 @@ pub(super) async fn handle(
 ) -> MetadataResponse {
     let create =
         cx.state.config.auto_create_topics && (version < 4 || request.allow_auto_topic_creation);
-    let topics = match request.topics {
+    let (of_topics, of_cluster) = (
+        request.include_topic_authorized_operations,
+        request.include_cluster_authorized_operations,
+    );
+    let mut topics: Vec<_> = match request.topics {
         Some(wanted) if !(wanted.is_empty() && version == 0) => wanted
             .into_iter()
             .map(|topic| match topic.name {
@@ -40,7 +45,17 @@ pub(super) async fn handle(
             .collect(),
         _ => all(cx),
     };
-    cluster(cx).with_topics(topics)
+    if of_topics {
+        // Also of topics that are not there, but not of ids that stand for nothing.
+        for topic in topics.iter_mut().filter(|topic| topic.name.is_some()) {
+            topic.topic_authorized_operations = operations::TOPIC;
+        }
+    }
+    let cluster = cluster(cx).with_topics(topics);
+    match of_cluster {
+        true => cluster.with_cluster_authorized_operations(operations::CLUSTER),
+        false => cluster,
+    }
 }
 
 /// The answer without its topics.

@@ -64,6 +64,7 @@ impl Bench {
         };
         let committer = Committer::new(
             "f",
+            "west",
             Arc::clone(&store) as Arc<dyn CheckpointStore>,
             host,
             BOUND,

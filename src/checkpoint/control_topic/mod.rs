@@ -82,10 +82,15 @@ pub struct ControlTopic {
     partition: TopicPartition,
 }
 
+/// What the control topic of `flow` is called.
+pub fn name(flow: &str) -> String {
+    format!("strait.{flow}.control")
+}
+
 impl ControlTopic {
     /// Of `flow` on the target behind `client`.
     pub fn new(client: Client, flow: &str) -> Self {
-        let partition = TopicPartition::new(format!("strait.{flow}.control"), 0);
+        let partition = TopicPartition::new(name(flow), 0);
         Self { client, partition }
     }
 

@@ -71,11 +71,11 @@ pub(super) fn flow(
         isolation: parsed(isolation, Isolation::ReadCommitted, parse_isolation)?,
         transport: parsed(transport, Transport::Auto, Transport::parse)?,
         checkpoint_interval: parsed(checkpoint_interval, Duration::from_secs(1), parse_interval)?,
+        assignment: parsed(assignment, Assignment::Shared, parse_assignment)?,
+        instance: parsed(instance, None, parse_instance)?,
         rate: rate(rate_bytes, rate_records)?,
         rules: rule::rules(rules, &defaults)?,
         defaults,
-        assignment: parsed(assignment, Assignment::Shared, parse_assignment)?,
-        instance: parsed(instance, None, parse_instance)?,
     })
 }
 

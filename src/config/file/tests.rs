@@ -444,8 +444,7 @@ fn what_this_version_does_not_have_is_refused() {
         let line = format!("[clusters.east.strait]\n{line}");
         refused(&with_cluster(&line), &["not available in this version"]);
     }
-    let works =
-        "transport = \"auto\"\nassignment = \"solo\"\nrequire = \"any\"\nsource_commits = false";
+    let works = "transport = \"auto\"\nrequire = \"any\"\nsource_commits = false";
     assert!(parse(&with_flow(works)).is_ok());
 }
 

@@ -42,15 +42,14 @@ impl SessionLease {
     pub fn end(&self) {
         self.confirmed.send_replace(None);
     }
-
-    /// How long ago membership was confirmed; none if it is not.
-    pub fn age(&self) -> Option<Duration> {
-        let confirmed = *self.confirmed.borrow();
-        confirmed.map(|at| self.clock.monotonic().saturating_sub(at))
-    }
 }
 
 impl Lease for SessionLease {
+    fn age(&self) -> Option<Duration> {
+        let confirmed = *self.confirmed.borrow();
+        confirmed.map(|at| self.clock.monotonic().saturating_sub(at))
+    }
+
     fn may_write(&self) -> bool {
         self.age().is_some_and(|age| age < self.term)
     }

@@ -15,11 +15,11 @@ fn rules(naming: &config::Naming) -> Rules {
         isolation: Isolation::ReadCommitted,
         transport: crate::config::Transport::Auto,
         checkpoint_interval: std::time::Duration::from_secs(1),
+        assignment: config::Assignment::Shared,
+        instance: None,
         rate: Rate::default(),
         defaults: TopicConfig::default(),
         rules: Vec::new(),
-        assignment: config::Assignment::Shared,
-        instance: None,
     };
     Rules {
         source: "east".to_owned(),
@@ -127,6 +127,35 @@ fn unit(partition: i32) -> Unit {
 
 fn codes(plan: &Plan) -> Vec<&str> {
     plan.troubles.iter().map(|trouble| trouble.code).collect()
+}
+
+#[test]
+fn workers_of_a_topic_that_forms_a_cycle_stop_and_may_start_when_it_is_cut() {
+    let mut world = World::new();
+    world.knows(0, true, false);
+    world.knows(1, false, false);
+    let rules = rules(&config::Naming::Identity);
+    let mut snapshot = rules.select(Vec::new());
+    snapshot
+        .cyclic
+        .insert("orders".to_owned(), "round".to_owned());
+    let plan = rules.plan(
+        &snapshot,
+        &world.control,
+        &world.assignment,
+        &world.known,
+        true,
+    );
+    assert!(only(plan, |plan| {
+        let [(route, Some(stop))] = &plan.stop[..] else {
+            panic!("{:?}", plan.stop)
+        };
+        assert_eq!((route, stop.reason), (&unit(0).route, StopReason::Cycle));
+        assert_eq!(stop.text, "round");
+        assert_eq!(plan.vanished, [unit(1).route]);
+        plan.stop.clear();
+        plan.vanished.clear();
+    }));
 }
 
 /// Whether `plan` does nothing but what `left` leaves.

@@ -1,7 +1,9 @@
 //! Flows between two broker-lites in this process, seen through the wire client.
 
+mod cycles;
 mod exactness;
 mod limits;
+mod metrics;
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -156,11 +158,15 @@ fn run_between(east: SocketAddr, west: SocketAddr, flow: &str) -> Running {
          [[flows]]\nname = \"f\"\nsource = \"east\"\ntarget = \"west\"\n\
          checkpoint_interval = \"100ms\"\n{flow}\n",
     );
+    run_text(&text)
+}
+
+fn run_text(text: &str) -> Running {
     let sources = Sources {
         variable: &|_| None,
         file: &|_| Err(io::ErrorKind::NotFound.into()),
     };
-    let mut config = Config::parse(&text, &sources).unwrap();
+    let mut config = Config::parse(text, &sources).unwrap();
     config.http.listen = None;
     let app = App::new(config, Host::real());
     let status = app.status();

@@ -1,5 +1,8 @@
 //! Topics of a flow: which, under which name, and made of what.
 
 pub mod create;
+pub mod cycles;
+pub mod examples;
 pub mod naming;
 pub mod selection;
+pub mod writers;

@@ -30,7 +30,7 @@ use wire::{
 use super::{QUEUE, answer::Outcomes};
 use crate::{
     sink::{Answer, Appended, SinkError},
-    telemetry::Outage,
+    telemetry::{Outage, Throttle},
     worker::Lease,
 };
 
@@ -122,6 +122,7 @@ pub(super) struct Broker {
     client: Client,
     host: Host,
     outage: Outage,
+    throttle: Throttle,
     /// Asked right before each write (EXACTNESS 7).
     lease: Arc<dyn Lease>,
     connection: Option<Arc<Connection>>,
@@ -146,6 +147,7 @@ impl Broker {
             id,
             client,
             host,
+            throttle: outage.throttle("produce"),
             outage,
             lease,
             connection: None,
@@ -281,6 +283,7 @@ impl Broker {
         let Some(request) = self.requests.pop_front() else {
             return;
         };
+        self.throttle.asked(response.throttle_time_ms);
         let throttle = u64::try_from(response.throttle_time_ms).unwrap_or(0);
         self.throttled_until = self.host.clock.monotonic() + Duration::from_millis(throttle);
         self.restart_timer();

@@ -18,7 +18,7 @@ mod tail;
 
 use std::{sync::Arc, thread};
 
-use host::BoxFuture;
+use host::{BoxFuture, Clock};
 use rdkafka::{ClientConfig, consumer::BaseConsumer};
 use tokio::{runtime::Handle, sync::mpsc};
 use wire::{Isolation, TopicPartition, client::Client};
@@ -27,7 +27,7 @@ use command::{Command, Positions};
 use context::Context;
 use poller::Poller;
 
-use super::{PartitionReader, Source, SourceError};
+use super::{Looks, PartitionReader, Source, SourceError};
 use crate::{base::budget::Budget, telemetry::Outage};
 
 /// Batches between the thread and one worker. They are bounded by bytes first.
@@ -39,6 +39,7 @@ const COMMANDS: usize = 256;
 #[derive(Debug)]
 pub struct LibrdkafkaSource {
     commands: mpsc::Sender<Command>,
+    looks: Looks,
 }
 
 /// What a source needs.
@@ -58,6 +59,8 @@ pub struct Settings {
     pub isolation: Isolation,
     /// Charged for every batch.
     pub budget: Budget,
+    /// For when the source was looked at.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl LibrdkafkaSource {
@@ -73,12 +76,20 @@ impl LibrdkafkaSource {
         let runtime = Handle::current();
         let (client, isolation) = (settings.client.clone(), settings.isolation);
         let noted = Arc::clone(&positions);
-        runtime.spawn(tail::watch(client, isolation, noted, commands.downgrade()));
+        let looks = Looks::default();
+        let tail = tail::Tail {
+            client,
+            isolation,
+            positions: noted,
+            looks: looks.clone(),
+            clock: Arc::clone(&settings.clock),
+        };
+        runtime.spawn(tail.watch(commands.downgrade()));
         let poller = Poller::new(consumer, settings, queue, runtime, positions);
         thread::Builder::new()
             .name("source".to_owned())
             .spawn(move || poller.run())?;
-        Ok(Self { commands })
+        Ok(Self { commands, looks })
     }
 }
 
@@ -103,7 +114,7 @@ impl Source for LibrdkafkaSource {
                 partition: partition.clone(),
                 reason: "the source has stopped".to_owned(),
             })?;
-            Ok(PartitionReader::new(events))
+            Ok(PartitionReader::new(events, self.looks.clone()))
         })
     }
 }

@@ -221,7 +221,13 @@ impl Poller {
             first_offset: state.first,
             next_offset: state.next,
             epoch: -1,
-            source_end: state.end.max(state.next),
+            source_end: if state.end < 0 {
+                -1
+            } else {
+                state.end.max(state.next)
+            },
+            // Only the wire client tells.
+            held: false,
             content: match state.building.take() {
                 records if records.is_empty() => Content::Nothing,
                 records => Content::Open(records),

@@ -6,8 +6,13 @@
 //! the range is read, and if it holds no record the position passes over it. The proof names the
 //! position it began at, so one that comes late, or for an earlier opening, does nothing.
 
-use std::{collections::HashMap, sync::PoisonError, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
+use host::Clock;
 use tokio::sync::mpsc;
 use wire::{
     Isolation, TopicPartition,
@@ -16,42 +21,52 @@ use wire::{
 };
 
 use super::command::{Command, Positions};
+use crate::source::Looks;
 
 /// Between two looks.
 const PERIOD: Duration = Duration::from_millis(500);
 /// Read at once in search of a record.
 const READ_BYTES: i32 = 1 << 20;
 
-/// Runs until the thread that `commands` leads to is gone.
-pub(super) async fn watch(
-    client: Client,
-    isolation: Isolation,
-    positions: Positions,
-    commands: mpsc::WeakSender<Command>,
-) {
-    let mut before = HashMap::new();
-    loop {
-        tokio::time::sleep(PERIOD).await;
-        let now = positions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let found = look(&client, isolation, &before, &now).await;
-        let Some(commands) = commands.upgrade() else {
-            return;
-        };
-        match found {
-            Ok(found) => {
-                for command in found {
-                    if commands.send(command).await.is_err() {
-                        return;
+/// Looks at the ends of all open partitions.
+pub(super) struct Tail {
+    pub(super) client: Client,
+    pub(super) isolation: Isolation,
+    pub(super) positions: Positions,
+    /// Told of each look.
+    pub(super) looks: Looks,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Tail {
+    /// Runs until the thread that `commands` leads to is gone.
+    pub(super) async fn watch(self, commands: mpsc::WeakSender<Command>) {
+        let mut before = HashMap::new();
+        loop {
+            tokio::time::sleep(PERIOD).await;
+            let now = self
+                .positions
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            let found = look(&self.client, self.isolation, &before, &now).await;
+            let Some(commands) = commands.upgrade() else {
+                return;
+            };
+            match found {
+                Ok(found) => {
+                    self.looks.looked(self.clock.wall_ms());
+                    for command in found {
+                        if commands.send(command).await.is_err() {
+                            return;
+                        }
                     }
                 }
+                // The consumer says what is wrong with the cluster.
+                Err(error) => tracing::debug!(%error, "cannot list the ends of the source"),
             }
-            // The consumer says what is wrong with the cluster.
-            Err(error) => tracing::debug!(%error, "cannot list the ends of the source"),
+            before = now;
         }
-        before = now;
     }
 }
 

@@ -28,7 +28,8 @@ use super::{
 use crate::{
     base::budget::{Permit, Share},
     cluster::leaders::Leader,
-    source::{Batch, Content, Event, SourceError},
+    source::{Batch, Content, Event, Looks, SourceError},
+    telemetry::Throttle,
 };
 
 /// How long the broker waits for a first byte. New partitions and those that have room again wait behind it.
@@ -60,8 +61,8 @@ struct Partition {
     share: Share,
     /// How many bytes it may have in flight, whatever is free.
     most: usize,
-    /// The end that was told last; -1: none.
-    end: i64,
+    /// The end that was told last, and whether an open transaction begins there; -1: none.
+    end: (i64, bool),
 }
 
 impl Partition {
@@ -74,6 +75,8 @@ impl Partition {
 pub(super) struct Fetcher {
     broker: i32,
     settings: Arc<Settings>,
+    looks: Looks,
+    throttle: Throttle,
     connection: Option<Arc<Connection>>,
     session: Session,
     partitions: BTreeMap<TopicPartition, Partition>,
@@ -85,9 +88,11 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(super) fn new(broker: i32, settings: Arc<Settings>) -> Self {
+    pub(super) fn new(broker: i32, settings: Arc<Settings>, looks: Looks) -> Self {
         Self {
             broker,
+            looks,
+            throttle: settings.outage.throttle("fetch"),
             connection: None,
             session: Session::default(),
             partitions: BTreeMap::new(),
@@ -163,7 +168,7 @@ impl Fetcher {
             sender: open.sender,
             share: Share::new(Arc::clone(&self.freed)),
             most: open.most,
-            end: -1,
+            end: (-1, false),
         };
         self.names.insert(topic_id, open.partition.topic.clone());
         self.partitions.insert(open.partition, partition);
@@ -193,6 +198,8 @@ impl Fetcher {
                 return self.give_up(&ClientError::Api { what, error });
             }
         }
+        self.looks.looked(self.settings.host.clock.wall_ms());
+        self.throttle.asked(answer.throttle_time_ms);
         let sizes = answer.responses.iter().flat_map(|topic| &topic.partitions);
         let came = sizes.map(size).sum();
         self.wait = if came > 0 {
@@ -269,6 +276,8 @@ impl Fetcher {
             Isolation::ReadUncommitted => data.high_watermark,
             Isolation::ReadCommitted => data.last_stable_offset,
         };
+        // The last stable offset is where the first open transaction begins.
+        let held = data.high_watermark > end;
         let aborted = data.aborted_transactions.unwrap_or_default();
         let aborted: Vec<_> = aborted
             .iter()
@@ -291,23 +300,25 @@ impl Fetcher {
                     next_offset: cut.next_offset,
                     epoch: cut.epoch,
                     source_end: end.max(cut.next_offset),
+                    held,
                     content: cut.content,
                     permit: Permit::slice(permit, &partition.share, bytes),
                 }
             })
             .collect();
-        if batches.is_empty() && end != partition.end {
+        if batches.is_empty() && (end, held) != partition.end {
             // Only news of the end, for the lag.
             batches.push(Batch {
                 first_offset: from,
                 next_offset: from,
                 epoch: partition.position.last_epoch,
                 source_end: end.max(from),
+                held,
                 content: Content::Nothing,
                 permit: Permit::default(),
             });
         }
-        partition.end = end;
+        partition.end = (end, held);
         if !batches.is_empty() {
             // There was room when it was asked for; a reader that went away does not mind.
             partition.sender.try_send(Ok(batches)).ok();

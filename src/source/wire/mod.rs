@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use wire::{Isolation, TopicPartition, client::Client};
 
 use self::fetcher::{Fetcher, Open};
-use super::{PartitionReader, Source, SourceError};
+use super::{Looks, PartitionReader, Source, SourceError};
 use crate::{
     base::budget::Budget,
     cluster::leaders::{Leaders, NoLeader},
@@ -39,8 +39,11 @@ const COMMANDS: usize = 256;
 pub struct WireSource {
     leaders: Leaders,
     settings: Arc<Settings>,
-    brokers: Mutex<HashMap<i32, mpsc::Sender<Open>>>,
+    brokers: Mutex<HashMap<i32, Queue>>,
 }
+
+/// The way to a broker's task, and when that last heard from the broker.
+type Queue = (mpsc::Sender<Open>, Looks);
 
 /// What a source needs.
 #[derive(Debug)]
@@ -69,15 +72,17 @@ impl WireSource {
     }
 
     /// The queue of a broker's task, which is started if it does not run.
-    fn broker(&self, id: i32) -> mpsc::Sender<Open> {
+    fn broker(&self, id: i32) -> Queue {
         let mut brokers = self.brokers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(queue) = brokers.get(&id).filter(|queue| !queue.is_closed()) {
+        if let Some(queue) = brokers.get(&id).filter(|(queue, _)| !queue.is_closed()) {
             return queue.clone();
         }
         let (queue, commands) = mpsc::channel(COMMANDS);
-        tokio::spawn(Fetcher::new(id, Arc::clone(&self.settings)).run(commands));
-        brokers.insert(id, queue.clone());
-        queue
+        let looks = Looks::default();
+        let fetcher = Fetcher::new(id, Arc::clone(&self.settings), looks.clone());
+        tokio::spawn(fetcher.run(commands));
+        brokers.insert(id, (queue.clone(), looks.clone()));
+        (queue, looks)
     }
 }
 
@@ -107,12 +112,13 @@ impl Source for WireSource {
                 most,
                 sender,
             };
-            let sent = self.broker(leader.broker).send(open).await;
+            let (queue, looks) = self.broker(leader.broker);
+            let sent = queue.send(open).await;
             sent.map_err(|_| SourceError::Lost {
                 partition: partition.clone(),
                 reason: "the source has stopped".to_owned(),
             })?;
-            Ok(PartitionReader::new(events))
+            Ok(PartitionReader::new(events, looks))
         })
     }
 }

@@ -6,6 +6,7 @@ mod fidelity;
 mod lifecycle;
 mod sharing;
 mod stops;
+mod topics;
 
 use std::pin::Pin;
 
@@ -62,6 +63,9 @@ cases! {
     sharing::a_fenced_namesake_ends_with_3,
     sharing::a_standby_is_ready_and_takes_over,
     sharing::a_file_edited_while_it_was_killed_is_followed,
+    topics::new_topics_and_partitions_arrive_within_seconds,
+    topics::deleted_topics_are_told_and_their_neighbours_go_on,
+    topics::a_topic_excluded_and_included_again_goes_on_where_it_was,
     stops::a_gap_in_the_source_stops_one_worker,
     stops::a_recreated_source_topic_stops_its_workers,
     stops::a_recreated_target_topic_stops_its_workers,

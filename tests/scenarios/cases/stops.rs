@@ -152,6 +152,11 @@ async fn recreate(side: &super::super::side::Side, topic: &str) -> Result<()> {
         Ok(())
     })
     .await?;
+    make_again(side, topic).await
+}
+
+/// A topic of two partitions whose namesake was just deleted.
+pub async fn make_again(side: &super::super::side::Side, topic: &str) -> Result<()> {
     eventually(20, "the topic again", async || {
         side.create_topic(topic, 2, &[]).await
     })

@@ -99,6 +99,16 @@ impl BatchHeader {
         bytes
     }
 
+    /// Time of the first record, as far as the header tells: where the broker set the times, or keeps a delete horizon
+    /// in place of the first time, that of the newest record. -1: none.
+    pub fn first_timestamp(&self) -> i64 {
+        if self.attributes & (LOG_APPEND_TIME | DELETE_HORIZON) == 0 {
+            self.base_timestamp
+        } else {
+            self.max_timestamp
+        }
+    }
+
     /// The codec of the records.
     ///
     /// # Errors

@@ -73,6 +73,19 @@ pub enum ConfigOp {
 /// What became of each named thing.
 pub type Outcomes = Vec<(String, Result<(), ApiError>)>;
 
+/// What a topic would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicToBe {
+    /// How many replicas its partitions would have; none if not told: before 2.4, or to whom may not describe
+    /// the topic's configs.
+    pub replicas: Option<usize>,
+    /// Its configs, empty where `replicas` is none.
+    pub configs: Vec<ConfigEntry>,
+}
+
+/// What each named topic would be, or why it would not be created.
+pub type TopicsToBe = Vec<(String, Result<TopicToBe, ApiError>)>;
+
 /// Resource type of topics in config calls.
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -103,13 +116,36 @@ impl Client {
         &self,
         topic: &NewTopic,
     ) -> Result<Result<Option<usize>, ApiError>, ClientError> {
-        let answer = self.create(std::slice::from_ref(topic), true).await?;
-        let Some(topic) = answer.topics.first() else {
-            return Ok(Err(unanswered()));
-        };
-        let error = ApiError::from_code(topic.error_code, topic.error_message.as_deref());
-        let replicas = usize::try_from(topic.replication_factor).ok();
-        Ok(error.map_or(Ok(replicas.filter(|count| *count > 0)), Err))
+        let answer = self.topics_to_be(std::slice::from_ref(topic)).await?.pop();
+        let (_, outcome) = answer.unwrap_or_else(|| (topic.name.clone(), Err(unanswered())));
+        Ok(outcome.map(|topic| topic.replicas))
+    }
+
+    /// What topics would be if they were created now, by the controller's own word (KIP-525).
+    ///
+    /// # Errors
+    /// If the controller cannot be reached; the inner errors are why it would not create a topic.
+    pub async fn topics_to_be(&self, topics: &[NewTopic]) -> Result<TopicsToBe, ClientError> {
+        let answer = self.create(topics, true).await?;
+        let topics = answer.topics.into_iter().map(|topic| {
+            let error = ApiError::from_code(topic.error_code, topic.error_message.as_deref());
+            let replicas = usize::try_from(topic.replication_factor).ok();
+            let configs = topic.configs.unwrap_or_default().into_iter();
+            let told = TopicToBe {
+                replicas: replicas.filter(|count| *count > 0),
+                configs: configs
+                    .map(|config| ConfigEntry {
+                        name: config.name.to_string(),
+                        value: config.value.map(|value| value.to_string()),
+                        source: config_source(config.config_source),
+                        read_only: config.read_only,
+                        sensitive: config.is_sensitive,
+                    })
+                    .collect(),
+            };
+            (topic.name.to_string(), error.map_or(Ok(told), Err))
+        });
+        Ok(topics.collect())
     }
 
     async fn create(
@@ -282,18 +318,21 @@ fn alterable((name, op): &(String, ConfigOp)) -> AlterableConfig {
 }
 
 fn config_entry(config: DescribeConfigsResourceResult) -> ConfigEntry {
-    let source = match config.config_source {
+    ConfigEntry {
+        name: config.name.to_string(),
+        value: config.value.map(|value| value.to_string()),
+        source: config_source(config.config_source),
+        read_only: config.read_only,
+        sensitive: config.is_sensitive,
+    }
+}
+
+fn config_source(number: i8) -> ConfigSource {
+    match number {
         1 => ConfigSource::Topic,
         2..=4 => ConfigSource::Broker,
         5 => ConfigSource::Default,
         other => ConfigSource::Other(other),
-    };
-    ConfigEntry {
-        name: config.name.to_string(),
-        value: config.value.map(|value| value.to_string()),
-        source,
-        read_only: config.read_only,
-        sensitive: config.is_sensitive,
     }
 }
 

@@ -167,7 +167,7 @@ fn id(group: &str) -> GroupId {
 }
 
 /// The first error that another coordinator, or this one later, would not give.
-fn moved(codes: impl Iterator<Item = i16>) -> Option<ApiError> {
+pub(super) fn moved(codes: impl Iterator<Item = i16>) -> Option<ApiError> {
     let mut errors = codes.filter_map(|code| ApiError::from_code(code, None::<&str>));
     errors.find(super::groups::is_moved)
 }

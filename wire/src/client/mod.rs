@@ -7,7 +7,7 @@
 //!
 //! `topics` and `admin` describe and change topics, `group_admin` groups; `groups` holds what groups
 //! committed, `offsets` where partitions begin and end, `log_dirs` how large they are, `leader_state` what
-//! leaders remember, `records` what is written and read. `routing` finds the broker for a call, `leaders` those
+//! leaders remember, `records` what is written and read, `rights` what this client may do. `routing` finds the broker for a call, `leaders` those
 //! for many partitions, `dial` connects.
 
 mod admin;
@@ -20,12 +20,13 @@ mod leaders;
 mod log_dirs;
 mod offsets;
 mod records;
+mod rights;
 mod routing;
 mod topics;
 
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
-pub use admin::{ConfigEntry, ConfigOp, ConfigSource, NewTopic, Outcomes};
+pub use admin::{ConfigEntry, ConfigOp, ConfigSource, NewTopic, Outcomes, TopicToBe, TopicsToBe};
 pub use group_admin::{GroupDescription, GroupMember, ListedGroup};
 pub use groups::{CommitOutcomes, CommittedOffset};
 use host::Host;
@@ -34,6 +35,7 @@ pub use leader_state::{EpochEnd, EpochEnds, ProducerState, Producers};
 pub use log_dirs::PartitionSizes;
 pub use offsets::{ListedOffset, ListedOffsets, OffsetSpec};
 pub use records::{Committed, FetchRequest, Fetched, Produced};
+pub use rights::{NamedRights, Operation, Rights};
 pub(crate) use routing::To;
 pub use topics::{Broker, ClusterDescription, PartitionDescription, TopicDescription};
 

@@ -29,7 +29,7 @@ use wire::{
 };
 
 use super::{Shared, context::Context};
-use crate::checkpoint::store::GroupOffsets;
+use crate::{checkpoint::store::GroupOffsets, worker::Lease as _};
 
 type Offsets = [(TopicPartition, CommittedOffset)];
 

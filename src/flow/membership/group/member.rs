@@ -31,7 +31,10 @@ use super::{
     commits::{self, Commit, Commits},
     context::{Context, Rebalance, give_up, take_up},
 };
-use crate::{flow::membership::Standing, telemetry::Outage};
+use crate::{
+    flow::membership::Standing,
+    telemetry::{self, Outage},
+};
 
 /// Longest wait in librdkafka: how late the thread hears of what the supervisor wants.
 const POLL: Duration = Duration::from_millis(20);
@@ -203,6 +206,7 @@ impl Session<'_> {
     }
 
     fn rebalance(&mut self, rebalance: Rebalance) {
+        telemetry::rebalanced(self.flow);
         match rebalance {
             Rebalance::Assign(partitions) => {
                 take_up(self.consumer, &partitions);

@@ -37,7 +37,7 @@ fn records(offset: i64, bytes: usize) -> Bytes {
 fn fetcher(budget: &Budget, topics: &[&str]) -> (Fetcher, Vec<mpsc::Receiver<Event>>) {
     let nowhere = ClientSettings::new(vec![("127.0.0.1".to_owned(), 1)], "test");
     let client = Client::new(Host::real(), nowhere);
-    let mut fetcher = Fetcher::new(1, Arc::new(settings(client, budget)));
+    let mut fetcher = Fetcher::new(1, Arc::new(settings(client, budget)), Looks::default());
     let open = |topic: &&str| {
         let (sender, events) = mpsc::channel(16);
         fetcher.open(Open {

@@ -1,0 +1,140 @@
+//! Topics that would form a cycle, and clusters that changed places.
+
+use super::*;
+
+/// One flow of a file of its own.
+fn one(source: (&str, &Cluster), target: (&str, &Cluster), name: &str, flow: &str) -> Running {
+    let ((from, from_cluster), (to, to_cluster)) = (source, target);
+    run_text(&format!(
+        "[clusters.{from}]\nbootstrap.servers = \"{}\"\n[clusters.{to}]\nbootstrap.servers = \"{}\"\n\
+         [[flows]]\nname = \"{name}\"\nsource = \"{from}\"\ntarget = \"{to}\"\ncheckpoint_interval = \"100ms\"\n{flow}\n",
+        from_cluster.broker.address(),
+        to_cluster.broker.address(),
+    ))
+}
+
+async fn refused(running: Running) -> String {
+    let error = running.ended().await.unwrap_err();
+    assert_eq!(error.exit_code(), 2, "{error}");
+    error.to_string()
+}
+
+const ORDERS: &str = "topics = [\"orders\"]";
+
+#[tokio::test]
+async fn a_cycle_in_one_file_is_refused_with_its_way_before_anything_is_reached() {
+    let text = "[clusters.east]\nbootstrap.servers = \"127.0.0.1:1\"\n\
+         [clusters.west]\nbootstrap.servers = \"127.0.0.1:1\"\n\
+         [[flows]]\nsource = \"east\"\ntarget = \"west\"\ntopics = [\"orders\"]\n\
+         [[flows]]\nsource = \"west\"\ntarget = \"east\"\ntopics = [\".*\"]\n";
+    let error = refused(run_text(text)).await;
+    assert!(
+        error.contains("east:orders → west:orders → east:orders"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flow_that_is_at_work_elsewhere_closes_a_cycle_that_the_next_start_refuses() {
+    let pair = Pair::start().await;
+    let (east, west) = (("east", &pair.east), ("west", &pair.west));
+    pair.east.create("orders", &[]).await;
+    pair.east.write("orders", &["1"]).await;
+    let there = one(east, west, "there", ORDERS);
+    pair.await_read("orders", &["1"]).await;
+    there.stop().await;
+
+    // A checkpoint that rests is no flow at work: directions are turned round in peace.
+    let client = &pair.west.client;
+    let partition = TopicPartition::new("orders", 0);
+    let held = client.group_offsets("strait.there").await.unwrap();
+    let (_, held) = held
+        .into_iter()
+        .find(|(found, _)| *found == partition)
+        .unwrap();
+    let back = one(west, east, "back", ORDERS);
+    back.await_reason("orders", "checkpoint_missing").await;
+    back.stop().await;
+
+    // One with a member is: here a member by name only, which is what the group's state is made of.
+    let mut properties = rdkafka::ClientConfig::new();
+    properties.set("bootstrap.servers", pair.west.broker.address().to_string());
+    properties.set("group.id", "strait.there");
+    let member: rdkafka::consumer::BaseConsumer = properties.create().unwrap();
+    rdkafka::consumer::Consumer::subscribe(&member, &["orders"]).unwrap();
+    eventually("the group has a member", async || {
+        assert!(
+            member
+                .poll(Duration::from_millis(100))
+                .is_none_or(|polled| polled.is_ok())
+        );
+        let groups = client.list_groups().await.unwrap();
+        match groups.iter().find(|group| group.group == "strait.there") {
+            Some(group) if group.state == "Stable" => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    assert!(held.offset > 0);
+    let error = refused(one(west, east, "back", ORDERS)).await;
+    for part in [
+        "west:orders → east:orders → west:orders",
+        "strait.there on west",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+    // Another topic is no cycle.
+    let other = one(west, east, "back", "topics = [\"invoices\"]");
+    other.await_ready().await;
+    other.stop().await;
+}
+
+/// Both start where there is no topic yet, so that neither sees the other at its start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cycle_that_closes_while_flows_run_is_cut() {
+    let pair = Pair::start().await;
+    let (east, west) = (("east", &pair.east), ("west", &pair.west));
+    let there = one(east, west, "there", ORDERS);
+    let back = one(west, east, "back", ORDERS);
+    there.await_ready().await;
+    back.await_ready().await;
+    pair.east.create("orders", &[]).await;
+    pair.east.write("orders", &["1"]).await;
+    let cut = |running: &Running| {
+        let status = running.status();
+        let trouble = status
+            .troubles
+            .iter()
+            .any(|trouble| trouble.code == "cycle");
+        let mut partitions = status.partitions.iter();
+        trouble && partitions.all(|partition| partition.reason.as_deref() == Some("cycle"))
+    };
+    eventually("one is cut", async || match cut(&there) || cut(&back) {
+        true => Ok(()),
+        false => Err("neither".to_owned()),
+    })
+    .await;
+    there.stop().await;
+    back.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clusters_that_changed_places_are_refused() {
+    let pair = Pair::start().await;
+    pair.east.create("orders", &[]).await;
+    pair.east.write("orders", &["1"]).await;
+    let flow = "topics = [\"orders\"]\nnaming = \"prefix\"";
+    let right = one(("a", &pair.east), ("b", &pair.west), "dr", flow);
+    pair.await_read("a.orders", &["1"]).await;
+    right.stop().await;
+    let error = refused(one(("a", &pair.west), ("b", &pair.east), "dr", flow)).await;
+    assert!(error.contains("a and b have changed places"), "{error}");
+    assert!(
+        !pair.east.exists("strait.dr.control").await,
+        "nothing was written"
+    );
+    // Under another name it is another flow.
+    let turned = one(("a", &pair.west), ("b", &pair.east), "dr-back", flow);
+    turned.await_ready().await;
+    turned.stop().await;
+}

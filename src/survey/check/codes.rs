@@ -1,0 +1,58 @@
+//! The closed list of codes in `strait check --json`; `docs/CHECK.md` explains them.
+
+/// What keeps a flow, or some of it, from running.
+pub const PROBLEMS: &[&str] = &[
+    "broker_unreachable",
+    "checkpoint_missing",
+    "checkpoint_unknown_version",
+    "control_topic",
+    "cycle",
+    "foreign_cluster",
+    "min_insync_replicas",
+    "missing_right",
+    "name",
+    "offset_out_of_range",
+    "offsets",
+    "replication_factor",
+    "same_cluster",
+    "shared_target",
+    "source_topic_recreated",
+    "swapped",
+    "target_topic_missing",
+    "target_topic_recreated",
+    "target_topic_refused",
+    "target_truncated",
+    "unreachable",
+];
+
+/// What an operator should know.
+pub const WARNINGS: &[&str] = &[
+    "bytes_unknown",
+    "config_left_out",
+    "configs_differ",
+    "configs_unknown",
+    "cycle_at_rest",
+    "expiration_unknown",
+    "fewer_partitions",
+    "groups_unreadable",
+    "more_partitions",
+    "no_topics",
+    "one_cluster",
+    "optional_right",
+    "record_size",
+    "rights_unknown",
+    "stopped",
+    "timestamp_limit",
+    "timestamp_type",
+    "topic_missing",
+];
+
+/// What was looked at and is well.
+pub const PASSED: &[&str] = &["brokers", "cycles", "rights", "settings", "start"];
+
+/// Whether `code` is in one of the lists.
+pub fn is_known(code: &str) -> bool {
+    [PROBLEMS, WARNINGS, PASSED]
+        .iter()
+        .any(|list| list.contains(&code))
+}

@@ -1,0 +1,348 @@
+//! What `check` asks beyond the survey: rights, brokers, configs, what the flow remembers, and who else writes.
+//!
+//! Every answer stands for itself: one that is refused is a fact as well.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::task::JoinSet;
+use wire::{
+    TopicPartition,
+    client::{ConfigEntry, NewTopic, Operation, TopicToBe},
+    error::{ApiError, ClientError},
+};
+
+use super::{
+    brokers::{Dialled, is_loopback},
+    rights::{End, Need, Resource, Told, needs},
+    settings::{Settings, TargetSettings},
+};
+use crate::{
+    checkpoint::{
+        Stored,
+        control_topic::{ControlRecords, ControlTopic},
+    },
+    config::FlowConfig,
+    flow::topics::{
+        create::Draft,
+        examples::literal,
+        selection::Selection,
+        writers::{GROUPS, Writers},
+    },
+    survey::{
+        Survey, Topic,
+        collect::{Asked, Pair},
+    },
+};
+
+/// Brokers that are dialled at one time.
+const AT_ONCE: usize = 16;
+/// Topics in one question about configs.
+const CHUNK: usize = 500;
+
+/// All of it.
+#[derive(Debug)]
+pub struct Facts {
+    /// Where each side's tools find it.
+    pub bootstrap: BTreeMap<End, String>,
+    /// What is allowed on each resource that matters.
+    pub rights: BTreeMap<(End, Resource), Told>,
+    /// Whether topics of any name may be created on the target.
+    pub creates_any: bool,
+    /// Topics that the configuration names as they are, and that the source does not show.
+    pub absent: Vec<(String, ApiError)>,
+    /// Configs on both sides, by source topic.
+    pub settings: BTreeMap<String, Settings>,
+    /// The control topic; empty if there is none.
+    pub control: Result<ControlRecords, String>,
+    /// All that the flow's group holds.
+    pub held: Vec<(TopicPartition, Stored)>,
+    /// Flows that copy from the target to the source.
+    pub writers: Result<Writers, String>,
+    /// How long the target's leaders remember producers.
+    pub expiration: Result<Duration, String>,
+}
+
+/// Every broker of both sides, dialled where it advertises itself.
+pub(super) async fn dial(pair: &Pair<'_>) -> Vec<Dialled> {
+    let mut dialled = Vec::new();
+    for side in [&pair.source, &pair.target] {
+        // Sides that cannot be asked at all were told already.
+        let Ok(cluster) = side.client.describe_cluster().await else {
+            continue;
+        };
+        let near = side.bootstrap.iter().all(|(host, _)| is_loopback(host));
+        let mut waiting = cluster.brokers.into_iter();
+        let mut running = JoinSet::new();
+        loop {
+            while running.len() < AT_ONCE
+                && let Some(broker) = waiting.next()
+            {
+                let (client, alias) = (side.client.clone(), side.alias.clone());
+                running.spawn(async move {
+                    let failure = client
+                        .dial(broker.id)
+                        .await
+                        .err()
+                        .map(|error| error.to_string());
+                    Dialled {
+                        alias,
+                        id: broker.id,
+                        host: broker.host,
+                        port: broker.port,
+                        near,
+                        failure,
+                    }
+                });
+            }
+            match running.join_next().await {
+                Some(ended) => dialled.extend(ended.ok()),
+                None => break,
+            }
+        }
+    }
+    dialled.sort_by(|a, b| (&a.alias, a.id).cmp(&(&b.alias, b.id)));
+    dialled
+}
+
+impl Facts {
+    pub(super) async fn ask(pair: &Pair<'_>, flow: &FlowConfig, survey: &Survey) -> Self {
+        let (source, target) = (&pair.source, &pair.target);
+        let (ids, client) = (
+            (&survey.target.cluster_id, &survey.source.cluster_id),
+            &source.client,
+        );
+        let cluster = target.client.cluster_rights().await.ok().flatten();
+        let held = target
+            .stored(&survey.group)
+            .await
+            .map(|held| held.into_iter().collect());
+        let mut rights = rights(source, End::Source, &needs(flow, survey)).await;
+        rights.extend(self::rights(target, End::Target, &needs(flow, survey)).await);
+        Self {
+            bootstrap: BTreeMap::from([
+                (End::Source, servers(source)),
+                (End::Target, servers(target)),
+            ]),
+            creates_any: cluster.is_some_and(|rights| rights.allow(Operation::Create)),
+            absent: absent(source, flow, survey).await,
+            settings: settings(pair, survey).await,
+            control: control(target, flow, survey).await,
+            held: held.unwrap_or_default(),
+            writers: match rights.get(&(End::Source, Resource::Group(GROUPS.to_owned()))) {
+                // Told with the rights.
+                Some(Ok(Some(rights))) if !rights.allow(Operation::Describe) => {
+                    Ok(Writers::default())
+                }
+                _ => Writers::read(client, ids.0, ids.1)
+                    .await
+                    .map_err(|error| error.to_string()),
+            },
+            rights,
+            expiration: expiration(target).await,
+        }
+    }
+}
+
+fn servers(side: &Asked) -> String {
+    let servers: Vec<_> = side
+        .bootstrap
+        .iter()
+        .map(|(host, port)| format!("{host}:{port}"))
+        .collect();
+    servers.join(",")
+}
+
+async fn rights(side: &Asked, end: End, needs: &[Need]) -> BTreeMap<(End, Resource), Told> {
+    let mut told = BTreeMap::new();
+    let mut topics = Vec::new();
+    for need in needs.iter().filter(|need| need.end == end) {
+        match &need.resource {
+            Resource::Topic(topic) => topics.push(topic.clone()),
+            Resource::Group(group) => {
+                let rights = side
+                    .client
+                    .group_rights(group)
+                    .await
+                    .map_err(|error| error.to_string());
+                told.insert((end, need.resource.clone()), rights);
+            }
+        }
+    }
+    if topics.is_empty() {
+        return told;
+    }
+    match side.client.topic_rights(&topics).await {
+        Ok(rights) => told.extend(rights.into_iter().map(|(topic, rights)| {
+            let rights = rights.map_err(|error| format!("{topic}: {error}"));
+            ((end, Resource::Topic(topic)), rights)
+        })),
+        Err(error) => told.extend(
+            topics
+                .into_iter()
+                .map(|topic| ((end, Resource::Topic(topic)), Err(error.to_string()))),
+        ),
+    }
+    told
+}
+
+async fn absent(source: &Asked, flow: &FlowConfig, survey: &Survey) -> Vec<(String, ApiError)> {
+    let selection = Selection::new(flow);
+    let known = |name: &String| {
+        survey.topics.iter().any(|topic| topic.source == *name)
+            || survey.troubles.iter().any(|trouble| trouble.topic == *name)
+    };
+    let names = flow
+        .topics
+        .iter()
+        .filter_map(|pattern| literal(pattern.text()));
+    let names: Vec<_> = names
+        .filter(|name| selection.selects(name, false) && !known(name))
+        .collect();
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let found = source.client.topics(Some(&names)).await.unwrap_or_default();
+    found
+        .into_iter()
+        .filter_map(|topic| Some((topic.name, topic.error?)))
+        .collect()
+}
+
+type Described = BTreeMap<String, Result<Vec<ConfigEntry>, ApiError>>;
+
+async fn describe(side: &Asked, names: &[String]) -> Result<Described, ClientError> {
+    let mut described = Described::new();
+    for names in names.chunks(CHUNK) {
+        described.extend(side.client.describe_topic_configs(names).await?);
+    }
+    Ok(described)
+}
+
+/// Topics whose configs nobody answers for are left out.
+async fn settings(pair: &Pair<'_>, survey: &Survey) -> BTreeMap<String, Settings> {
+    let (there, new): (Vec<_>, Vec<_>) = survey
+        .topics
+        .iter()
+        .partition(|topic| topic.existing.is_some());
+    let names = |topics: &[&Topic], name: fn(&Topic) -> &String| -> Vec<String> {
+        topics.iter().map(|topic| name(topic).clone()).collect()
+    };
+    let all: Vec<_> = survey.topics.iter().collect();
+    let sources = describe(&pair.source, &names(&all, |topic| &topic.source))
+        .await
+        .unwrap_or_default();
+    let mut targets = describe(&pair.target, &names(&there, |topic| &topic.target))
+        .await
+        .unwrap_or_default();
+    let mut to_be = to_be(&pair.target, &new, &sources).await;
+    let both = sources.into_iter().filter_map(|(name, source)| {
+        let topic = survey.topics.iter().find(|topic| topic.source == name)?;
+        let target = match &topic.existing {
+            Some(_) => TargetSettings::There(targets.remove(&topic.target)?),
+            None => {
+                let (to_be, left_out) = to_be.remove(&topic.target)?;
+                TargetSettings::ToBe(to_be, left_out)
+            }
+        };
+        Some((name, Settings { source, target }))
+    });
+    both.collect()
+}
+
+type ToBe = BTreeMap<
+    String,
+    (
+        Result<TopicToBe, ApiError>,
+        Vec<crate::flow::topics::create::LeftOut>,
+    ),
+>;
+
+/// What the target says to the topics that `run` would create; a config that it refuses is left out, as there.
+async fn to_be(target: &Asked, new: &[&Topic], sources: &Described) -> ToBe {
+    let mut told = ToBe::new();
+    let mut drafts: BTreeMap<String, Draft> = BTreeMap::new();
+    for topic in new {
+        let configs = match sources.get(&topic.source) {
+            Some(Ok(configs)) => configs.as_slice(),
+            _ => &[],
+        };
+        let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+        // How many replicas the target's default comes to is asked when topics are created.
+        let factor = topic.config.replication_factor;
+        let replicas = usize::try_from(factor).unwrap_or(0);
+        let draft = Draft::new(&topic.target, count, (factor, replicas), configs);
+        drafts.insert(topic.target.clone(), draft);
+    }
+    // Every round decides a topic or takes a config out of its draft.
+    while !drafts.is_empty() {
+        let wanted: Vec<NewTopic> = drafts
+            .values()
+            .take(CHUNK)
+            .map(|draft| draft.topic.clone())
+            .collect();
+        let Ok(answers) = target.client.topics_to_be(&wanted).await else {
+            break;
+        };
+        for (name, answer) in answers {
+            let Some(mut draft) = drafts.remove(&name) else {
+                continue;
+            };
+            if answer.as_ref().is_err_and(|error| draft.yield_to(error)) {
+                drafts.insert(name, draft);
+            } else {
+                told.insert(name, (answer, draft.left_out));
+            }
+        }
+        // Not answered for.
+        for topic in &wanted {
+            if !told.contains_key(&topic.name)
+                && drafts
+                    .get(&topic.name)
+                    .is_some_and(|draft| draft.topic == *topic)
+            {
+                drafts.remove(&topic.name);
+            }
+        }
+    }
+    told
+}
+
+async fn control(
+    target: &Asked,
+    flow: &FlowConfig,
+    survey: &Survey,
+) -> Result<ControlRecords, String> {
+    if !survey.control_exists {
+        return Ok(ControlRecords::default());
+    }
+    let control = ControlTopic::new(target.client.clone(), &flow.name);
+    control
+        .replicas()
+        .await
+        .map_err(|error| error.to_string())?;
+    control.read().await.map_err(|error| error.to_string())
+}
+
+/// The shortest of all brokers, by which `run` goes.
+async fn expiration(target: &Asked) -> Result<Duration, String> {
+    const NAME: &str = "producer.id.expiration.ms";
+    let brokers = target
+        .client
+        .describe_cluster()
+        .await
+        .map_err(|error| error.to_string())?
+        .brokers;
+    let mut shortest = Duration::MAX;
+    for broker in brokers {
+        let configs = target
+            .client
+            .describe_broker_configs(broker.id, &[NAME])
+            .await;
+        let configs = configs.map_err(|error| error.to_string())?;
+        let value = configs.into_iter().find(|config| config.name == NAME);
+        let value = value.and_then(|config| config.value?.parse().ok());
+        let value = value.ok_or_else(|| format!("broker {} has no such config", broker.id))?;
+        shortest = shortest.min(Duration::from_millis(value));
+    }
+    Ok(shortest)
+}

@@ -1,0 +1,147 @@
+//! Where each partition would start, by the rules of `run`.
+
+use wire::TopicPartition;
+
+use super::FlowReport;
+use crate::{
+    base::ids::Route,
+    flow::start::{self, Evidence, Extent, Identity, Verdict},
+    survey::{Offsets, Partition, Side, Survey, Topic},
+};
+
+impl FlowReport {
+    pub(super) fn look_at_topic(&mut self, survey: &Survey, topic: &Topic) {
+        let (count, target) = (topic.partitions.len(), &topic.target);
+        match &topic.existing {
+            None => self.look_at_creation(survey, topic),
+            Some(existing) if existing.partitions.len() < count => {
+                let has = existing.partitions.len();
+                let message = format!("{target} has {has} partitions and will be given {count}");
+                self.warn("fewer_partitions", message);
+            }
+            Some(existing) if existing.partitions.len() > count => {
+                let has = existing.partitions.len();
+                let message = format!("{target} has {has} partitions, its source {count}");
+                self.warn("more_partitions", message);
+            }
+            Some(_) => {}
+        }
+        for partition in &topic.partitions {
+            match &partition.offsets {
+                // Without the checkpoints there is no telling.
+                Ok(_) if survey.group_denied.is_some() => {}
+                Ok(offsets) => self.look_at_partition(survey, topic, partition, *offsets),
+                Err(reason) => {
+                    let (alias, name) = (&survey.source.alias, &topic.source);
+                    let message = format!("{alias} {name}-{}: {reason}", partition.index);
+                    self.problem("offsets", message);
+                }
+            }
+        }
+    }
+
+    fn look_at_creation(&mut self, survey: &Survey, topic: &Topic) {
+        let (target, factor) = (&survey.target, topic.config.replication_factor);
+        if usize::try_from(factor).is_ok_and(|factor| factor > target.brokers) {
+            let message = format!(
+                "{} cannot be created with replication factor {factor}: {} has {} brokers",
+                topic.target, target.alias, target.brokers
+            );
+            self.problem("replication_factor", message);
+        }
+        if topic
+            .partitions
+            .iter()
+            .any(|partition| partition.stored.is_some())
+        {
+            let message = format!(
+                "{} was replicated and is gone from {}",
+                topic.target, target.alias
+            );
+            self.problem("target_topic_missing", message);
+        }
+    }
+
+    /// A worker stopped there; it is tried again at the next start.
+    fn look_at_last_stop(&mut self, name: &str, partition: &Partition) {
+        if let Some(Ok(checkpoint)) = partition.checkpoint()
+            && let Some(stopped) = &checkpoint.stopped
+        {
+            let (reason, at) = (&stopped.reason, stopped.source_offset);
+            let message = format!("{name} is stopped at source offset {at}: {reason}");
+            self.warn("stopped", message);
+        }
+    }
+
+    /// Where `run` would start the partition, by the same rules; whether the source still has the
+    /// last copied record is left to `run`.
+    fn look_at_partition(
+        &mut self,
+        survey: &Survey,
+        topic: &Topic,
+        partition: &Partition,
+        offsets: Offsets,
+    ) {
+        let existing = topic.existing.as_ref();
+        let Some(target) = existing.and_then(|found| found.partitions.get(&partition.index)) else {
+            return;
+        };
+        let name = format!(
+            "{} {}-{}",
+            survey.target.alias, topic.target, partition.index
+        );
+        let target = match target {
+            Ok(extent) => *extent,
+            Err(reason) => return self.problem("offsets", format!("{name}: {reason}")),
+        };
+        if let Some(Ok(checkpoint)) = partition.checkpoint() {
+            for (side, id) in [
+                (&survey.source, &checkpoint.source_cluster),
+                (&survey.target, &checkpoint.target_cluster),
+            ] {
+                if *id != side.cluster_id {
+                    let (alias, now) = (&side.alias, &side.cluster_id);
+                    let message = format!(
+                        "the checkpoint of {name} is about cluster {id}, but {alias} is cluster {now}"
+                    );
+                    return self.problem("foreign_cluster", message);
+                }
+            }
+        }
+        self.look_at_last_stop(&name, partition);
+        let evidence = Evidence {
+            stored: partition.stored.clone(),
+            source: Extent {
+                start: offsets.first,
+                end: offsets.end,
+            },
+            target,
+            first_start: None,
+            last: None,
+        };
+        if let Verdict::Stop(stop) = identity(survey, topic, partition.index).verdict(&evidence) {
+            self.problem(stop.reason.code(), stop.text);
+        }
+    }
+}
+
+fn identity(survey: &Survey, topic: &Topic, partition: i32) -> Identity {
+    let side = |side: &Side, topic_id| start::Side {
+        alias: side.alias.clone(),
+        cluster_id: side.cluster_id.clone(),
+        topic_id,
+    };
+    let target_id = topic.existing.as_ref().map(|existing| existing.id);
+    Identity {
+        route: Route {
+            source: TopicPartition::new(&topic.source, partition),
+            target: TopicPartition::new(&topic.target, partition),
+        },
+        group: survey.group.clone(),
+        source: side(&survey.source, topic.source_id),
+        target: side(&survey.target, target_id.unwrap_or_default()),
+        // They decide how a worker starts, not whether.
+        fingerprint: 0,
+        sealed: false,
+    }
+}

@@ -1,0 +1,241 @@
+//! Whether strait may do on both sides what the flow takes.
+
+use std::collections::BTreeMap;
+
+use wire::{
+    client::{Operation, Rights},
+    error::ApiError,
+};
+
+use super::{FlowReport, Note, facts::Facts, note};
+use crate::{
+    config::{FlowConfig, Transport},
+    flow::topics::writers::GROUPS,
+    survey::Survey,
+};
+
+/// One side of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// The cluster that is read.
+    Source,
+    /// The cluster that is written to.
+    Target,
+}
+
+/// What a right is on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resource {
+    /// The topic of that name.
+    Topic(String),
+    /// The group of that name.
+    Group(String),
+}
+
+/// What one resource is needed for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Where.
+    pub end: End,
+    /// What.
+    pub resource: Resource,
+    /// Without these the flow does not run.
+    pub required: Vec<Operation>,
+    /// Without these it does with less.
+    pub optional: Vec<Operation>,
+    /// What it then lacks.
+    pub otherwise: &'static str,
+}
+
+/// What brokers tell of one resource; none: they do not tell.
+pub type Told = Result<Option<Rights>, String>;
+
+/// All that `flow` takes.
+pub fn needs(flow: &FlowConfig, survey: &Survey) -> Vec<Need> {
+    use Operation::{Alter, Create, Describe, DescribeConfigs, Read, Write};
+    let sealed = flow.transport != Transport::Librdkafka;
+    let mut needs = Vec::new();
+    let mut need = |end, resource, required: Vec<_>, optional: Vec<_>, otherwise| {
+        needs.push(Need {
+            end,
+            resource,
+            required,
+            optional,
+            otherwise,
+        });
+    };
+    for topic in &survey.topics {
+        let there = topic
+            .existing
+            .as_ref()
+            .map(|existing| existing.partitions.len());
+        // A new topic gets the configs of its source.
+        let (mut required, mut optional) = (vec![Read], vec![]);
+        let list = if there.is_none() {
+            &mut required
+        } else {
+            &mut optional
+        };
+        list.push(DescribeConfigs);
+        let name = Resource::Topic(topic.source.clone());
+        need(
+            End::Source,
+            name,
+            required,
+            optional,
+            "its compression is not known: lz4 is taken where batches are made anew",
+        );
+        // What was written is read back.
+        let (mut required, mut optional) = (vec![Write], vec![DescribeConfigs]);
+        let list = if sealed { &mut required } else { &mut optional };
+        list.push(Read);
+        match there {
+            None => required.push(Create),
+            Some(count) if count < topic.partitions.len() => required.push(Alter),
+            Some(_) => {}
+        }
+        let name = Resource::Topic(topic.target.clone());
+        need(
+            End::Target,
+            name,
+            required,
+            optional,
+            "its limits are not known (Kafka's defaults are taken), or verify cannot read it",
+        );
+    }
+    let control = format!("{}.control", survey.group);
+    let mut required = vec![Read, Write];
+    required.extend((!survey.control_exists).then_some(Create));
+    need(End::Target, Resource::Topic(control), required, vec![], "");
+    need(
+        End::Target,
+        Resource::Group(survey.group.clone()),
+        vec![Read],
+        vec![],
+        "",
+    );
+    // Stands for all groups of flows: a right on the prefix is one on this name.
+    let groups = Resource::Group(GROUPS.to_owned());
+    need(
+        End::Source,
+        groups,
+        vec![],
+        vec![Describe],
+        "another flow that copies topics back would not be noticed",
+    );
+    needs
+}
+
+impl FlowReport {
+    pub(super) fn look_at_rights(&mut self, needs: &[Need], facts: &Facts) {
+        let before = self.found();
+        let mut untold: BTreeMap<End, String> = BTreeMap::new();
+        for need in needs {
+            let key = (need.end, need.resource.clone());
+            let rights = match facts.rights.get(&key) {
+                Some(Ok(Some(rights))) => *rights,
+                Some(Ok(None)) | None => {
+                    untold.insert(need.end, "its brokers do not tell".to_owned());
+                    continue;
+                }
+                Some(Err(reason)) => {
+                    untold.insert(need.end, reason.clone());
+                    continue;
+                }
+            };
+            let creates = need.end == End::Target && facts.creates_any;
+            let lacks = |operation: &&Operation| {
+                !(rights.allow(**operation) || creates && **operation == Operation::Create)
+            };
+            let side = match need.end {
+                End::Source => &self.source.cluster,
+                End::Target => &self.target.cluster,
+            };
+            let bootstrap = &facts.bootstrap[&need.end];
+            let missing: Vec<_> = need.required.iter().filter(lacks).copied().collect();
+            if !missing.is_empty() {
+                let found = lacking("missing_right", need, &missing, side, bootstrap);
+                self.problems.push(found);
+            }
+            let missing: Vec<_> = need.optional.iter().filter(lacks).copied().collect();
+            if !missing.is_empty() {
+                let mut found = lacking("optional_right", need, &missing, side, bootstrap);
+                found.message.push_str(&format!(": {}", need.otherwise));
+                self.warnings.push(found);
+            }
+        }
+        for (end, reason) in untold {
+            let side = match end {
+                End::Source => &self.source.cluster,
+                End::Target => &self.target.cluster,
+            };
+            let message = format!("what strait may do on {side} is not known: {reason}");
+            self.warn("rights_unknown", message);
+        }
+        if self.found() == before {
+            self.pass(
+                "rights",
+                "strait may do what the flow takes, on both sides".to_owned(),
+            );
+        }
+    }
+
+    /// Topics that the configuration names as they are, and that the source does not show.
+    pub(super) fn look_at_absent(&mut self, absent: &[(String, ApiError)], bootstrap: &str) {
+        const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
+        for (topic, error) in absent {
+            let source = &self.source.cluster;
+            if error.code == TOPIC_AUTHORIZATION_FAILED {
+                let need = Need {
+                    end: End::Source,
+                    resource: Resource::Topic(topic.clone()),
+                    required: vec![Operation::Read, Operation::DescribeConfigs],
+                    optional: vec![],
+                    otherwise: "",
+                };
+                let found = lacking("missing_right", &need, &need.required, source, bootstrap);
+                self.passed.retain(|passed| passed.code != "rights");
+                self.problems.push(found);
+            } else {
+                self.warn(
+                    "topic_missing",
+                    format!("{source} has no topic {topic}: {error}"),
+                );
+            }
+        }
+    }
+}
+
+fn lacking(
+    code: &'static str,
+    need: &Need,
+    missing: &[Operation],
+    side: &str,
+    bootstrap: &str,
+) -> Note {
+    let names: Vec<_> = missing.iter().map(ToString::to_string).collect();
+    let (kind, name) = match &need.resource {
+        Resource::Topic(name) => ("topic", name),
+        Resource::Group(name) => ("group", name),
+    };
+    let what = match name.as_str() {
+        GROUPS => format!("groups {name}*"),
+        _ => format!("{kind} {name}"),
+    };
+    let mut found = note(
+        code,
+        format!("missing: {} on {what} on {side}", names.join(", ")),
+    );
+    let operations: String = names
+        .iter()
+        .map(|name| format!(" --operation {name}"))
+        .collect();
+    let prefixed = match name.strip_prefix(GROUPS) {
+        Some(_) => format!(" --{kind} {GROUPS} --resource-pattern-type prefixed"),
+        None => format!(" --{kind} {name}"),
+    };
+    found.fix = Some(format!(
+        "kafka-acls.sh --bootstrap-server {bootstrap} --add --allow-principal User:NAME{operations}{prefixed}"
+    ));
+    found
+}

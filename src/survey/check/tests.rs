@@ -1,0 +1,468 @@
+//! The pure parts, each on facts made up for it.
+
+use wire::client::{ConfigEntry, ConfigSource, Operation, Rights, TopicToBe};
+use wire::error::ApiError;
+
+use super::{
+    brokers::Dialled,
+    codes,
+    rights::{End, Need, Resource, needs},
+    settings::{Settings, TargetSettings},
+    *,
+};
+use crate::{
+    config::Sources,
+    flow::topics::create::LeftOut,
+    survey::tests::{one, side},
+};
+
+fn config(flows: &str) -> Config {
+    let text = format!(
+        "[clusters.east]\nbootstrap.servers = \"east:9092\"\n[clusters.west]\nbootstrap.servers = \"west:9092\"\n{flows}"
+    );
+    let sources = Sources {
+        variable: &|_| None,
+        file: &|_| Err(std::io::ErrorKind::NotFound.into()),
+    };
+    Config::parse(&text, &sources).unwrap()
+}
+
+fn flow(more: &str) -> FlowConfig {
+    let text = format!(
+        "[[flows]]\nname = \"f\"\nsource = \"east\"\ntarget = \"west\"\ntopics = [\"orders\"]\n{more}"
+    );
+    config(&text).flows.remove(0)
+}
+
+fn report() -> FlowReport {
+    FlowReport::empty(
+        "f",
+        Transport::Auto,
+        [&side("east", "E"), &side("west", "W")].map(super::side),
+    )
+}
+
+fn codes_of(notes: &[Note]) -> Vec<&str> {
+    notes.iter().map(|note| note.code).collect()
+}
+
+/// All of `needs` is allowed save what `denied` picks.
+fn facts(needs: &[Need], denied: impl Fn(&Need, Operation) -> bool) -> Facts {
+    let rights = needs.iter().map(|need| {
+        let all = need.required.iter().chain(&need.optional).copied();
+        let allowed: Vec<_> = all.filter(|operation| !denied(need, *operation)).collect();
+        let key = (need.end, need.resource.clone());
+        (key, Ok(Some(Rights::new(&allowed))))
+    });
+    Facts {
+        bootstrap: BTreeMap::from([
+            (End::Source, "east:9092".to_owned()),
+            (End::Target, "west:9092".to_owned()),
+        ]),
+        rights: rights.collect(),
+        creates_any: false,
+        absent: Vec::new(),
+        settings: BTreeMap::new(),
+        control: Ok(Default::default()),
+        held: Vec::new(),
+        writers: Ok(Default::default()),
+        expiration: Ok(std::time::Duration::from_secs(86_400)),
+    }
+}
+
+#[test]
+fn the_documents_list_the_codes_there_are() {
+    let text = include_str!("../../../docs/CHECK.md");
+    for (title, list) in [
+        ("## Problems", codes::PROBLEMS),
+        ("## Warnings", codes::WARNINGS),
+        ("## Passed", codes::PASSED),
+    ] {
+        let section = text.split(title).nth(1).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+        let mut found: Vec<_> = rows.filter_map(|row| row.split('`').next()).collect();
+        found.sort_unstable();
+        assert_eq!(found, list, "{title}");
+    }
+}
+
+#[test]
+fn a_missing_right_is_named_with_the_line_that_grants_it() {
+    let survey = one(None, &[0]);
+    let needs = needs(&flow(""), &survey);
+    let target = |need: &Need| need.resource == Resource::Topic("east.orders".to_owned());
+    let facts = facts(&needs, |need, operation| {
+        target(need) && operation == Operation::Write
+    });
+    let mut found = report();
+    found.look_at_rights(&needs, &facts);
+    let [problem] = &found.problems[..] else {
+        panic!("{:?}", found.problems)
+    };
+    assert_eq!(
+        (problem.code, problem.message.as_str()),
+        (
+            "missing_right",
+            "missing: Write on topic east.orders on west"
+        )
+    );
+    assert_eq!(
+        problem.fix.as_deref().unwrap(),
+        "kafka-acls.sh --bootstrap-server west:9092 --add --allow-principal User:NAME --operation Write \
+         --topic east.orders"
+    );
+    assert_eq!(
+        (codes_of(&found.warnings), codes_of(&found.passed)),
+        (vec![], vec![])
+    );
+}
+
+#[test]
+fn what_strait_names_itself_is_granted_by_prefix() {
+    let survey = one(None, &[0]);
+    let needs = needs(&flow(""), &survey);
+    let facts = facts(&needs, |need, _| {
+        matches!(need.resource, Resource::Group(_))
+    });
+    let mut found = report();
+    found.look_at_rights(&needs, &facts);
+    let [problem] = &found.problems[..] else {
+        panic!("{:?}", found.problems)
+    };
+    assert_eq!(problem.message, "missing: Read on group strait.f on west");
+    assert!(
+        problem
+            .fix
+            .as_deref()
+            .unwrap()
+            .ends_with("--operation Read --group strait. --resource-pattern-type prefixed")
+    );
+    let [warning] = &found.warnings[..] else {
+        panic!("{:?}", found.warnings)
+    };
+    assert_eq!(warning.code, "optional_right");
+    assert!(
+        warning
+            .message
+            .starts_with("missing: Describe on groups strait.* on east: "),
+        "{}",
+        warning.message
+    );
+}
+
+#[test]
+fn each_flow_takes_only_what_it_uses() {
+    let wants = |flow: &FlowConfig, survey: &Survey, operation| {
+        let needs = needs(flow, survey);
+        let on_target = needs.into_iter().filter(|need| need.end == End::Target);
+        let wanting = on_target.filter(|need| need.required.contains(&operation));
+        wanting.map(|need| need.resource).collect::<Vec<_>>()
+    };
+    let topic = Resource::Topic("east.orders".to_owned());
+    let control = Resource::Topic("strait.f.control".to_owned());
+    let mut there = one(None, &[0]);
+    assert_eq!(
+        wants(&flow(""), &there, Operation::Create),
+        std::slice::from_ref(&control)
+    );
+    there.control_exists = true;
+    assert_eq!(wants(&flow(""), &there, Operation::Create), []);
+    assert_eq!(wants(&flow(""), &there, Operation::Alter), []);
+    let second = there.topics[0].partitions[0].clone();
+    there.topics[0].partitions.push(second);
+    assert_eq!(
+        wants(&flow(""), &there, Operation::Alter),
+        std::slice::from_ref(&topic),
+        "it has to grow"
+    );
+    let mut new = one(None, &[0]);
+    new.topics[0].existing = None;
+    assert_eq!(
+        wants(&flow(""), &new, Operation::Create),
+        [topic.clone(), control]
+    );
+    let read = wants(&flow("transport = \"librdkafka\""), &there, Operation::Read);
+    assert!(
+        !read.contains(&topic),
+        "only whole batches are read back: {read:?}"
+    );
+
+    let needs = needs(&flow(""), &new);
+    let mut facts = facts(&needs, |_, operation| operation == Operation::Create);
+    facts.creates_any = true;
+    let mut found = report();
+    found.look_at_rights(&needs, &facts);
+    assert_eq!(
+        codes_of(&found.problems),
+        [""; 0],
+        "Create on the cluster is as good"
+    );
+    assert_eq!(codes_of(&found.passed), ["rights"]);
+}
+
+#[test]
+fn rights_that_are_not_told_are_no_rights_that_are_missing() {
+    let survey = one(None, &[0]);
+    let needs = needs(&flow(""), &survey);
+    let mut facts = facts(&needs, |_, _| true);
+    for told in facts.rights.values_mut() {
+        *told = Ok(None);
+    }
+    let mut found = report();
+    found.look_at_rights(&needs, &facts);
+    assert_eq!(codes_of(&found.problems), [""; 0]);
+    assert_eq!(
+        codes_of(&found.warnings),
+        ["rights_unknown", "rights_unknown"]
+    );
+}
+
+#[test]
+fn a_topic_that_is_hidden_is_told_from_one_that_is_not_there() {
+    let error = |code| ApiError {
+        code,
+        message: None,
+    };
+    let mut found = report();
+    found.look_at_absent(
+        &[
+            ("hidden".to_owned(), error(29)),
+            ("none".to_owned(), error(3)),
+        ],
+        "east:9092",
+    );
+    assert_eq!(
+        found.problems[0].message,
+        "missing: Read, DescribeConfigs on topic hidden on east"
+    );
+    assert!(
+        found.warnings[0]
+            .message
+            .starts_with("east has no topic none")
+    );
+}
+
+#[test]
+fn brokers_that_are_not_reached_are_named_with_what_they_advertise() {
+    let broker = |host: &str, failure: Option<&str>| Dialled {
+        alias: "east".to_owned(),
+        id: 2,
+        host: host.to_owned(),
+        port: 9092,
+        near: false,
+        failure: failure.map(str::to_owned),
+    };
+    let message = |broker: Dialled| {
+        let mut found = report();
+        found.look_at_brokers(&[broker]);
+        found.problems.pop().map(|problem| problem.message)
+    };
+    assert_eq!(message(broker("localhost", None)), None);
+    let refused = Some("localhost:9092: refused");
+    let told = message(broker("localhost", refused)).unwrap();
+    assert!(
+        told.starts_with("broker 2 of east, which advertises localhost:9092, is not reached"),
+        "{told}"
+    );
+    assert!(told.contains("advertised.listeners"), "{told}");
+    let mut near = broker("127.0.0.1", refused);
+    near.near = true;
+    assert!(
+        !message(near).unwrap().contains("advertised.listeners"),
+        "this is that machine"
+    );
+    let unknown = broker("kafka-2", Some("failed to lookup address information: x"));
+    assert!(
+        message(unknown)
+            .unwrap()
+            .contains("does not know that name")
+    );
+    assert!(
+        !message(broker("kafka-2", Some("timed out")))
+            .unwrap()
+            .contains("listeners")
+    );
+}
+
+fn entries(pairs: &[(&str, &str)]) -> Vec<ConfigEntry> {
+    let entry = |(name, value): &(&str, &str)| ConfigEntry {
+        name: (*name).to_owned(),
+        value: Some((*value).to_owned()),
+        source: ConfigSource::Default,
+        read_only: false,
+        sensitive: false,
+    };
+    pairs.iter().map(entry).collect()
+}
+
+fn compared(survey: &Survey, source: &[(&str, &str)], target: TargetSettings) -> FlowReport {
+    let source = Ok(entries(source));
+    let settings = BTreeMap::from([("orders".to_owned(), Settings { source, target })]);
+    let mut found = report();
+    found.look_at_settings(survey, &settings);
+    found
+}
+
+#[test]
+fn settings_by_which_records_are_lost_or_changed_are_told() {
+    let survey = one(None, &[0]);
+    let there = |source: &[_], target: &[_]| {
+        let target = TargetSettings::There(Ok(entries(target)));
+        compared(&survey, source, target)
+    };
+    let (create, log) = (
+        ("message.timestamp.type", "CreateTime"),
+        ("message.timestamp.type", "LogAppendTime"),
+    );
+    let before = |ms| ("message.timestamp.before.max.ms", ms);
+    for (source, target, codes) in [
+        (
+            vec![("max.message.bytes", "10")],
+            vec![("max.message.bytes", "9")],
+            vec!["record_size"],
+        ),
+        (
+            vec![("max.message.bytes", "9")],
+            vec![("max.message.bytes", "10")],
+            vec![],
+        ),
+        (vec![create], vec![log], vec!["timestamp_type"]),
+        (vec![log], vec![log], vec![]),
+        (
+            vec![create, before("9")],
+            vec![create, before("8")],
+            vec!["timestamp_limit"],
+        ),
+        (vec![log, before("9")], vec![log, before("8")], vec![]),
+        (
+            vec![("retention.ms", "1")],
+            vec![("retention.ms", "2")],
+            vec!["configs_differ"],
+        ),
+        (vec![("segment.ms", "1")], vec![("segment.ms", "2")], vec![]),
+    ] {
+        let found = there(&source, &target);
+        assert_eq!(codes_of(&found.warnings), codes, "{source:?} {target:?}");
+        assert_eq!(
+            codes_of(&found.passed),
+            if codes.is_empty() {
+                vec!["settings"]
+            } else {
+                vec![]
+            }
+        );
+    }
+    let found = there(&[], &[("min.insync.replicas", "2")]);
+    assert_eq!(codes_of(&found.problems), ["min_insync_replicas"]);
+}
+
+#[test]
+fn what_the_target_says_to_a_new_topic_is_told() {
+    let mut survey = one(None, &[0]);
+    survey.topics[0].existing = None;
+    let refused = |code| {
+        let error = ApiError {
+            code,
+            message: Some("policy".to_owned()),
+        };
+        codes_of(&compared(&survey, &[], TargetSettings::ToBe(Err(error), vec![])).problems)
+            .join(" ")
+    };
+    assert_eq!(refused(44), "target_topic_refused");
+    assert_eq!(refused(38), "replication_factor");
+    assert_eq!(refused(29), "", "told with the rights");
+    let left_out = LeftOut {
+        name: "x".to_owned(),
+        value: "1".to_owned(),
+        reason: "unknown".to_owned(),
+    };
+    let configs = entries(&[("retention.ms", "2")]);
+    let to_be = TopicToBe {
+        replicas: Some(1),
+        configs,
+    };
+    let found = compared(
+        &survey,
+        &[("retention.ms", "1")],
+        TargetSettings::ToBe(Ok(to_be), vec![left_out]),
+    );
+    assert_eq!(
+        codes_of(&found.warnings),
+        ["config_left_out", "configs_differ"]
+    );
+}
+
+#[test]
+fn a_cycle_in_the_file_is_told_whether_there_is_such_a_topic_or_not() {
+    let config = config(
+        "[[flows]]\nname = \"there\"\nsource = \"east\"\ntarget = \"west\"\ntopics = [\"orders\"]\n\
+         [[flows]]\nname = \"back\"\nsource = \"west\"\ntarget = \"east\"\ntopics = [\".*\"]\n",
+    );
+    let reports = |topic: bool| {
+        let reports = [("there", "E", "W"), ("back", "W", "E")].map(|(name, from, to)| {
+            let mut report = report();
+            report.name = name.to_owned();
+            report.source.cluster_id = Some(from.to_owned());
+            report.target.cluster_id = Some(to.to_owned());
+            if topic {
+                let mut survey = one(None, &[0]);
+                survey.topics[0].target = "orders".to_owned();
+                report.topics = vec![row(&survey, &survey.topics[0])];
+            }
+            report
+        });
+        let mut reports = Report::new(&config.flows, reports.to_vec());
+        // Both write to `orders` of the other side here, so nothing is shared.
+        assert!(!reports.ready);
+        reports
+            .flows
+            .iter_mut()
+            .map(|flow| std::mem::take(&mut flow.problems))
+            .collect::<Vec<_>>()
+    };
+    let [there, back] = &reports(true)[..] else {
+        panic!()
+    };
+    assert_eq!(
+        (codes_of(there), codes_of(back)),
+        (vec!["cycle"], vec!["cycle"])
+    );
+    assert!(
+        there[0]
+            .message
+            .contains("east:orders → west:orders → east:orders"),
+        "{}",
+        there[0].message
+    );
+    assert!(
+        back[0]
+            .message
+            .contains("west:orders → east:orders → west:orders"),
+        "{}",
+        back[0].message
+    );
+    let found = reports(false).concat();
+    assert_eq!(codes_of(&found), ["cycle"]);
+    assert!(
+        found[0].message.contains("would form a cycle"),
+        "{}",
+        found[0].message
+    );
+}
+
+#[test]
+fn two_aliases_of_one_cluster_are_told_once() {
+    let mut second = report();
+    second.name = "g".to_owned();
+    second.target.cluster = "west-2".to_owned();
+    let report = Report::new(&[], vec![report(), second]);
+    assert!(report.ready);
+    let warnings: Vec<_> = report
+        .flows
+        .iter()
+        .flat_map(|flow| &flow.warnings)
+        .collect();
+    assert_eq!(warnings.len(), 1);
+    assert_eq!(warnings[0].message, "west-2 and west are one cluster (W)");
+}
