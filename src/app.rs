@@ -3,9 +3,12 @@
 //! One token ends it all: workers drain, the last checkpoints are committed, what was late is named. A
 //! flow that cannot run at all ends the others in the same way.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
-use host::Host;
+use host::{BoxFuture, Clock, Host};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -16,9 +19,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     base::budget::Budget,
     cluster::Cluster,
-    config::Config,
+    config::{Config, FlowConfig},
     flow::{
         Board, Flow, FlowError,
+        adjust::{AdjustError, Changes, Desk, Request},
         status::Phase,
         topics::cycles::{Cycle, Web},
     },
@@ -76,6 +80,9 @@ pub struct App {
 #[derive(Debug)]
 pub struct Status {
     boards: Vec<Arc<Board>>,
+    /// By flow.
+    desks: BTreeMap<String, Arc<Desk>>,
+    clock: Arc<dyn Clock>,
     outages: Vec<Outages>,
     budget: Budget,
     partition_metrics: bool,
@@ -90,6 +97,16 @@ impl Status {
 }
 
 impl StatusSource for Status {
+    fn adjust(&self, request: Request) -> BoxFuture<'_, Result<Changes, AdjustError>> {
+        Box::pin(async move {
+            let Some(desk) = self.desks.get(&request.flow) else {
+                let flow = &request.flow;
+                return Err(AdjustError::Unknown(format!("no flow {flow} runs here")));
+            };
+            desk.ask(request, &*self.clock).await
+        })
+    }
+
     fn snapshot(&self) -> Report {
         let flows = self.boards.iter().map(|board| board.status()).collect();
         Report { flows }
@@ -156,12 +173,15 @@ impl App {
             .clone()
             .map(|flow| Arc::new(Board::new(flow, Arc::clone(clock))));
         let outages = flows.map(|flow| Outages::new(&flow.name, &flow.source, &flow.target));
+        let names = config.flows.iter().map(|flow| flow.name.clone());
         let status = Status {
             boards: boards.collect(),
             outages: outages.collect(),
             budget: Budget::new(config.limits.memory),
             partition_metrics: config.http.partition_metrics,
             started_ms: clock.wall_ms(),
+            desks: names.map(|name| (name, Arc::default())).collect(),
+            clock: Arc::clone(clock),
         };
         Self {
             config,
@@ -197,28 +217,41 @@ impl App {
         outcome
     }
 
+    /// The flow of this name, for a command that does not run it.
+    pub fn flow(&self, name: &str) -> Option<Flow> {
+        let web = Arc::new(Web::new(&self.config.flows, str::to_owned));
+        let at = self
+            .config
+            .flows
+            .iter()
+            .position(|flow| flow.name == name)?;
+        Some(self.make(at, &web))
+    }
+
+    /// The flow at this place of the configuration.
+    fn make(&self, at: usize, web: &Arc<Web>) -> Flow {
+        let config: &FlowConfig = &self.config.flows[at];
+        let cluster = |alias: &String| Cluster::new(&self.host, &self.config.clusters[alias]);
+        Flow {
+            file: self.config.file.clone(),
+            source: cluster(&config.source),
+            target: cluster(&config.target),
+            config: config.clone(),
+            web: Arc::clone(web),
+            host: self.host.clone(),
+            budget: self.status.budget.clone(),
+            drain_timeout: self.config.limits.drain_timeout,
+            state_dir: self.config.limits.state_dir.clone(),
+            outages: self.status.outages[at].clone(),
+            board: Arc::clone(&self.status.boards[at]),
+            desk: Arc::clone(&self.status.desks[&config.name]),
+        }
+    }
+
     async fn run_flows(&self, web: &Arc<Web>, stop: &CancellationToken) -> Result<(), AppError> {
         let mut running = JoinSet::new();
-        let Status {
-            boards,
-            outages,
-            budget,
-            ..
-        } = &*self.status;
-        for ((config, board), outages) in self.config.flows.iter().zip(boards).zip(outages) {
-            let cluster = |alias: &String| Cluster::new(&self.host, &self.config.clusters[alias]);
-            let flow = Flow {
-                source: cluster(&config.source),
-                target: cluster(&config.target),
-                config: config.clone(),
-                web: Arc::clone(web),
-                host: self.host.clone(),
-                budget: budget.clone(),
-                drain_timeout: self.config.limits.drain_timeout,
-                state_dir: self.config.limits.state_dir.clone(),
-                outages: outages.clone(),
-                board: Arc::clone(board),
-            };
+        for (at, config) in self.config.flows.iter().enumerate() {
+            let flow = self.make(at, web);
             let (name, stop) = (config.name.clone(), stop.clone());
             running.spawn(async move { (name, flow.run(stop).await) });
         }

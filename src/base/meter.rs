@@ -38,6 +38,11 @@ impl Meter {
         }
     }
 
+    /// Full now, whatever was counted.
+    pub fn fill(&self) {
+        self.add(self.0.bound);
+    }
+
     /// Begins at 0 again: what was counted is about to be looked at.
     pub fn empty(&self) {
         self.0.bytes.swap(0, Ordering::AcqRel);

@@ -3,7 +3,7 @@
 //! ```text
 //! strait/1 source=CLUSTER/TOPIC target=CLUSTER/TOPIC next=OFFSET [last=OFFSET:CRC:EPOCH[:PAYLOAD]]
 //!     seq=N [producer=ID:GENERATION:EPOCH:BASE] map=FINGERPRINT
-//!     [stopped=REASON:OFFSET:SINCE] [settled=yes] [anchors=SOURCE:TARGET:SEQUENCE,...]
+//!     [appends=OFFSET] [stopped=REASON:OFFSET:SINCE] [settled=yes] [anchors=SOURCE:TARGET:SEQUENCE,...]
 //! ```
 //!
 //! One line of printable ASCII, words in this order, each once, one space between them. Cluster ids and
@@ -79,6 +79,9 @@ pub fn encode(checkpoint: &Checkpoint) -> Stored {
         );
     }
     word("map", &format_args!("{:016x}", c.fingerprint));
+    if let Some(offset) = &c.appends_at {
+        word("appends", offset);
+    }
     if let Some(stopped) = &c.stopped {
         let (offset, since) = (stopped.source_offset, stopped.since_ms);
         word(
@@ -189,6 +192,7 @@ impl<'a> Words<'a> {
             sequence: 0,
             producer: None,
             fingerprint: 0,
+            appends_at: None,
             stopped: None,
             settled: false,
             anchors: Vec::new(),
@@ -200,6 +204,8 @@ impl<'a> Words<'a> {
             .take("map")
             .and_then(|text| u64::from_str_radix(text, 16).ok());
         checkpoint.fingerprint = fingerprint.ok_or("map is wrong")?;
+        checkpoint.appends_at =
+            read(self.take("appends"), |text| text.parse().ok()).ok_or("appends is wrong")?;
         checkpoint.stopped = read(self.take("stopped"), stopped).ok_or("stopped is wrong")?;
         checkpoint.settled = match self.take("settled") {
             None => false,

@@ -51,6 +51,8 @@ pub struct Committer {
     host: Host,
     units: Mutex<BTreeMap<TopicPartition, Unit>>,
     acknowledged: Meter,
+    /// Held while commits are on their way: one after the other, so that an older one never comes last.
+    busy: tokio::sync::Mutex<()>,
     /// When the last commit began that left nothing out, in milliseconds of the monotonic clock.
     complete: AtomicU64,
 }
@@ -106,6 +108,7 @@ impl Committer {
             host,
             units: Mutex::default(),
             acknowledged: Meter::new(bound),
+            busy: tokio::sync::Mutex::default(),
         }
     }
 
@@ -160,11 +163,17 @@ impl Committer {
         self.units().remove(target);
     }
 
+    /// Waits until no commit is on its way: nothing is written any more for what was forgotten before.
+    pub async fn idle(&self) {
+        drop(self.busy.lock().await);
+    }
+
     /// Commits what changed, once.
     ///
     /// # Errors
     /// If not all of it could be committed; the rest is.
     pub async fn commit(&self) -> Result<(), CommitError> {
+        let _busy = self.busy.lock().await;
         let (now, wall) = (self.host.clock.monotonic(), self.host.clock.wall_ms());
         // Before the progress is read: what is published meanwhile counts for the next commit.
         self.acknowledged.empty();
@@ -272,8 +281,11 @@ impl Unit {
             return None;
         }
         let progress = self.progress.borrow().clone();
-        if reason.map(StopReason::code) != self.stopped.as_ref().map(|known| known.reason.as_str())
-        {
+        let now_stopped = stop
+            .as_ref()
+            .map(|stop| (stop.reason.code(), stop.source_offset));
+        let known = self.stopped.as_ref();
+        if now_stopped != known.map(|known| (known.reason.as_str(), known.source_offset)) {
             self.stopped = stop.map(|stop| Stopped {
                 reason: stop.reason.code().to_owned(),
                 source_offset: stop.source_offset,

@@ -38,6 +38,9 @@ pub struct Checkpoint {
     pub producer: Option<ProducerState>,
     /// Hash of all that decides which record gets which sequence.
     pub fingerprint: u64,
+    /// The unit writes behind records that were there before it (`on_existing = "append"`); its own begin at this target
+    /// offset.
+    pub appends_at: Option<i64>,
     /// Set while the worker is stopped for a reason that needs a person.
     pub stopped: Option<Stopped>,
     /// Whether its worker ended with nothing on its way to the target: whoever goes on need not wait for

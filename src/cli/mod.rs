@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, each prints and decides nothing.
 
 mod check;
+mod checkpoint;
 mod demo;
 mod flow_text;
 mod run;
@@ -19,6 +20,7 @@ use host::Host;
 use strait::{
     app::AppError,
     config::{Config, ConfigError, Sources},
+    flow::adjust::AdjustError,
     telemetry::logs::{self, LogError},
 };
 
@@ -36,6 +38,7 @@ Start here:
   strait run strait.toml       replicate until SIGTERM or SIGINT
   strait status strait.toml    how far it is
   strait verify strait.toml    compare both sides, record by record
+  strait checkpoint --help     where partitions go on, and how to change it
 
 A first strait.toml:
   [clusters.east]
@@ -74,6 +77,7 @@ enum Command {
     Check(check::Arguments),
     Status(status::Arguments),
     Verify(verify::Arguments),
+    Checkpoint(checkpoint::Arguments),
     Demo(demo::Arguments),
 }
 
@@ -129,6 +133,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Check(arguments) => check::run(&host, arguments).await,
         Command::Status(arguments) => status::run(&host, arguments).await,
         Command::Verify(arguments) => verify::run(&host, arguments).await,
+        Command::Checkpoint(arguments) => checkpoint::run(&host, arguments).await,
         Command::Demo(arguments) => demo::run(&host, arguments).await,
     }
 }
@@ -136,9 +141,16 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
 /// By the class of the error, wherever in the chain it is.
 fn exit_code(error: &anyhow::Error) -> u8 {
     let known = error.chain().find_map(|cause| {
-        if cause.is::<ConfigError>() || cause.is::<LogError>() || cause.is::<verify::UnknownFlow>()
-        {
+        let usage = cause.is::<verify::UnknownFlow>() || cause.is::<checkpoint::NoFlow>();
+        if usage || cause.is::<ConfigError>() || cause.is::<LogError>() {
             return Some(2);
+        }
+        if let Some(error) = cause.downcast_ref::<AdjustError>() {
+            return Some(match error {
+                AdjustError::Unknown(_) => 2,
+                AdjustError::Refused(_) => 4,
+                AdjustError::Unavailable(_) => 1,
+            });
         }
         cause.downcast_ref::<AppError>().map(AppError::exit_code)
     });

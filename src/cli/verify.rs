@@ -60,7 +60,10 @@ pub(super) async fn run(host: &Host, arguments: Arguments) -> anyhow::Result<Out
 }
 
 /// The named flows; all without a name.
-fn selected<'a>(config: &'a Config, names: &[String]) -> anyhow::Result<Vec<&'a FlowConfig>> {
+pub(super) fn selected<'a>(
+    config: &'a Config,
+    names: &[String],
+) -> anyhow::Result<Vec<&'a FlowConfig>> {
     for name in names {
         if !config.flows.iter().any(|flow| flow.name == *name) {
             let known: Vec<_> = config.flows.iter().map(|flow| flow.name.as_str()).collect();

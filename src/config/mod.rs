@@ -34,6 +34,8 @@ pub use sources::Sources;
 /// A whole configuration, as used.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The file, as the operator named it; `FILE` for one that was not read from a file.
+    pub file: String,
     /// The clusters, by alias.
     pub clusters: BTreeMap<String, ClusterConfig>,
     /// The flows, in the order written; at least one.
@@ -49,6 +51,10 @@ impl Config {
     pub fn load(path: &Path, sources: &Sources<'_>) -> Result<Self, ConfigError> {
         let text = (sources.file)(path).map_err(|error| ConfigError::whole(error.to_string()));
         text.and_then(|text| Self::parse(&text, sources))
+            .map(|config| Self {
+                file: path.display().to_string(),
+                ..config
+            })
             .map_err(|error| error.in_file(path))
     }
 

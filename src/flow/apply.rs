@@ -144,7 +144,7 @@ impl Flow {
         Ok(starts)
     }
 
-    async fn source_offsets(
+    pub(super) async fn source_offsets(
         &self,
         wanted: &[(TopicPartition, OffsetSpec)],
     ) -> Result<BTreeMap<TopicPartition, i64>, StepError> {

@@ -166,7 +166,7 @@ impl Flow {
         Ok(())
     }
 
-    fn check_control(
+    pub(super) fn check_control(
         &self,
         control: &ControlTopic,
         records: &ControlRecords,

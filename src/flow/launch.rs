@@ -21,7 +21,9 @@ use super::{
 use crate::{
     checkpoint::{Checkpoint, LastRecord, Stored, codec, control_topic::TopicKey},
     cluster::Cluster,
+    config::OnPoison,
     sink::Limits,
+    worker::reconcile::TargetReader,
 };
 
 /// Last records that are fetched at a time.
@@ -44,15 +46,49 @@ pub(super) struct Judged {
     pub(super) limits: Limits,
 }
 
+impl Judged {
+    /// Whether it may start.
+    pub(super) fn runs(&self) -> bool {
+        matches!(self.verdict, Verdict::Run { .. })
+    }
+}
+
+/// A unit and what both sides hold of it.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) unit: Unit,
+    pub(super) evidence: Evidence,
+}
+
 type Extents = BTreeMap<TopicPartition, Result<Extent, ApiError>>;
 
 impl Flow {
-    /// Looks at units; what cannot be seen now is a trouble, and its unit not among the judged.
+    /// Looks at units; what cannot be seen now is a trouble, and its unit not among the judged. The checkpoints of
+    /// `anew` do not count.
     pub(super) async fn judge(
         &self,
         booted: &Booted,
         units: &[Unit],
+        anew: &BTreeSet<TopicPartition>,
     ) -> Result<(Vec<Judged>, Vec<Trouble>), StepError> {
+        let (mut found, troubles) = self.gather(booted, units).await?;
+        for one in &mut found {
+            if anew.contains(&one.unit.route.target) {
+                one.evidence.stored = None;
+            }
+        }
+        self.look_at_last_records(&mut found).await?;
+        self.look_for_traces(booted, &mut found, anew).await?;
+        let judged = self.verdicts(booted, found).await?;
+        Ok((judged, troubles))
+    }
+
+    /// What the group and both sides hold of units, save for their last records.
+    pub(super) async fn gather(
+        &self,
+        booted: &Booted,
+        units: &[Unit],
+    ) -> Result<(Vec<Found>, Vec<Trouble>), StepError> {
         let stored = booted.store.load().await?;
         self.check_foreign(&stored, &booted.source_id, &booted.target_id)?;
         let mut stored: BTreeMap<_, _> = stored.into_iter().collect();
@@ -65,15 +101,38 @@ impl Flow {
             match (&source[from], &target[to]) {
                 (Ok(source), Ok(target)) => {
                     let stored = stored.remove(to);
-                    found.push((unit, self.evidence(booted, unit, stored, *source, *target)));
+                    let evidence = self.evidence(booted, unit, stored, *source, *target);
+                    let unit = unit.clone();
+                    found.push(Found { unit, evidence });
                 }
                 (Err(error), _) => troubles.push(unseen(&self.source, from, from, error)),
                 (_, Err(error)) => troubles.push(unseen(&self.target, from, to, error)),
             }
         }
-        self.look_at_last_records(&mut found).await?;
-        let judged = self.verdicts(booted, found).await?;
-        Ok((judged, troubles))
+        Ok((found, troubles))
+    }
+
+    /// The epoch in which the target's leader remembers the unit, whose checkpoint is `known`.
+    pub(super) async fn remembered(
+        &self,
+        identity: &Identity,
+        known: Option<&Checkpoint>,
+    ) -> Result<Option<i16>, StepError> {
+        if !identity.sealed {
+            return Ok(None);
+        }
+        let id = identity.producer_id(known);
+        let wanted = std::slice::from_ref(&identity.route.target);
+        let described = self.target.client().describe_producers(wanted).await;
+        let described = described.map_err(StepError::on(&self.target))?;
+        // A leader that does not tell keeps no other partition waiting; what it remembers shows at the first append.
+        let producers = described
+            .into_iter()
+            .next()
+            .and_then(|(_, found)| found.ok());
+        let producers = producers.unwrap_or_default();
+        let ours = producers.into_iter().find(|one| one.producer_id == id);
+        Ok(ours.map(|one| i16::try_from(one.producer_epoch).unwrap_or(i16::MAX)))
     }
 
     fn evidence(
@@ -94,15 +153,51 @@ impl Flow {
             target,
             first_start: starts.and_then(|starts| starts.get(&partition.partition).copied()),
             last: None,
+            remembered: None,
+            trace: false,
         }
     }
 
+    /// Asks what the target knows of units that begin where it holds something: their producer, and whether what is
+    /// there is theirs. Those that were reset know that it is.
+    async fn look_for_traces(
+        &self,
+        booted: &Booted,
+        found: &mut [Found],
+        anew: &BTreeSet<TopicPartition>,
+    ) -> Result<(), StepError> {
+        let reader = TargetReader::new(self.target.client().clone());
+        for Found { unit, evidence } in found {
+            let identity = self.identity(booted, unit);
+            let decoded = evidence.stored.as_ref().map(codec::decode);
+            let known = decoded.and_then(Result::ok);
+            let begins = evidence.stored.is_none() && evidence.target.end > 0;
+            let gap = known
+                .as_ref()
+                .is_some_and(|known| known.source_offset < evidence.source.start);
+            if !begins && !gap {
+                continue;
+            }
+            let target = &unit.route.target;
+            evidence.remembered = self.remembered(&identity, known.as_ref()).await?;
+            if begins && identity.sealed && !anew.contains(target) {
+                let Extent { start, end } = evidence.target;
+                let wrote = reader
+                    .wrote(target, start..end, identity.producer_id(None))
+                    .await;
+                let wrote = wrote.map_err(StepError::on(&self.target))?;
+                evidence.trace = wrote || evidence.remembered.is_some();
+            }
+        }
+        Ok(())
+    }
+
     /// Fetches the last copied records again, a few at a time.
-    async fn look_at_last_records(&self, found: &mut [(&Unit, Evidence)]) -> Result<(), StepError> {
+    async fn look_at_last_records(&self, found: &mut [Found]) -> Result<(), StepError> {
         let wanted: Vec<_> = found
             .iter()
             .enumerate()
-            .filter_map(|(at, (unit, evidence))| {
+            .filter_map(|(at, Found { unit, evidence })| {
                 let checkpoint = codec::decode(evidence.stored.as_ref()?).ok()?;
                 Some((
                     at,
@@ -121,27 +216,23 @@ impl Flow {
             }
             while let Some(done) = fetches.join_next().await {
                 let (at, seen) = done.expect("a fetch does not panic and is not aborted");
-                found[at].1.last = Some(seen.map_err(StepError::on(&self.source))?);
+                found[at].evidence.last = Some(seen.map_err(StepError::on(&self.source))?);
             }
         }
         Ok(())
     }
 
-    async fn verdicts(
-        &self,
-        booted: &Booted,
-        found: Vec<(&Unit, Evidence)>,
-    ) -> Result<Vec<Judged>, StepError> {
+    async fn verdicts(&self, booted: &Booted, found: Vec<Found>) -> Result<Vec<Judged>, StepError> {
         let names = |name: fn(&Unit) -> &String| -> Vec<String> {
-            let names: BTreeSet<_> = found.iter().map(|(unit, _)| name(unit)).collect();
+            let names: BTreeSet<_> = found.iter().map(|one| name(&one.unit)).collect();
             names.into_iter().cloned().collect()
         };
         let source_names = names(|unit| &unit.route.source.topic);
         let target_names = names(|unit| &unit.route.target.topic);
         let source_configs = topic_configs(&self.source, &source_names).await?;
         let target_configs = topic_configs(&self.target, &target_names).await?;
-        let judged = found.into_iter().map(|(unit, evidence)| {
-            let identity = self.identity(booted, unit);
+        let judged = found.into_iter().map(|Found { unit, evidence }| {
+            let identity = self.identity(booted, &unit);
             let (from, to) = (&unit.route.source.topic, &unit.route.target.topic);
             let compression = config(&source_configs, from, "compression.type");
             let max_batch = config(&target_configs, to, "max.message.bytes");
@@ -151,7 +242,6 @@ impl Flow {
                 stored: evidence
                     .stored
                     .and_then(|stored| codec::decode(&stored).ok()),
-                unit: unit.clone(),
                 identity,
                 limits: Limits {
                     codec: compression
@@ -162,12 +252,13 @@ impl Flow {
                         .unwrap_or(DEFAULT_MAX_BATCH),
                     log_append_time: times == Some("LogAppendTime"),
                 },
+                unit,
             }
         });
         Ok(judged.collect())
     }
 
-    fn identity(&self, booted: &Booted, unit: &Unit) -> Identity {
+    pub(super) fn identity(&self, booted: &Booted, unit: &Unit) -> Identity {
         let side = |cluster: &Cluster, id: &str, topic_id| Side {
             alias: cluster.alias().to_owned(),
             cluster_id: id.to_owned(),
@@ -180,8 +271,14 @@ impl Flow {
         let route = &unit.route;
         let sealed = self.is_sealed();
         let form = if sealed { " sealed" } else { "" };
+        let config = self.config.topic(&route.source.topic).clone();
+        // What is not said is the default, so that a release that adds a policy changes no mapping.
+        let skips = match config.on_poison {
+            OnPoison::Stop => "",
+            OnPoison::Skip => " skip",
+        };
         let mapping = format!(
-            "1 {} {} to {} {} {isolation}{form}",
+            "1 {} {} to {} {} {isolation}{form}{skips}",
             unit.source_topic, route.source, unit.target_topic, route.target
         );
         Identity {
@@ -191,6 +288,7 @@ impl Flow {
             target: side(&self.target, &booted.target_id, unit.target_topic),
             fingerprint: fingerprint(&mapping),
             sealed,
+            config,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! is this process's own is decided by its [`membership`]. Workers and committer run beside it and go on while it waits for a cluster. Nothing is written to the target before the checks
 //! that decide it is the right one.
 
+pub mod adjust;
 mod apply;
 mod boot;
 mod carriers;
@@ -32,6 +33,8 @@ use crate::{base::budget::Budget, cluster::Cluster, config::FlowConfig, telemetr
 /// A flow that can be run.
 #[derive(Debug)]
 pub struct Flow {
+    /// The configuration's file, for the commands that continue a stopped partition.
+    pub file: String,
     /// What the operator asked for.
     pub config: FlowConfig,
     /// All flows of the file, among which it is one.
@@ -52,6 +55,8 @@ pub struct Flow {
     pub outages: Outages,
     /// Told all that happens.
     pub board: Arc<Board>,
+    /// Where operators ask it to change checkpoints.
+    pub desk: Arc<adjust::Desk>,
 }
 
 /// Why a flow cannot run at all.

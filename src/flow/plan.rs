@@ -28,6 +28,9 @@ use crate::{
 /// UNKNOWN_TOPIC_OR_PARTITION: how metadata says that a topic does not exist.
 const UNKNOWN_TOPIC: i16 = 3;
 
+/// What a person can do about a target topic that is not the one it was.
+const FORGET: &str = "forget what was copied to copy it from its start again";
+
 /// What a flow knows for as long as it runs.
 #[derive(Debug)]
 pub struct Rules {
@@ -242,7 +245,10 @@ impl Rules {
             match (known.get(&route), stop) {
                 (None, Some(stop)) => plan.refuse.push((unit, stop)),
                 (None, None) => plan.start.push(unit),
-                (Some(known), None) if !known.running && known.vanished => plan.start.push(unit),
+                // Its topic is back, or is another one now and the control topic says that this is meant.
+                (Some(known), None) if !known.running && (known.vanished || known.unit != unit) => {
+                    plan.start.push(unit);
+                }
                 (Some(_), _) => {}
             }
         }
@@ -371,11 +377,10 @@ impl Rules {
 
     fn missing_target(&self, topic: &SourceTopic, bound: Uuid) -> Stop {
         let text = format!(
-            "{} (id {}) is gone from {}; {}",
+            "{} (id {}) is gone from {}: it is not created anew unless you say so; {FORGET}",
             topic.target,
             topic_id(bound),
             self.target,
-            forget(topic)
         );
         Stop {
             reason: StopReason::TargetTopicMissing,
@@ -386,12 +391,11 @@ impl Rules {
 
     fn recreated_target(&self, topic: &SourceTopic, bound: Uuid, found: Uuid) -> Stop {
         let text = format!(
-            "{} on {} has id {}, what was copied went to id {}: it was created anew; {}",
+            "{} on {} has id {}, what was copied went to id {}: it was created anew; {FORGET}",
             topic.target,
             self.target,
             topic_id(found),
             topic_id(bound),
-            forget(topic)
         );
         Stop {
             reason: StopReason::TargetTopicRecreated,
@@ -437,14 +441,6 @@ fn is_missing(snapshot: &Snapshot, target: &str) -> bool {
         .get(target)
         .and_then(|found| found.error.as_ref());
     error.is_some_and(|error| error.code == UNKNOWN_TOPIC)
-}
-
-fn forget(topic: &SourceTopic) -> String {
-    format!(
-        "to copy the topic from its start again, write a tombstone for key {} to the flow's control \
-         topic and restart",
-        topic.key()
-    )
 }
 
 fn trouble(topic: &str, code: &'static str, text: String) -> Trouble {

@@ -8,7 +8,7 @@ use wire::{TopicPartition, client::GroupDescription};
 use super::{
     apply::StepError,
     membership::View,
-    plan::{Snapshot, Trouble},
+    plan::{Snapshot, SourceTopic, Trouble},
     supervisor::Supervisor,
 };
 use crate::config::Assignment;
@@ -72,7 +72,18 @@ impl Supervisor<'_> {
             let record = records.topics.get(&key);
             record.is_none_or(|record| record.target_topic_id.is_none())
         };
-        let waits = records.flow.is_none() || snapshot.topics.iter().any(|t| unbound(t.key()));
+        // A target topic that is another one now may have been bound by the leader.
+        let other = |topic: &SourceTopic| {
+            let record = records.topics.get(&topic.key());
+            let found = snapshot.target.get(&topic.target);
+            let bound = record.and_then(|record| record.target_topic_id);
+            found.is_some_and(|found| found.error.is_none() && Some(found.id) != bound)
+        };
+        let waits = records.flow.is_none()
+            || snapshot
+                .topics
+                .iter()
+                .any(|topic| unbound(topic.key()) || other(topic));
         if leader != self.leads || (!leader && waits) {
             self.booted.records = self.booted.control.read().await?;
         }

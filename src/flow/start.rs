@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     base::ids::Route,
     checkpoint::{Checkpoint, LastRecord, ProducerState, Stored, codec, text::topic_id},
+    config::{OnExisting, OnGap, TopicConfig},
     worker::{Progress, Stop, StopReason, wrap},
 };
 
@@ -41,6 +42,8 @@ pub struct Identity {
     pub fingerprint: u64,
     /// Whether batches are written sealed, by the unit's own producer.
     pub sealed: bool,
+    /// The topic's policies.
+    pub config: TopicConfig,
 }
 
 /// First offset and end of a partition.
@@ -84,6 +87,10 @@ pub struct Evidence {
     pub first_start: Option<i64>,
     /// The last copied record; none if the checkpoint names none.
     pub last: Option<LastSeen>,
+    /// The epoch in which the target's leader remembers the unit's producer; none if it does not, or was not asked.
+    pub remembered: Option<i16>,
+    /// The target holds records of this unit; looked for only where there is no checkpoint.
+    pub trace: bool,
 }
 
 /// What to do.
@@ -96,9 +103,28 @@ pub enum Verdict {
         /// The checkpoint must be committed before the first append: without it, a death right after
         /// that append would leave records beside no checkpoint, or beside one of another mapping.
         barrier: bool,
+        /// What a policy decided.
+        decision: Option<Decision>,
     },
     /// Do not.
     Stop(Stop),
+}
+
+/// What the topic's policy decided where strait would stop otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Source records are gone (`on_gap`).
+    Gap {
+        /// The offset that was next.
+        wanted: i64,
+        /// Where it goes on.
+        to: i64,
+    },
+    /// It writes behind records that are there (`on_existing`).
+    Append {
+        /// From this target offset on.
+        target_offset: i64,
+    },
 }
 
 impl Identity {
@@ -115,6 +141,7 @@ impl Identity {
             sequence: wrap(progress.sequence),
             producer: progress.producer,
             fingerprint: self.fingerprint,
+            appends_at: progress.appends_at,
             stopped: None,
             settled: false,
             anchors: progress.anchors.clone(),
@@ -131,8 +158,8 @@ impl Identity {
                     StopReason::CheckpointUnknownVersion,
                     -1,
                     format!(
-                        "{error}; run the strait that wrote it, or take what was committed for it out \
-                         of group {} if the partition is to start anew",
+                        "{error}; run the strait that wrote it, or forget what group {} holds for it if the partition \
+                         is to start anew",
                         self.group
                     ),
                 )),
@@ -144,17 +171,34 @@ impl Identity {
     /// No checkpoint: fine beside an empty target only.
     fn first_start(&self, evidence: &Evidence) -> Result<Verdict, Stop> {
         let Extent { start, end } = evidence.target;
-        if end > 0 {
+        if end > 0 && evidence.trace {
             return Err(self.stop(
                 StopReason::CheckpointMissing,
                 evidence.source.start,
                 format!(
-                    "group {} has no checkpoint and the target has offsets {start} to {end} (on_existing \
-                     = \"stop\"); take a topic that is empty, or delete this one and the record of its \
-                     source in the flow's control topic",
+                    "group {} has no checkpoint, and the target has offsets {start} to {end}, written by this flow: \
+                     the checkpoint was lost; say where to go on",
                     self.group
                 ),
             ));
+        }
+        if end > 0 && self.config.on_existing == OnExisting::Stop {
+            return Err(self.stop(
+                StopReason::CheckpointMissing,
+                evidence.source.start,
+                format!(
+                    "group {} has no checkpoint and the target has offsets {start} to {end} (on_existing = \
+                     \"stop\"); take a topic that is empty, or let the flow write behind what is there",
+                    self.group
+                ),
+            ));
+        }
+        if end > 0 {
+            return Ok(Verdict::Run {
+                start: self.append(evidence, None),
+                barrier: true,
+                decision: Some(Decision::Append { target_offset: end }),
+            });
         }
         let source_offset = fresh_offset(evidence);
         let mut start = Progress::start(source_offset, 0);
@@ -162,7 +206,24 @@ impl Identity {
         Ok(Verdict::Run {
             start,
             barrier: true,
+            decision: None,
         })
+    }
+
+    /// A fresh start behind what the target holds. `known` is a checkpoint that does not count any more, for the epoch
+    /// of its producer.
+    pub(super) fn append(&self, evidence: &Evidence, known: Option<&Checkpoint>) -> Progress {
+        let end = evidence.target.end;
+        let mut start = Progress {
+            appends_at: Some(end),
+            producer: known.and_then(|checkpoint| checkpoint.producer),
+            settled: known.is_some_and(|checkpoint| checkpoint.settled),
+            ..Progress::start(fresh_offset(evidence), end)
+        };
+        if self.sealed {
+            self.next_epoch(&mut start, evidence.remembered);
+        }
+        start
     }
 
     fn resume(&self, checkpoint: &Checkpoint, evidence: &Evidence) -> Result<Verdict, Stop> {
@@ -171,19 +232,40 @@ impl Identity {
         self.check_target(checkpoint, evidence.target)?;
         let mut barrier = checkpoint.fingerprint != self.fingerprint;
         if self.sealed && (barrier || start.producer.is_none()) {
-            self.next_epoch(&mut start);
+            self.next_epoch(&mut start, evidence.remembered);
             barrier = true;
         }
-        let untouched =
-            checkpoint.last_record.is_none() && checkpoint.target_offset == evidence.target.end;
+        let untouched = checkpoint.last_record.is_none()
+            && checkpoint.anchors.is_empty()
+            && checkpoint.target_offset == evidence.target.end;
+        let mut decision = None;
         if untouched && checkpoint.source_offset < evidence.source.start {
             // Nothing was copied yet, so there is no gap: the start is resolved anew (EXACTNESS 11).
             start.source_offset = evidence.source.start;
             barrier = true;
+        } else if let Some(to) = self.beyond_gap(checkpoint, evidence.source) {
+            let wanted = checkpoint.source_offset;
+            start = self.jump(Some(checkpoint), to, evidence);
+            (barrier, decision) = (true, Some(Decision::Gap { wanted, to }));
         } else {
             self.check_source(checkpoint, evidence)?;
         }
-        Ok(Verdict::Run { start, barrier })
+        Ok(Verdict::Run {
+            start,
+            barrier,
+            decision,
+        })
+    }
+
+    /// Where to go on if wanted records were deleted and the policy is not to stop. An offset beyond the end is no
+    /// such gap: the source lost its end, and what was copied may not be what it has now.
+    fn beyond_gap(&self, checkpoint: &Checkpoint, source: Extent) -> Option<i64> {
+        match self.config.on_gap {
+            _ if checkpoint.source_offset >= source.start => None,
+            OnGap::Stop => None,
+            OnGap::Earliest => Some(source.start),
+            OnGap::Latest => Some(source.end),
+        }
     }
 
     fn check_topics(&self, checkpoint: &Checkpoint) -> Result<(), Stop> {
@@ -204,9 +286,8 @@ impl Identity {
                     reason,
                     checkpoint.source_offset,
                     format!(
-                        "the topic on {} has id {}, the checkpoint is about {}: it was created anew; \
-                         copy it under another name, or delete the target's topic and the record of \
-                         its source in the flow's control topic",
+                        "the topic on {} has id {}, the checkpoint is about {}: it was created anew; copy it under \
+                         another name, or delete the target's topic and forget the checkpoint",
                         side.alias,
                         topic_id(side.topic_id),
                         topic_id(known),
@@ -221,12 +302,14 @@ impl Identity {
         if target.end >= checkpoint.target_offset {
             return Ok(());
         }
+        let again = Progress::from(checkpoint).again_from(target.end);
         Err(self.stop(
             StopReason::TargetTruncated,
-            checkpoint.source_offset,
+            again,
             format!(
-                "{} ends at offset {}, but offset {} was acknowledged: the target lost records (an \
-                 unclean election, a restored backup); compare both sides before it goes on",
+                "{} ends at offset {}, but offset {} was acknowledged: the target lost records (an unclean \
+                 election, a restored backup); what it surely still holds ends before source offset {again}; compare \
+                 both sides before it goes on",
                 self.target.alias, target.end, checkpoint.target_offset
             ),
         ))
@@ -236,15 +319,16 @@ impl Identity {
         let wanted = checkpoint.source_offset;
         let Extent { start, end } = evidence.source;
         if wanted < start || wanted > end {
-            return Err(self.stop(
-                StopReason::OffsetOutOfRange,
-                wanted,
-                format!(
-                    "offset {wanted} is next, {} has offsets {start} to {end}: records were deleted \
-                     before they were copied, or the source lost its end (on_gap = \"stop\")",
-                    self.source.alias
-                ),
-            ));
+            let why = if wanted < start {
+                "records were deleted before they were copied (on_gap = \"stop\")"
+            } else {
+                "it lost its end (an unclean election, a restored backup); compare both sides before it goes on"
+            };
+            let text = format!(
+                "offset {wanted} is next, {} has offsets {start} to {end}: {why}",
+                self.source.alias
+            );
+            return Err(self.stop(StopReason::OffsetOutOfRange, wanted, text));
         }
         match (&checkpoint.last_record, evidence.last) {
             (Some(last), Some(seen)) if !is_the_same(last, seen) => Err(self.stop(
@@ -262,6 +346,42 @@ impl Identity {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Going on at the source offset `to`, wherever that is: behind what the target holds, and in a new epoch, so that
+    /// its leader takes the new numbering. Where `to` is the position that is known, the target is still compared from
+    /// its checkpoint on, and what was copied behind that is not copied again.
+    pub(super) fn jump(
+        &self,
+        known: Option<&Checkpoint>,
+        to: i64,
+        evidence: &Evidence,
+    ) -> Progress {
+        let end = evidence.target.end;
+        let known = known.map(Progress::from);
+        let mut start = match known {
+            Some(known) if known.source_offset == to && known.target_offset <= end => known,
+            known => Progress {
+                source_offset: to,
+                target_offset: end,
+                last_record: None,
+                // Where there is no checkpoint, nobody knows what is still on its way.
+                ..known.unwrap_or(Progress {
+                    settled: false,
+                    ..Progress::start(to, end)
+                })
+            },
+        };
+        if self.sealed {
+            self.next_epoch(&mut start, evidence.remembered);
+        }
+        start
+    }
+
+    /// The id under which the target's leader knows the unit: that of the checkpoint, or the first one.
+    pub(super) fn producer_id(&self, known: Option<&Checkpoint>) -> i64 {
+        let known = known.and_then(|checkpoint| checkpoint.producer);
+        known.map_or_else(|| self.producer(0).id, |producer| producer.id)
     }
 
     /// The unit's producer in its first epoch. Its id is derived, so that two processes that both start without
@@ -288,12 +408,14 @@ impl Identity {
     }
 
     /// Another mapping or transport, or the first sealed one: sequences begin anew, in an epoch in which
-    /// nothing was written yet.
-    fn next_epoch(&self, start: &mut Progress) {
-        let last = start.producer.unwrap_or_else(|| ProducerState {
+    /// nothing was written yet. `remembered` is the one that the target's leader knows, which may be newer than that of
+    /// the checkpoint, or be known where there is none.
+    fn next_epoch(&self, start: &mut Progress, remembered: Option<i16>) {
+        let mut last = start.producer.unwrap_or_else(|| ProducerState {
             epoch: -1,
             ..self.producer(0)
         });
+        last.epoch = last.epoch.max(remembered.unwrap_or(-1));
         let used_up = last.epoch >= LAST_EPOCH;
         let next = if used_up {
             self.producer(last.generation + 1)
@@ -345,6 +467,7 @@ impl From<&Checkpoint> for Progress {
             last_record: checkpoint.last_record,
             producer: checkpoint.producer,
             sequence: i64::from(checkpoint.sequence),
+            appends_at: checkpoint.appends_at,
             anchors: checkpoint.anchors.clone(),
             settled: checkpoint.settled,
             ..Self::start(checkpoint.source_offset, checkpoint.target_offset)

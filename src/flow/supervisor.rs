@@ -6,11 +6,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::JoinHandle;
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+use wire::TopicPartition;
 
 use super::{
     Flow, FlowError,
+    adjust::Job,
     apply::StepError,
     boot::{Booted, Cancelled},
     carriers::Carriers,
@@ -49,9 +51,13 @@ pub(super) struct Supervisor<'a> {
     pub(super) next_look: Duration,
     /// Whether this process led in the last round.
     pub(super) leads: bool,
-    committer: Arc<Committer>,
-    workers: Workers<'a>,
+    pub(super) committer: Arc<Committer>,
+    pub(super) workers: Workers<'a>,
     cycles: Cycles<'a>,
+    /// Target partitions whose checkpoints do not count: they were reset and did not start since.
+    pub(super) anew: BTreeSet<TopicPartition>,
+    /// What operators ask for.
+    jobs: Option<mpsc::Receiver<Job>>,
 }
 
 impl Flow {
@@ -124,6 +130,30 @@ impl Flow {
     }
 }
 
+impl Flow {
+    /// Both sides as they are now.
+    pub(super) async fn snapshot(
+        &self,
+        rules: &Rules,
+        more_targets: impl Iterator<Item = String>,
+    ) -> Result<Snapshot, StepError> {
+        let all = self.source.client().topics(None).await;
+        let mut snapshot = rules.select(all.map_err(StepError::on(&self.source))?);
+        let wanted = snapshot.topics.iter().map(|topic| topic.target.clone());
+        let names: BTreeSet<_> = wanted.chain(more_targets).collect();
+        let names: Vec<_> = names.into_iter().collect();
+        if !names.is_empty() {
+            let found = self.target.client().topics(Some(&names)).await;
+            let found = found.map_err(StepError::on(&self.target))?;
+            snapshot.target = found
+                .into_iter()
+                .map(|topic| (topic.name.clone(), topic))
+                .collect();
+        }
+        Ok(snapshot)
+    }
+}
+
 impl<'a> Supervisor<'a> {
     fn new(flow: &'a Flow, booted: Booted) -> Result<Self, FlowError> {
         let config = &flow.config;
@@ -158,6 +188,8 @@ impl<'a> Supervisor<'a> {
         Ok(Self {
             flow,
             rules: Rules::new(config),
+            anew: BTreeSet::new(),
+            jobs: flow.desk.open(),
             cycles: Cycles::new(flow, [&booted.source_id, &booted.target_id]),
             booted,
             membership,
@@ -221,12 +253,16 @@ impl<'a> Supervisor<'a> {
                     backoff.delay(&*flow.host.random)
                 }
             };
-            tokio::select! {
+            let job = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                _ = changes.changed() => {}
-                () = flow.host.clock.sleep(pause) => {}
-            }
+                _ = changes.changed() => continue,
+                Some(job) = next(&mut self.jobs) => job,
+                () = flow.host.clock.sleep(pause) => continue,
+            };
+            let outcome = self.adjust(&job.request).await;
+            // Who asked may have gone.
+            job.reply.send(outcome).ok();
         }
     }
 
@@ -273,6 +309,7 @@ impl<'a> Supervisor<'a> {
         if view.standing != Standing::Member {
             return Ok(false);
         }
+        self.workers.reap().await;
         self.cycles.cut(&mut snapshot).await;
         let leader = self.lead(view, &snapshot).await?;
         if self.booted.records.flow.is_none() && leader {
@@ -312,22 +349,10 @@ impl<'a> Supervisor<'a> {
     }
 
     async fn snapshot(&self) -> Result<Snapshot, StepError> {
-        let flow = self.flow;
-        let all = flow.source.client().topics(None).await;
-        let mut snapshot = self.rules.select(all.map_err(StepError::on(&flow.source))?);
-        let wanted = snapshot.topics.iter().map(|topic| topic.target.clone());
         // Also those whose source is gone: their partitions keep their owners, who say so.
-        let names: BTreeSet<_> = wanted.chain(self.recorded_targets()).collect();
-        let names: Vec<_> = names.into_iter().collect();
-        if !names.is_empty() {
-            let found = flow.target.client().topics(Some(&names)).await;
-            let found = found.map_err(StepError::on(&flow.target))?;
-            snapshot.target = found
-                .into_iter()
-                .map(|topic| (topic.name.clone(), topic))
-                .collect();
-        }
-        Ok(snapshot)
+        self.flow
+            .snapshot(&self.rules, self.recorded_targets())
+            .await
     }
 
     /// What is left of the plan, in its order.
@@ -340,8 +365,11 @@ impl<'a> Supervisor<'a> {
         troubles.extend(flow.grow(&plan.grow).await?);
         flow.bind(&mut self.booted, &plan.bind).await?;
         if !plan.start.is_empty() {
-            let (judged, unseen) = flow.judge(&self.booted, &plan.start).await?;
+            let (judged, unseen) = flow.judge(&self.booted, &plan.start, &self.anew).await?;
             troubles.extend(unseen);
+            for one in judged.iter().filter(|one| one.runs()) {
+                self.anew.remove(&one.unit.route.target);
+            }
             self.workers.launch(judged).await;
         }
         Ok(troubles)
@@ -384,5 +412,13 @@ impl<'a> Supervisor<'a> {
                 "stopped without the last checkpoints: what came after them is copied again"
             ),
         }
+    }
+}
+
+/// The next request; never, if somebody else serves them.
+async fn next(jobs: &mut Option<mpsc::Receiver<Job>>) -> Option<Job> {
+    match jobs {
+        Some(jobs) => jobs.recv().await,
+        None => std::future::pending().await,
     }
 }

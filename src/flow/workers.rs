@@ -27,7 +27,7 @@ use crate::{
     source::Source,
     telemetry::WorkerEvents,
     worker::{
-        Exactness, Lag, Lease, Progress, Settings, Stop, Throttles, Worker, WorkerState,
+        Advice, Exactness, Lag, Lease, Progress, Settings, Stop, Throttles, Worker, WorkerState,
         reconcile::Reconciler,
     },
 };
@@ -81,6 +81,12 @@ impl Entry {
             .as_ref()
             .is_some_and(|worker| !worker.is_finished())
     }
+
+    fn wants_verdict(&self) -> bool {
+        let worker = self.worker.as_ref().filter(|worker| worker.is_finished());
+        let state = worker.map(|worker| worker.state.borrow().clone());
+        !self.stopped && matches!(state, Some(WorkerState::Retrying { .. }))
+    }
 }
 
 impl Workers<'_> {
@@ -113,15 +119,20 @@ impl Workers<'_> {
         }
     }
 
-    /// Gives up all units that `assignment` does not hold: ends their workers, commits what they have
-    /// acknowledged, forgets them. What is unanswered then is in doubt and its next owner's matter. Units
-    /// without a worker are the plan's to forget. Not cancel-safe.
+    /// Gives up all units that `assignment` does not hold. Units without a worker are the plan's to forget. Not
+    /// cancel-safe.
     pub(super) async fn give_up(&mut self, assignment: &Assignment) {
         let lost = |(route, entry): &(&Route, &Entry)| {
             entry.worker.is_some() && !assignment.holds(&route.target)
         };
         let gone = self.units.iter().filter(lost);
         let gone: BTreeSet<Route> = gone.map(|(route, _)| route.clone()).collect();
+        self.release(gone).await;
+    }
+
+    /// Lets units go: ends their workers, commits what they have acknowledged, forgets them; nothing is committed for
+    /// them any more. What is unanswered then is in doubt and its next owner's matter. Not cancel-safe.
+    pub(super) async fn release(&mut self, gone: BTreeSet<Route>) {
         if gone.is_empty() {
             return;
         }
@@ -158,6 +169,19 @@ impl Workers<'_> {
         }
     }
 
+    /// Lets units go whose workers ended to have their start judged anew.
+    pub(super) async fn reap(&mut self) {
+        let ended = self.units.iter().filter(|(_, entry)| entry.wants_verdict());
+        let ended = ended.map(|(route, _)| route.clone()).collect();
+        self.release(ended).await;
+    }
+
+    /// What is known here of these source partitions.
+    pub(super) fn routes(&self, wanted: impl Fn(&TopicPartition) -> bool) -> BTreeSet<Route> {
+        let routes = self.units.keys().filter(|route| wanted(&route.source));
+        routes.cloned().collect()
+    }
+
     fn forget(&mut self, route: &Route) {
         self.committer.forget(&route.target);
         self.flow.board.take(route);
@@ -181,9 +205,10 @@ impl Workers<'_> {
             worker.stop();
             entry.stopped = true;
             entry.vanished = is_absence(&stop);
-            stop.source_offset = worker.progress.borrow().source_offset;
-            let events = self.flow.events(&route);
-            events.stopped(stop.reason.code(), stop.source_offset, &stop.text);
+            let next = worker.progress.borrow().source_offset;
+            stop.source_offset = next;
+            let stop = stop.advised(&self.flow.advice(&route), next);
+            self.flow.events(&route).stopped(&stop);
             let (_, state) = watch::channel(WorkerState::Stopped(stop));
             self.committer.watch_state(&route.target, state.clone());
             let watched = Watched {
@@ -200,7 +225,7 @@ impl Workers<'_> {
     pub(super) async fn launch(&mut self, judged: Vec<Judged>) {
         let mut barriers: Vec<(TopicPartition, Stored)> = Vec::new();
         for one in &judged {
-            if let Verdict::Run { start, barrier } = &one.verdict
+            if let Verdict::Run { start, barrier, .. } = &one.verdict
                 && (*barrier || self.shared || start.settled)
             {
                 let checkpoint = one.identity.checkpoint(start);
@@ -220,7 +245,16 @@ impl Workers<'_> {
             match &one.verdict {
                 Verdict::Stop(stop) => self.refuse(&one.unit, one.stored.as_ref(), stop.clone()),
                 Verdict::Run { .. } if failed.contains_key(&one.unit.route.target) => {}
-                Verdict::Run { start, barrier } => self.spawn(&one, start.clone(), *barrier),
+                Verdict::Run {
+                    start,
+                    barrier,
+                    decision,
+                } => {
+                    if let Some(decision) = decision {
+                        self.flow.events(&one.unit.route).decided(*decision);
+                    }
+                    self.spawn(&one, start.clone(), *barrier);
+                }
             }
         }
     }
@@ -239,6 +273,7 @@ impl Workers<'_> {
             route: route.clone(),
             start,
             limits: judged.limits,
+            on_poison: judged.identity.config.on_poison,
             exactness,
             throttle: self.throttles.of(topic, flow.config.topic(topic).rate),
             drain_timeout: flow.drain_timeout,
@@ -248,6 +283,7 @@ impl Workers<'_> {
             lease: Arc::clone(&self.lease),
             host: flow.host.clone(),
             events: flow.events(route),
+            advice: flow.advice(route),
         });
         let known = barrier || self.shared || judged.stored.as_ref() == Some(&checkpoint);
         let (progress, state) = (worker.progress.clone(), worker.state.clone());
@@ -280,8 +316,9 @@ impl Workers<'_> {
     /// `stored` is the unit's checkpoint, if it has one.
     pub(super) fn refuse(&mut self, unit: &Unit, stored: Option<&Checkpoint>, stop: Stop) {
         let (flow, route) = (self.flow, &unit.route);
-        flow.events(route)
-            .stopped(stop.reason.code(), stop.source_offset, &stop.text);
+        let next = stored.map_or(-1, |checkpoint| checkpoint.source_offset);
+        let stop = stop.advised(&flow.advice(route), next);
+        flow.events(route).stopped(&stop);
         let start = stored.map_or(Progress::start(stop.source_offset, 0), Progress::from);
         let vanished = is_absence(&stop);
         let (_, progress) = watch::channel(start);
@@ -344,6 +381,10 @@ async fn ended(workers: &mut [&mut Worker], deadline: impl Future<Output = ()>) 
 }
 
 impl Flow {
+    fn advice(&self, route: &Route) -> Advice {
+        Advice::new(&self.file, &self.config.name, &route.source)
+    }
+
     fn events(&self, route: &Route) -> WorkerEvents {
         let config = &self.config;
         WorkerEvents::new(&config.name, [&config.source, &config.target], route)

@@ -1,11 +1,14 @@
-//! Asks another process for its status. HTTP/1.1, one request, no redirects, no TLS.
+//! Asks another process for its status, or to change checkpoints. HTTP/1.1, one request, no redirects, no TLS.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use host::{ByteStream, Host};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::status::Report;
+use crate::{
+    flow::adjust::{AdjustError, Changes, Request},
+    status::Report,
+};
 
 /// The longest answer that is taken, in bytes.
 const MAX_ANSWER: u64 = 64 << 20;
@@ -94,27 +97,58 @@ pub async fn metrics(host: &Host, address: &Address) -> Result<String, FetchErro
     get(host, address, "/metrics").await
 }
 
-async fn get(host: &Host, address: &Address, path: &str) -> Result<String, FetchError> {
-    let unreachable = |error| FetchError::Unreachable {
+/// Asks the process at `address` to change checkpoints.
+///
+/// # Errors
+/// If it is not reached in time, something else answers, or, within, as the process says.
+pub async fn adjust(
+    host: &Host,
+    address: &Address,
+    request: &Request,
+) -> Result<Result<Changes, AdjustError>, FetchError> {
+    let foreign = |reason: String| FetchError::Foreign {
         address: address.clone(),
-        error,
+        reason,
     };
-    let answer = tokio::select! {
-        biased;
-        answer = exchange(host, address, path) => answer.map_err(unreachable)?,
-        () = host.clock.sleep(TIMEOUT) => {
-            return Err(unreachable(std::io::ErrorKind::TimedOut.into()));
-        }
+    let body = serde_json::to_string(request).map_err(|error| foreign(error.to_string()))?;
+    let length = body.len();
+    let text = format!(
+        "POST /v1/checkpoint HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
+    let answer = ask(host, address, &text).await?;
+    let (code, body) = split(&answer).map_err(foreign)?;
+    let outcome = match code {
+        200 => serde_json::from_str(body).map(Ok),
+        404 | 409 | 503 => serde_json::from_str(body).map(Err),
+        _ => return Err(foreign(format!("{code}: {}", body.trim()))),
     };
+    outcome.map_err(|error| foreign(format!("{code}: {error}")))
+}
+
+async fn get(host: &Host, address: &Address, path: &str) -> Result<String, FetchError> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let answer = ask(host, address, &request).await?;
     body(&answer).map_err(|reason| FetchError::Foreign {
         address: address.clone(),
         reason,
     })
 }
 
-async fn exchange(host: &Host, address: &Address, path: &str) -> std::io::Result<String> {
+async fn ask(host: &Host, address: &Address, request: &str) -> Result<String, FetchError> {
+    let unreachable = |error| FetchError::Unreachable {
+        address: address.clone(),
+        error,
+    };
+    tokio::select! {
+        biased;
+        answer = exchange(host, address, request) => answer.map_err(unreachable),
+        () = host.clock.sleep(TIMEOUT) => Err(unreachable(std::io::ErrorKind::TimedOut.into())),
+    }
+}
+
+async fn exchange(host: &Host, address: &Address, request: &str) -> std::io::Result<String> {
     let mut stream: Box<dyn ByteStream> = host.net.connect(&address.host, address.port).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.take(MAX_ANSWER).read_to_string(&mut answer).await?;
@@ -122,12 +156,18 @@ async fn exchange(host: &Host, address: &Address, path: &str) -> std::io::Result
 }
 
 fn body(answer: &str) -> Result<String, String> {
+    match split(answer)? {
+        (200, body) => Ok(body.to_owned()),
+        _ => Err(answer.lines().next().unwrap_or_default().to_owned()),
+    }
+}
+
+/// The code and the body.
+fn split(answer: &str) -> Result<(u16, &str), String> {
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("no HTTP")?;
     let status = head.lines().next().unwrap_or_default();
-    if status.split(' ').nth(1) != Some("200") {
-        return Err(status.to_owned());
-    }
-    Ok(body.to_owned())
+    let code = status.split(' ').nth(1).and_then(|code| code.parse().ok());
+    Ok((code.ok_or(status)?, body))
 }
 
 #[cfg(test)]

@@ -1,21 +1,24 @@
-//! What the process says about itself over HTTP: `/live`, `/ready`, `/metrics`, `/v1/status`.
+//! What the process says about itself over HTTP: `/live`, `/ready`, `/metrics`, `/v1/status`; and what it may be asked
+//! to do: `POST /v1/checkpoint`.
 //!
-//! Read only. Every answer closes its connection, and a connection has a few seconds in all, so the
+//! The latter from this machine only, see [`guard`]; the others change nothing. Every answer closes its connection, and a connection has a few seconds in all, so the
 //! few that are served at a time cannot be held by a slow or silent peer.
 
 pub mod client;
+mod guard;
 mod listener;
 
 use std::{fmt::Debug, io, net::SocketAddr, sync::Arc};
 
 use axum::{
-    Router,
-    extract::State,
-    http::{StatusCode, header},
+    Json, Router,
+    extract::{ConnectInfo, DefaultBodyLimit, State, rejection::JsonRejection},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
-use host::Host;
+use guard::Peer;
+use host::{BoxFuture, Host};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use serde_json::json;
@@ -24,7 +27,14 @@ use tokio_util::sync::CancellationToken;
 
 use listener::BoundedListener;
 
-use crate::{status::Report, telemetry::metrics};
+use crate::{
+    flow::adjust::{AdjustError, Changes, Request},
+    status::Report,
+    telemetry::metrics,
+};
+
+/// Longest request body that is taken, in bytes.
+const MAX_BODY: usize = 64 << 10;
 
 /// Who knows how the process is doing.
 pub trait StatusSource: Send + Sync + Debug {
@@ -37,6 +47,9 @@ pub trait StatusSource: Send + Sync + Debug {
     /// Whether the configuration is valid, both sides were reached and memberships are joined; the
     /// error is the reason why not yet. A stopped worker changes nothing here.
     fn readiness(&self) -> Result<(), String>;
+
+    /// Changes checkpoints of a flow of this process, for `/v1/checkpoint`.
+    fn adjust(&self, request: Request) -> BoxFuture<'_, Result<Changes, AdjustError>>;
 }
 
 /// A running server. It ends when its token is cancelled.
@@ -70,8 +83,11 @@ impl Server {
             .route("/ready", get(ready))
             .route("/metrics", get(render))
             .route("/v1/status", get(status_now))
+            .route("/v1/checkpoint", post(checkpoint))
+            .layer(DefaultBodyLimit::max(MAX_BODY))
             .with_state(Shared { status, metrics });
         let task = tokio::spawn(async move {
+            let app = app.into_make_service_with_connect_info::<Peer>();
             let server = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
             if let Err(error) = server.await {
                 tracing::warn!(%error, "the HTTP server ended");
@@ -116,6 +132,38 @@ async fn render(State(shared): State<Shared>) -> Response {
 
 async fn status_now(State(shared): State<Shared>) -> Response {
     json_reply(StatusCode::OK, &shared.status.snapshot())
+}
+
+async fn checkpoint(
+    State(shared): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    headers: HeaderMap,
+    request: Result<Json<Request>, JsonRejection>,
+) -> Response {
+    if let Err(reason) = guard::admits(peer, &headers) {
+        return json_reply(
+            StatusCode::FORBIDDEN,
+            &json!({ "error": "forbidden", "reason": reason }),
+        );
+    }
+    let request = match request {
+        Ok(Json(request)) => request,
+        Err(error) => {
+            let body = json!({ "error": "malformed", "reason": error.body_text() });
+            return json_reply(error.status(), &body);
+        }
+    };
+    match shared.status.adjust(request).await {
+        Ok(changes) => json_reply(StatusCode::OK, &changes),
+        Err(error) => {
+            let status = match error {
+                AdjustError::Unknown(_) => StatusCode::NOT_FOUND,
+                AdjustError::Refused(_) => StatusCode::CONFLICT,
+                AdjustError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            json_reply(status, &error)
+        }
+    }
 }
 
 fn json_reply(status: StatusCode, body: &impl Serialize) -> Response {

@@ -30,6 +30,20 @@ impl StatusSource for Fake {
     fn readiness(&self) -> Result<(), String> {
         self.0.lock().unwrap().clone()
     }
+
+    fn adjust(&self, request: Request) -> BoxFuture<'_, Result<Changes, AdjustError>> {
+        Box::pin(async move {
+            match request.flow.as_str() {
+                "f" => Ok(Changes {
+                    flow: request.flow,
+                    dry_run: request.dry_run,
+                    changes: Vec::new(),
+                    notes: Vec::new(),
+                }),
+                other => Err(AdjustError::Unknown(other.to_owned())),
+            }
+        })
+    }
 }
 
 struct Running {
@@ -77,8 +91,12 @@ impl Running {
 
     /// The whole answer to a GET.
     async fn get(&self, path: &str) -> String {
-        let mut stream = self.connect().await;
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        self.ask(&request).await
+    }
+
+    async fn ask(&self, request: &str) -> String {
+        let mut stream = self.connect().await;
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         // Ends because the server closes the connection.
@@ -127,6 +145,45 @@ async fn silent_connections_are_cut_and_make_room() {
     assert!(early.is_err(), "served beyond the cap");
     running.clock.advance(listener::MAX_LIFETIME);
     assert!(answer.await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn checkpoints_are_changed_by_json_and_what_the_flow_says_comes_back() {
+    let running = start().await;
+    let address: client::Address = format!("http://{}", running.server.address())
+        .parse()
+        .unwrap();
+    let ask = async |flow: &str| {
+        let request = Request {
+            flow: flow.to_owned(),
+            topic: "t".to_owned(),
+            partition: None,
+            action: crate::flow::adjust::Action::Reset,
+            dry_run: true,
+        };
+        client::adjust(&Host::real(), &address, &request)
+            .await
+            .unwrap()
+    };
+    let changes = ask("f").await.unwrap();
+    assert!(changes.dry_run && changes.flow == "f");
+    assert_eq!(ask("g").await, Err(AdjustError::Unknown("g".to_owned())));
+    // As a web page would send it.
+    let body = r#"{"flow":"f","topic":"t","partition":null,"action":"reset"}"#;
+    let post = |kind: &str, host: &str| {
+        format!(
+            "POST /v1/checkpoint HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    for (request, code) in [
+        (post("text/plain", "127.0.0.1"), "415"),
+        (post("application/json", "evil.example"), "403"),
+        (post("application/json", "127.0.0.1"), "200"),
+    ] {
+        let answer = running.ask(&request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {code}")), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -113,15 +113,25 @@ pub struct Appended {
 /// Why a batch was not, or may not have been, written.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SinkError {
-    /// The target refuses this record and always will (too large, timestamp, keyless on a
+    /// The target refuses a batch for one of its records and always will (too large, timestamp, keyless on a
     /// compacted topic, and so on): poison.
     #[error("{partition} refuses the record from source offset {source_offset}: {reason}")]
     Refused {
         /// The target partition.
         partition: TopicPartition,
-        /// The record's offset on the source.
+        /// Where the batch begins on the source, or, where it is known, the record's offset.
         source_offset: i64,
         /// What the target or its limits said.
+        reason: String,
+    },
+    /// The target takes no such batches, whatever is in them.
+    #[error("{partition} refuses the batch from source offset {source_offset}: {reason}")]
+    Unsupported {
+        /// The target partition.
+        partition: TopicPartition,
+        /// Where the batch begins on the source.
+        source_offset: i64,
+        /// What the target said.
         reason: String,
     },
     /// The target topic or partition does not exist.

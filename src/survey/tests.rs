@@ -25,6 +25,7 @@ fn checkpoint(source_offset: i64, target_offset: i64) -> Checkpoint {
         sequence: 0,
         producer: None,
         fingerprint: 0,
+        appends_at: None,
         stopped: None,
         settled: false,
         anchors: Vec::new(),

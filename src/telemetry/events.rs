@@ -6,10 +6,17 @@ use metrics::{Counter, Histogram};
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::metrics::{
-    BATCH_SECONDS, BATCHES, BYTES, CHECKPOINTS, LATENCY, OPENED, RATE_WAIT, REBALANCES, RECORDS,
-    RETRIES, THROTTLE,
+    BATCH_SECONDS, BATCHES, BYTES, CHECKPOINTS, GAPS, LATENCY, LIMITED, OPENED, REBALANCES,
+    RECORDS, RETRIES, SKIPPED, THROTTLE,
 };
-use crate::base::ids::Route;
+use crate::{
+    base::ids::Route,
+    flow::{
+        adjust::{Change, Changes, Position},
+        start::Decision,
+    },
+    worker::Stop,
+};
 
 /// What is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +56,8 @@ pub struct WorkerEvents {
     bytes: Counter,
     batches: Counter,
     batch_seconds: Histogram,
-    rate_wait: Counter,
     latency: Histogram,
+    limited: Counter,
 }
 
 impl WorkerEvents {
@@ -62,12 +69,12 @@ impl WorkerEvents {
             source: source.to_owned(),
             target: target.to_owned(),
             route: route.clone(),
-            rate_wait: RATE_WAIT.counter(&labels),
             records: RECORDS.counter(&labels),
             bytes: BYTES.counter(&labels),
             batches: BATCHES.counter(&labels),
             batch_seconds: BATCH_SECONDS.histogram(&labels),
             latency: LATENCY.histogram(&labels),
+            limited: LIMITED.counter(&labels),
         }
     }
 
@@ -94,9 +101,9 @@ impl WorkerEvents {
     }
 
     /// The worker waited for its rate.
-    pub fn rate_waited(&self, waited: Duration) {
+    pub fn limited(&self, waited: Duration) {
         let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-        self.rate_wait.increment(waited);
+        self.limited.increment(waited);
     }
 
     /// The worker begins to copy.
@@ -123,10 +130,59 @@ impl WorkerEvents {
         tracing::info!(%flow, partition = %source, source_offset, records, "the target holds these already");
     }
 
-    /// The worker stopped for a reason that needs a person.
-    pub fn stopped(&self, reason: &str, source_offset: i64, text: &str) {
+    /// A policy decided where the worker goes on.
+    pub fn decided(&self, decision: Decision) {
         let (flow, source) = (&self.flow, &self.route.source);
+        match decision {
+            Decision::Gap { wanted, to } => {
+                let missing = (to - wanted).max(0);
+                GAPS.counter(&[flow, &source.topic])
+                    .increment(missing.unsigned_abs());
+                tracing::warn!(%flow, partition = %source, wanted, to, missing, "records are gone from the source: \
+                    going on behind them (on_gap); at most so many are missing on the target");
+            }
+            Decision::Append { target_offset } => {
+                let target = &self.route.target;
+                tracing::warn!(%flow, partition = %source, %target, target_offset, "the target holds records of \
+                    others: writing behind them (on_existing)");
+            }
+        }
+    }
+
+    /// Records were left out because the target refuses them.
+    pub fn skipped(&self, count: u64) {
+        let topic = &self.route.source.topic;
+        SKIPPED.counter(&[&self.flow, topic]).increment(count);
+    }
+
+    /// One of them, in words.
+    pub fn skipped_one(&self, source_offset: i64, why: &str) {
+        let (flow, source) = (&self.flow, &self.route.source);
+        tracing::warn!(%flow, partition = %source, source_offset, why, "the target refuses this record: left out");
+    }
+
+    /// The worker stopped for a reason that needs a person.
+    pub fn stopped(&self, stop: &Stop) {
+        let (flow, source) = (&self.flow, &self.route.source);
+        let (source_offset, reason, text) = (stop.source_offset, stop.reason.code(), &stop.text);
         tracing::error!(%flow, partition = %source, source_offset, reason, "worker stopped: {text}");
+    }
+}
+
+/// An operator moved or reset checkpoints.
+pub fn adjusted(changes: &Changes) {
+    for change in &changes.changes {
+        let Change {
+            topic,
+            partition,
+            meaning,
+            ..
+        } = change;
+        let offset =
+            |position: &Option<Position>| position.as_ref().and_then(|at| at.source_offset);
+        let (before, after) = (offset(&change.before), offset(&change.after));
+        tracing::warn!(flow = %changes.flow, partition = %format_args!("{topic}-{partition}"), before, after,
+            "the checkpoint was changed by hand: {meaning}");
     }
 }
 

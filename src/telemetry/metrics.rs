@@ -90,8 +90,8 @@ metrics! {
         "1 unless the cluster is unreachable";
     Counter THROTTLE = "strait_throttle_milliseconds_total" ["flow", "cluster", "request"]
         "Time for which brokers asked to wait, by quota: produce, fetch (wire transport)";
-    Counter RATE_WAIT = "strait_rate_wait_milliseconds_total" ["flow"]
-        "Time for which partitions waited for rate_bytes and rate_records, added up";
+    Counter LIMITED = "strait_limited_milliseconds_total" ["flow"]
+        "Time for which partitions waited for rate_bytes or rate_records, added up";
     Counter CHECKPOINTS = "strait_checkpoints_total" ["flow"]
         "Checkpoints committed";
     Gauge CHECKPOINT_AGE = "strait_checkpoint_age_seconds" ["flow"]
@@ -108,6 +108,10 @@ metrics! {
         "Records of one source partition acknowledged by the target since its worker started here";
     Counter PARTITION_BYTES = "strait_partition_bytes_total" ["flow", "topic", "partition"]
         "Their bytes, counted as strait_bytes_total";
+    Counter GAPS = "strait_gap_records_total" ["flow", "topic"]
+        "Source offsets passed over because their records were gone (on_gap): so many records are missing at most";
+    Counter SKIPPED = "strait_skipped_records_total" ["flow", "topic"]
+        "Records left out because the target refuses them (on_poison)";
     Gauge IN_FLIGHT = "strait_in_flight_bytes" []
         "Bytes of batches between source and target, all flows together";
     Gauge BUDGET = "strait_budget_bytes" []

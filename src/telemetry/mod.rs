@@ -8,5 +8,7 @@ pub mod logs;
 pub mod metrics;
 mod outage;
 
-pub use events::{Retry, Throttle, WorkerEvents, committed, librdkafka_log, rebalanced, retried};
+pub use events::{
+    Retry, Throttle, WorkerEvents, adjusted, committed, librdkafka_log, rebalanced, retried,
+};
 pub use outage::{Attempt, Outage, Outages};

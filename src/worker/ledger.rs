@@ -97,7 +97,7 @@ impl Ledger {
             last_record: part.last,
             sealed: match &part.body {
                 Body::Sealed(view) => Some(view.clone()),
-                Body::Nothing | Body::Open(_) => None,
+                Body::Nothing | Body::Refused(_) | Body::Open(_) => None,
             },
             source_offset: part.source_offset,
             timestamp: part.timestamp,
@@ -219,6 +219,19 @@ impl Ledger {
         entry.sealed.as_ref()?.check_crc().err()
     }
 
+    /// Where the batch in flight that holds `source_offset` begins, how many records it has, and where the source goes on
+    /// behind all that is in flight.
+    pub(super) fn holds(&self, source_offset: i64) -> Option<(i64, u64, i64)> {
+        let mut entries = self.entries.iter().filter(|entry| entry.records > 0);
+        let entry = entries
+            .find(|entry| (entry.source_offset..entry.next_offset).contains(&source_offset))?;
+        let next = self
+            .entries
+            .back()
+            .map_or(entry.next_offset, |last| last.next_offset);
+        Some((entry.source_offset, entry.records, next))
+    }
+
     fn settle_empty(&mut self) {
         while let Some(entry) = self.entries.pop_front_if(|entry| entry.records == 0) {
             self.progress.advance(entry.next_offset, 0, 0);
@@ -229,8 +242,12 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::prepare::prepare, *};
+    use super::{
+        super::{poison::Poison, prepare::prepare},
+        *,
+    };
     use crate::{
+        config::OnPoison,
         sink::{Form, Limits},
         source::Content,
     };
@@ -256,7 +273,8 @@ mod tests {
             max_batch_bytes: 1 << 20,
             log_append_time: false,
         };
-        let parts = prepare(content, (first, next), Form::Open, &limits).unwrap();
+        let poison = Poison::new(OnPoison::Stop);
+        let parts = prepare(content, (first, next), Form::Open, &limits, &poison).unwrap();
         let ticket = ledger.push(&parts[0], Permit::default(), NOW);
         (parts[0].records > 0).then_some(ticket)
     }

@@ -8,16 +8,18 @@
 //! over librdkafka what was not acknowledged may be. What needs a person stops the worker with a
 //! [`StopReason`]; other workers go on.
 //!
-//! [`prepare`] makes batches as the sink takes them, [`throttle`] lets them go at the flow's rates, [`unit`] stamps
-//! and guards them, [`ledger`] knows what is in flight.
+//! [`prepare`] makes batches as the sink takes them, [`throttle`] lets them go at the flow's rates, [`poison`]
+//! finds the records that it refuses, [`unit`] stamps and guards them, [`ledger`] knows what is in flight.
 
 mod lag;
 mod lease;
 mod ledger;
+mod poison;
 mod prepare;
 mod progress;
 pub mod reconcile;
 mod state;
+mod stop;
 mod task;
 mod throttle;
 mod unit;
@@ -29,7 +31,8 @@ use lag::Timeline;
 pub use lag::{FRESH_MS, Lag};
 pub use lease::{Lease, Unlimited};
 pub use progress::{Progress, wrap};
-pub use state::{Stop, StopReason, WorkerState};
+pub use state::WorkerState;
+pub use stop::{Advice, REASONS, Stop, StopReason};
 use task::Task;
 pub use throttle::{Throttle, Throttles};
 use tokio::{sync::watch, task::JoinHandle};
@@ -38,6 +41,7 @@ pub use unit::Exactness;
 
 use crate::{
     base::{ids::Route, meter::Meter},
+    config::OnPoison,
     sink::{Limits, Sink},
     source::Source,
     telemetry::WorkerEvents,
@@ -52,6 +56,8 @@ pub struct Settings {
     pub start: Progress,
     /// What the target topic takes.
     pub limits: Limits,
+    /// When the target refuses a record.
+    pub on_poison: OnPoison,
     /// For sinks of sealed batches, which need it.
     pub exactness: Option<Exactness>,
     /// How long a stop waits for answers.
@@ -70,6 +76,8 @@ pub struct Settings {
     pub host: Host,
     /// Logs and metrics.
     pub events: WorkerEvents,
+    /// For the words of a stop.
+    pub advice: Advice,
 }
 
 /// A running worker.

@@ -9,6 +9,7 @@ use wire::{
     record::{BatchBuilder, Codec, Record, RecordError, decode},
 };
 
+use super::poison::{Piece, Poison};
 use crate::{
     checkpoint::LastRecord,
     sink::{Form, Limits},
@@ -47,7 +48,7 @@ impl Part {
     /// Bytes that go to the target, as far as known here: what librdkafka will compress counts as it is.
     pub(super) fn size(&self) -> u64 {
         match &self.body {
-            Body::Nothing => 0,
+            Body::Nothing | Body::Refused(_) => 0,
             Body::Open(_) => self.bytes,
             Body::Sealed(view) => view.bytes.len() as u64,
         }
@@ -58,6 +59,8 @@ impl Part {
 #[derive(Debug)]
 pub(super) enum Body {
     Nothing,
+    /// Records that the target refuses, by offset.
+    Refused(Vec<i64>),
     Open(Vec<Record>),
     Sealed(BatchView),
 }
@@ -68,15 +71,6 @@ pub(super) enum PrepareError {
     /// Its bytes are damaged: they were so on the source, or the source client's connection damaged them.
     #[error("the batch at offset {offset} is damaged: {error}")]
     Damaged { offset: i64, error: RecordError },
-    /// One record is larger than the target takes.
-    #[error(
-        "the record at offset {offset} makes a batch of {size} bytes, the target takes {limit}"
-    )]
-    TooLarge {
-        offset: i64,
-        size: usize,
-        limit: usize,
-    },
 }
 
 /// Makes parts of `content`, records before `first_offset` left out; the last one ends at `next_offset`.
@@ -85,12 +79,15 @@ pub(super) fn prepare(
     (first_offset, next_offset): (i64, i64),
     form: Form,
     limits: &Limits,
+    poison: &Poison,
 ) -> Result<Vec<Part>, PrepareError> {
     let (records, codec, epoch) = match content {
         Content::Nothing => (Vec::new(), limits.codec, -1),
         Content::Open(records) => (records, limits.codec, -1),
         Content::Sealed(view) => {
-            if form == Form::Sealed && opening(&view, first_offset, limits).is_none() {
+            let is_whole = !poison.concerns(first_offset, next_offset);
+            let passes = opening(&view, first_offset, limits).is_none();
+            if form == Form::Sealed && is_whole && passes {
                 return Ok(vec![sealed(view, next_offset)]);
             }
             let codec = view.header.codec().unwrap_or(limits.codec);
@@ -99,29 +96,43 @@ pub(super) fn prepare(
         }
     };
     if records.is_empty() {
-        return Ok(vec![Part {
-            next_offset,
-            epoch: -1,
-            source_offset: first_offset,
-            timestamp: -1,
-            records: 0,
-            bytes: 0,
-            last: None,
-            body: Body::Nothing,
-        }]);
+        return Ok(vec![empty(first_offset, next_offset, Body::Nothing)]);
     }
-    let mut parts = match form {
-        Form::Open => {
-            let part = opened(&records, epoch, Body::Nothing);
-            let body = Body::Open(records);
-            vec![Part { body, ..part }]
+    let mut parts = Vec::new();
+    for piece in poison.cut(records) {
+        match (piece, form) {
+            (Piece::Refused(offsets), _) => {
+                let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
+                parts.push(empty(first, last + 1, Body::Refused(offsets)));
+            }
+            (Piece::Good(records), Form::Open) => {
+                let part = opened(&records, epoch, Body::Nothing);
+                let body = Body::Open(records);
+                parts.push(Part { body, ..part });
+            }
+            (Piece::Good(records), Form::Sealed) => {
+                parts.append(&mut seal(&records, codec, epoch, limits.max_batch_bytes)?);
+            }
         }
-        Form::Sealed => seal(&records, codec, epoch, limits.max_batch_bytes)?,
-    };
+    }
     if let Some(last) = parts.last_mut() {
         last.next_offset = next_offset;
     }
     Ok(parts)
+}
+
+/// A part without records to send.
+fn empty(source_offset: i64, next_offset: i64, body: Body) -> Part {
+    Part {
+        next_offset,
+        epoch: -1,
+        source_offset,
+        timestamp: -1,
+        records: 0,
+        bytes: 0,
+        last: None,
+        body,
+    }
 }
 
 /// Why the batch cannot go out as it is, for metrics; none: it can.
@@ -194,7 +205,8 @@ fn opened(records: &[Record], epoch: i32, body: Body) -> Part {
     }
 }
 
-/// Batches of `records`, each small enough for the target.
+/// Batches of `records`, each small enough for the target. A single record that is too large goes out all the same:
+/// the limit may have been raised since it was asked for, and only the target's own refusal is one.
 fn seal(
     records: &[Record],
     codec: Codec,
@@ -212,15 +224,8 @@ fn seal(
         let (mut some, _) = rest.split_at(fits.count().max(1));
         let view = loop {
             let view = seal_one(some, codec)?;
-            if view.bytes.len() <= limit {
+            if view.bytes.len() <= limit || some.len() == 1 {
                 break view;
-            }
-            if let [record] = some {
-                return Err(PrepareError::TooLarge {
-                    offset: record.offset,
-                    size: view.bytes.len(),
-                    limit,
-                });
             }
             some = &some[..some.len() / 2];
         };
@@ -248,6 +253,7 @@ fn seal_one(records: &[Record], codec: Codec) -> Result<BatchView, PrepareError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::OnPoison;
     use proptest::prelude::*;
     use wire::batch::LOG_APPEND_TIME;
 
@@ -256,6 +262,15 @@ mod tests {
         max_batch_bytes: 1 << 20,
         log_append_time: false,
     };
+
+    fn prepare(
+        content: Content,
+        offsets: (i64, i64),
+        form: Form,
+        limits: &Limits,
+    ) -> Result<Vec<Part>, PrepareError> {
+        super::prepare(content, offsets, form, limits, &Poison::new(OnPoison::Stop))
+    }
 
     fn record(offset: i64, size: usize) -> Record {
         Record {
@@ -297,7 +312,7 @@ mod tests {
         parts
             .iter()
             .flat_map(|part| match &part.body {
-                Body::Nothing => Vec::new(),
+                Body::Nothing | Body::Refused(_) => Vec::new(),
                 Body::Open(records) => records.clone(),
                 Body::Sealed(view) => {
                     view.check_crc().unwrap();
@@ -406,25 +421,36 @@ mod tests {
     }
 
     #[test]
-    fn a_record_larger_than_the_target_takes_is_named() {
+    fn a_record_larger_than_the_target_takes_goes_alone() {
         let limits = Limits {
             codec: Codec::None,
             max_batch_bytes: 1000,
             ..LIMITS
         };
         let records = vec![record(1, 10), record(2, 2000), record(3, 10)];
-        let error = prepare(Content::Open(records), (1, 4), Form::Sealed, &limits).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                PrepareError::TooLarge {
-                    offset: 2,
-                    limit: 1000,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        let parts = prepare(Content::Open(records), (1, 4), Form::Sealed, &limits).unwrap();
+        let shape: Vec<_> = parts
+            .iter()
+            .map(|part| (part.source_offset, part.records))
+            .collect();
+        assert_eq!(shape, [(1, 1), (2, 1), (3, 1)]);
+    }
+
+    #[test]
+    fn refused_records_are_cut_out_in_either_form() {
+        let mut poison = Poison::new(OnPoison::Skip);
+        poison.found(101, "no");
+        poison.found(102, "no");
+        for form in [Form::Sealed, Form::Open] {
+            let content = Content::Sealed(batch(&[0, 1, 2, 3], 0));
+            let parts = super::prepare(content, (100, 104), form, &LIMITS, &poison).unwrap();
+            let shape: Vec<_> = parts
+                .iter()
+                .map(|part| (part.source_offset, part.next_offset, part.records))
+                .collect();
+            assert_eq!(shape, [(100, 101, 1), (101, 103, 0), (103, 104, 1)]);
+            assert!(matches!(&parts[1].body, Body::Refused(offsets) if offsets[..] == [101, 102]));
+        }
     }
 
     proptest! {

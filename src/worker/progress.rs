@@ -20,6 +20,8 @@ pub struct Progress {
     pub sequence: i64,
     /// The unit's producer, where sealed batches are or were written.
     pub producer: Option<ProducerState>,
+    /// The unit writes behind records that were there before it; its own begin at this target offset.
+    pub appends_at: Option<i64>,
     /// Older exact pairs, newest first, exponentially spaced.
     pub anchors: Vec<Anchor>,
     /// Whether nothing of the unit is on its way to the target from before.
@@ -40,11 +42,19 @@ impl Progress {
             last_record: None,
             sequence: 0,
             producer: None,
+            appends_at: None,
             anchors: Vec::new(),
             settled: true,
             records: 0,
             bytes: 0,
         }
+    }
+
+    /// Where to go on in the source if the target ends at `end`: behind the newest pair that it still holds.
+    pub fn again_from(&self, end: i64) -> i64 {
+        let mut anchors = self.anchors.iter();
+        let held = anchors.find(|anchor| anchor.target_offset < end);
+        held.map_or(self.source_offset, |anchor| anchor.source_offset + 1)
     }
 
     pub(super) fn advance(&mut self, source_offset: i64, records: u64, bytes: u64) {

@@ -9,6 +9,7 @@ use super::{
     Progress, Settings, Stop, StopReason, WorkerState,
     lag::{Place, Timeline},
     ledger::{Ledger, LedgerError, Settled},
+    poison::Poison,
     prepare::{Body, Part, PrepareError, opening, prepare},
     reconcile::{Passed, Verdict, verdict},
     throttle::Toll,
@@ -17,6 +18,7 @@ use super::{
 use crate::{
     base::{backoff::Backoff, budget::Permit},
     checkpoint::LastRecord,
+    config::OnPoison,
     sink::{Answer, Appended, Form, Lane, Outgoing, Sealed, SinkError},
     source::{Batch, Content, PartitionReader, SourceError},
     telemetry::Retry,
@@ -41,6 +43,10 @@ enum End {
     Lost(Retry, String),
     /// Something that it will not.
     Stop(StopReason, i64, String),
+    /// The target refuses a batch: the next pass cuts it.
+    Cut,
+    /// Where to go on has to be judged anew.
+    Judge(String),
 }
 
 pub(super) struct Task {
@@ -48,6 +54,7 @@ pub(super) struct Task {
     ledger: Ledger,
     /// Where batches are written sealed.
     unit: Option<Unit>,
+    poison: Poison,
     /// Parts of one batch that were not sent yet; the batch's permit goes with the last.
     ready: VecDeque<(Part, Permit)>,
     /// What is to be paid before they are.
@@ -79,6 +86,7 @@ impl Task {
         Self {
             ledger: Ledger::new(settings.start.clone()),
             unit: unit.map(|(exactness, producer)| Unit::new(exactness, producer, log_append_time)),
+            poison: Poison::new(settings.on_poison),
             ready: VecDeque::new(),
             toll: None,
             outstanding: 0,
@@ -113,14 +121,20 @@ impl Task {
                     break;
                 }
                 End::Stop(reason, source_offset, text) => {
-                    self.settings
-                        .events
-                        .stopped(reason.code(), source_offset, &text);
-                    self.enter(WorkerState::Stopped(Stop {
+                    let stop = Stop {
                         reason,
                         source_offset,
                         text,
-                    }));
+                    };
+                    let stop = stop.advised(&self.settings.advice, at);
+                    self.settings.events.stopped(&stop);
+                    self.enter(WorkerState::Stopped(stop));
+                    break;
+                }
+                End::Cut => {}
+                End::Judge(why) => {
+                    self.settings.events.retrying(Retry::Fetch, at, &why);
+                    self.enter(WorkerState::Retrying { why });
                     break;
                 }
                 End::Lost(kind, why) => {
@@ -153,6 +167,7 @@ impl Task {
             Err(end) => return end,
         };
         self.outstanding = 0;
+        self.poison.begin();
         self.enter(WorkerState::Running);
         let end = self.copy(&mut reader, &mut *lane).await;
         // What is not sent is not kept while answers are waited for: it is read again.
@@ -165,6 +180,10 @@ impl Task {
         } else if self.unit.is_some() {
             // Nothing of the unit may be on its way when the target is read again; the sink answers for all.
             self.drain(&mut *lane, Duration::MAX).await;
+            // What was refused is not on its way.
+            self.settled |= matches!(end, End::Cut);
+        } else if matches!(end, End::Cut) {
+            self.drain(&mut *lane, self.settings.drain_timeout).await;
         }
         end
     }
@@ -217,7 +236,11 @@ impl Task {
                 Verdict::Wait => clock.sleep(LOOK_AGAIN).await,
                 Verdict::Stop(reason, text) => {
                     let text = format!("{target}: {text}");
-                    return Err(End::Stop(reason, progress.source_offset, text));
+                    let at = match reason {
+                        StopReason::TargetTruncated => progress.again_from(evidence.end),
+                        _ => progress.source_offset,
+                    };
+                    return Err(End::Stop(reason, at, text));
                 }
                 Verdict::Go { skip, remembered } => {
                     let skip = skip.filter(|skip| skip.certain || !unit.leftovers_differ);
@@ -265,8 +288,8 @@ impl Task {
                 }
                 sent = self.send_ready(lane) => sent,
             };
-            if let Err(error) = sent {
-                return self.sink_end(error);
+            if let Err(end) = sent {
+                return end;
             }
             let in_flight = self.ledger.in_flight();
             let lease = &self.settings.lease;
@@ -282,7 +305,7 @@ impl Task {
                 () = lease.granted(), if forbidden => {}
                 paid = pay(&mut self.toll), if self.toll.is_some() => {
                     let (waited, last) = paid;
-                    self.settings.events.rate_waited(waited);
+                    self.settings.events.limited(waited);
                     if last {
                         self.toll = None;
                     }
@@ -323,7 +346,8 @@ impl Task {
         {
             self.settings.events.opened(reason);
         }
-        let parts = prepare(batch.content, offsets, form, &self.settings.limits);
+        let limits = &self.settings.limits;
+        let parts = prepare(batch.content, offsets, form, limits, &self.poison);
         let mut parts = parts.map_err(|error| self.unprepared(&error))?;
         if let Some(last) = parts.last_mut() {
             last.epoch = batch.epoch;
@@ -429,17 +453,29 @@ impl Task {
     }
 
     /// Sends what is ready and paid for, as far as the window allows.
-    async fn send_ready(&mut self, lane: &mut dyn Lane) -> Result<(), SinkError> {
+    async fn send_ready(&mut self, lane: &mut dyn Lane) -> Result<(), End> {
         while self.toll.is_none()
             && self.has_room()
             && self.settings.lease.may_write()
             && let Some((part, permit)) = self.ready.pop_front()
         {
+            if let (Body::Refused(offsets), OnPoison::Stop) = (&part.body, self.poison.policy) {
+                let (at, target) = (offsets[0], &self.settings.route.target);
+                let reason = self.poison.reason(at);
+                let text = format!(
+                    "{target} refuses the record at source offset {at}: {reason} (on_poison = \"stop\")"
+                );
+                return Err(End::Stop(StopReason::RecordRefused, at, text));
+            }
             let (clock, sequence) = (&self.settings.host.clock, self.ledger.next_sequence());
             let ticket = self.ledger.push(&part, permit, clock.monotonic());
             let batch = match part.body {
                 Body::Nothing => {
                     self.publish();
+                    continue;
+                }
+                Body::Refused(offsets) => {
+                    self.leave_out(&offsets).await?;
                     continue;
                 }
                 Body::Open(records) => Outgoing::Open(records),
@@ -456,10 +492,25 @@ impl Task {
                     })
                 }
             };
-            lane.send(ticket, batch).await?;
+            let sent = lane.send(ticket, batch).await;
+            sent.map_err(|error| self.sink_end(error))?;
             self.outstanding += 1;
         }
         Ok(())
+    }
+
+    /// Goes on behind records that the target refuses, once a checkpoint behind them is committed.
+    async fn leave_out(&mut self, offsets: &[i64]) -> Result<(), End> {
+        let Settings { events, host, .. } = &self.settings;
+        events.skipped(offsets.len() as u64);
+        for offset in offsets {
+            if self.poison.may_log(host.clock.monotonic()) {
+                events.skipped_one(*offset, self.poison.reason(*offset));
+            }
+        }
+        self.publish();
+        self.settings.acknowledged.fill();
+        self.barrier().await
     }
 
     fn has_room(&self) -> bool {
@@ -467,6 +518,9 @@ impl Task {
             return false;
         };
         match (&self.unit, &part.body) {
+            // Nothing before them may be unresolved.
+            (_, Body::Refused(_)) => self.ledger.in_flight() == 0,
+            _ if self.poison.isolates() => self.ledger.in_flight() == 0,
             (Some(unit), Body::Sealed(view)) => {
                 let wall_ms = self.settings.host.clock.wall_ms();
                 unit.has_room(self.ledger.unresolved(), view.header.max_timestamp, wall_ms)
@@ -585,6 +639,7 @@ impl Task {
     fn publish(&mut self) {
         self.note_lag();
         let progress = self.ledger.progress();
+        self.poison.passed(progress.source_offset);
         self.progress.send_if_modified(|seen| {
             let changed = seen.source_offset != progress.source_offset;
             if changed {
@@ -608,9 +663,6 @@ impl Task {
             PrepareError::Damaged { offset, .. } => {
                 End::Stop(StopReason::SourceCorrupt, *offset, text)
             }
-            PrepareError::TooLarge { offset, .. } => {
-                End::Stop(StopReason::RecordRefused, *offset, text)
-            }
         }
     }
 
@@ -618,7 +670,12 @@ impl Task {
         let at = self.ledger.progress().source_offset;
         let text = error.to_string();
         match error {
-            SinkError::Refused { source_offset, .. } => {
+            SinkError::Refused {
+                source_offset,
+                reason,
+                ..
+            } => self.refused(source_offset, &reason, text),
+            SinkError::Unsupported { source_offset, .. } => {
                 End::Stop(StopReason::RecordRefused, source_offset, text)
             }
             SinkError::Missing { .. } => End::Stop(StopReason::TargetTopicMissing, at, text),
@@ -640,6 +697,22 @@ impl Task {
 }
 
 impl Task {
+    /// The target refuses a record of the batch that holds `at`; behind the first of a batch, it is that one.
+    fn refused(&mut self, at: i64, reason: &str, text: String) -> End {
+        match self.ledger.holds(at) {
+            Some((first, ..)) if at > first => {
+                self.poison.found(at, reason);
+                End::Cut
+            }
+            Some((first, records, next)) => {
+                self.poison.refuse(first, next, records, reason);
+                End::Cut
+            }
+            // Whatever it was, it shows again.
+            None => End::Lost(Retry::Produce, text),
+        }
+    }
+
     /// Whose fault damaged bytes are: what was read from the source is still in the ledger (EXACTNESS 4).
     fn corrupt(&self, source_offset: i64, text: String) -> End {
         match self.ledger.damaged(source_offset) {
@@ -666,9 +739,7 @@ async fn pay(toll: &mut Option<Toll>) -> (Duration, bool) {
 fn source_end(error: SourceError) -> End {
     let text = error.to_string();
     match error {
-        SourceError::OutOfRange { wanted, .. } => {
-            End::Stop(StopReason::OffsetOutOfRange, wanted, text)
-        }
+        SourceError::OutOfRange { .. } => End::Judge(text),
         SourceError::Missing { .. } => End::Stop(StopReason::SourceTopicMissing, -1, text),
         SourceError::Denied { .. } => End::Stop(StopReason::SourceDenied, -1, text),
         SourceError::Corrupt { offset, .. } => End::Stop(StopReason::SourceCorrupt, offset, text),

@@ -238,6 +238,8 @@ fn start_on(
     };
     let worker = Worker::spawn(Settings {
         events: WorkerEvents::new("f", ["east", "west"], &route),
+        on_poison: OnPoison::Stop,
+        advice: Advice::new("FILE", "f", &route.source),
         route,
         start: Progress::start(0, 0),
         limits: Limits {
@@ -394,8 +396,11 @@ async fn a_refused_record_stops_the_worker_at_its_offset() {
         (stop.reason, stop.source_offset),
         (StopReason::RecordRefused, 5)
     );
-    assert_eq!(worker.progress.borrow().source_offset, 4);
-    assert_eq!(*lock(&target.log), [0, 1, 2, 3]);
+    // What is before it in its batch arrives.
+    assert_eq!(worker.progress.borrow().source_offset, 5);
+    assert_eq!(*lock(&target.log), [0, 1, 2, 3, 4]);
+    let command = "to go on: strait checkpoint set FILE --flow f --topic t --partition 0 --to 6";
+    assert!(stop.text.ends_with(command), "{}", stop.text);
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ fn checkpoint() -> Checkpoint {
             epoch_base: 1000,
         }),
         fingerprint: 0x0123_4567_89ab_cdef,
+        appends_at: Some(400),
         stopped: Some(Stopped {
             reason: "offset_out_of_range".to_owned(),
             source_offset: 1_000_000,
@@ -48,7 +49,7 @@ fn checkpoint() -> Checkpoint {
 
 const GOLDEN_1: &str = "strait/1 source=MkU3OEVBNTcwNTJENDM2Qg/AAAAAAAAAAAAAAAAAAAAAQ \
     target=lkc-west%2F1/_____________________w next=1000000 last=999999:deadbeef:-1:00000007 \
-    seq=998000 producer=4611686018427387904:2:3:1000 map=0123456789abcdef \
+    seq=998000 producer=4611686018427387904:2:3:1000 map=0123456789abcdef appends=400 \
     stopped=offset_out_of_range:1000000:1780000000000 settled=yes anchors=a:a:a,apsm:apsm:lejy";
 
 /// What was once committed is read forever: this text never changes, nor what it means.
@@ -67,6 +68,7 @@ fn the_first_checkpoint_is_short() {
     let first = Checkpoint {
         last_record: None,
         producer: None,
+        appends_at: None,
         stopped: None,
         settled: false,
         anchors: Vec::new(),
@@ -110,6 +112,7 @@ fn the_largest_checkpoint_is_below_1_kb() {
             epoch: i16::MAX,
             epoch_base: i64::MAX,
         }),
+        appends_at: Some(i64::MAX),
         stopped: Some(Stopped {
             reason: "a_reason_with_as_many_letters_as_any".to_owned(),
             source_offset: i64::MAX,
@@ -227,6 +230,7 @@ prop_compose! {
         sequence in 0..=i32::MAX,
         last_record in option::of(any_last()),
         producer in option::of(any_producer()),
+        appends_at: Option<i64>,
         stopped in option::of(any_stopped()),
         settled: bool,
         anchors in vec(any_anchor(), 0..=MAX_ANCHORS),
@@ -242,6 +246,7 @@ prop_compose! {
             sequence,
             producer,
             fingerprint,
+            appends_at,
             stopped,
             settled,
             anchors,

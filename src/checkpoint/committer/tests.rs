@@ -82,6 +82,7 @@ impl Bench {
             sequence: 0,
             producer: None,
             fingerprint: 1,
+            appends_at: None,
             stopped: None,
             settled: false,
             anchors: Vec::new(),

@@ -48,6 +48,7 @@ pub(super) fn parse(text: &str, sources: &Sources<'_>) -> Result<Config, ConfigE
     let (http, limits) = (self::http(http)?, self::limits(limits)?);
     let clusters = self::clusters(clusters, sources)?;
     Ok(Config {
+        file: "FILE".to_owned(),
         flows: self::flows(flows, &clusters)?,
         clusters,
         http,

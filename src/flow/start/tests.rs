@@ -19,6 +19,7 @@ fn identity() -> Identity {
         target: side("west", 2),
         fingerprint: 7,
         sealed: false,
+        config: TopicConfig::default(),
     }
 }
 
@@ -51,6 +52,8 @@ fn evidence() -> Evidence {
         target: Extent { start: 10, end: 80 },
         first_start: None,
         last: Some(found(0xabc)),
+        remembered: None,
+        trace: false,
     }
 }
 
@@ -100,6 +103,7 @@ fn a_checkpoint_that_both_sides_agree_with_is_resumed() {
             ..progress()
         },
         barrier: false,
+        decision: None,
     };
     assert_eq!(identity().verdict(&evidence()), resumed);
     // Repeats of an earlier life are behind the checkpoint; the last record may be compacted away.
@@ -270,6 +274,7 @@ fn a_fresh_start_begins_where_the_first_run_decided() {
         let fresh = Verdict::Run {
             start: Progress::start(source_offset, 0),
             barrier: true,
+            decision: None,
         };
         assert_eq!(verdict, fresh, "{first_start:?}");
     }
@@ -292,6 +297,7 @@ fn before_the_first_record_a_start_that_fell_off_the_log_is_no_gap() {
             ..Progress::start(50, 0)
         },
         barrier: true,
+        decision: None,
     };
     assert_eq!(with_target_end(0), resolved);
     // Records were copied after that checkpoint: how many of the source's are missing is not known.
@@ -341,7 +347,7 @@ fn sealed(fingerprint: u64, producer: Option<ProducerState>) -> (Progress, bool)
         ..identity()
     };
     match identity.verdict(&evidence) {
-        Verdict::Run { start, barrier } => (start, barrier),
+        Verdict::Run { start, barrier, .. } => (start, barrier),
         Verdict::Stop(stop) => panic!("{stop:?}"),
     }
 }
@@ -358,6 +364,7 @@ fn rule_1_the_producer_id_is_derived_from_the_unit() {
     let Verdict::Run {
         start,
         barrier: true,
+        decision: None,
     } = identity.verdict(&evidence)
     else {
         panic!();
@@ -430,4 +437,139 @@ fn rule_1_used_up_epochs_raise_the_generation() {
     let next = start.producer.unwrap();
     assert_ne!(next.id, producer.id);
     assert_eq!((next.generation, next.epoch, next.epoch_base), (4, 0, 1060));
+}
+
+/// The verdict of a topic with these policies, over sealed batches, on `evidence`.
+fn with_policies(config: TopicConfig, evidence: &Evidence) -> Verdict {
+    let identity = Identity {
+        sealed: true,
+        config,
+        ..identity()
+    };
+    identity.verdict(evidence)
+}
+
+/// A gap before source offset 150; the target holds ten records behind the checkpoint.
+fn gap() -> Evidence {
+    let mut checkpoint = identity().checkpoint(&progress());
+    checkpoint.producer = Some(ProducerState {
+        id: 1 << 62,
+        generation: 0,
+        epoch: 3,
+        epoch_base: 100,
+    });
+    Evidence {
+        stored: Some(codec::encode(&checkpoint)),
+        source: Extent {
+            start: 150,
+            end: 200,
+        },
+        target: Extent { start: 10, end: 90 },
+        last: Some(LastSeen::Gone),
+        remembered: Some(5),
+        ..evidence()
+    }
+}
+
+#[test]
+fn rule_11_a_gap_is_passed_in_a_new_epoch_behind_all_that_the_target_holds() {
+    for (on_gap, to) in [(OnGap::Earliest, 150), (OnGap::Latest, 200)] {
+        let config = TopicConfig {
+            on_gap,
+            ..TopicConfig::default()
+        };
+        let verdict = with_policies(config, &gap());
+        let Verdict::Run {
+            start,
+            barrier: true,
+            decision:
+                Some(Decision::Gap {
+                    wanted: 100,
+                    to: shown,
+                }),
+        } = verdict
+        else {
+            panic!("{verdict:?}");
+        };
+        assert_eq!(
+            (start.source_offset, start.target_offset, shown),
+            (to, 90, to)
+        );
+        assert_eq!((start.sequence, start.last_record), (0, None));
+        let producer = start.producer.unwrap();
+        // Newer than what the leader remembers, which is newer than the checkpoint.
+        assert_eq!((producer.epoch, producer.epoch_base), (6, 160));
+        assert!(
+            !start.anchors.is_empty(),
+            "something was copied before: the next one is a gap too"
+        );
+    }
+}
+
+#[test]
+fn an_end_that_went_back_is_never_passed_over_by_a_policy() {
+    let config = TopicConfig {
+        on_gap: OnGap::Earliest,
+        ..TopicConfig::default()
+    };
+    let mut evidence = gap();
+    evidence.source = Extent { start: 0, end: 99 };
+    let verdict = with_policies(config, &evidence);
+    assert_stops(&verdict, StopReason::OffsetOutOfRange, &["lost its end"]);
+}
+
+#[test]
+fn rule_8_on_existing_appends_and_says_so_in_the_checkpoint() {
+    let config = TopicConfig {
+        on_existing: OnExisting::Append,
+        ..TopicConfig::default()
+    };
+    let mut evidence = Evidence {
+        stored: None,
+        remembered: None,
+        ..gap()
+    };
+    let verdict = with_policies(config.clone(), &evidence);
+    let Verdict::Run {
+        start,
+        barrier: true,
+        decision: Some(Decision::Append { target_offset: 90 }),
+    } = verdict
+    else {
+        panic!("{verdict:?}");
+    };
+    assert_eq!((start.source_offset, start.target_offset), (150, 90));
+    let checkpoint = identity().checkpoint(&start);
+    assert_eq!(checkpoint.appends_at, Some(90));
+    assert_eq!(Progress::from(&checkpoint).appends_at, Some(90));
+    // What is there is this flow's own: the checkpoint was lost, and another start would double it.
+    evidence.trace = true;
+    let verdict = with_policies(config, &evidence);
+    assert_stops(&verdict, StopReason::CheckpointMissing, &["lost"]);
+}
+
+#[test]
+fn a_jump_to_where_a_unit_is_keeps_what_is_to_be_compared() {
+    let identity = Identity {
+        sealed: true,
+        ..identity()
+    };
+    let evidence = gap();
+    let known = codec::decode(evidence.stored.as_ref().unwrap()).unwrap();
+    let same = identity.jump(Some(&known), 100, &evidence);
+    assert_eq!(
+        (same.target_offset, same.last_record),
+        (80, progress().last_record)
+    );
+    assert_eq!((same.sequence, same.producer.unwrap().epoch), (0, 6));
+    let back = identity.jump(Some(&known), 60, &evidence);
+    assert_eq!(
+        (back.source_offset, back.target_offset, back.last_record),
+        (60, 90, None)
+    );
+    let unknown = identity.jump(None, 60, &evidence);
+    assert_eq!(
+        (unknown.source_offset, unknown.producer.unwrap().epoch),
+        (60, 6)
+    );
 }

@@ -4,6 +4,7 @@ mod cycles;
 mod exactness;
 mod limits;
 mod metrics;
+mod policies;
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -151,22 +152,29 @@ fn run(east: &Cluster, west: &Cluster, flow: &str) -> Running {
     run_between(east.broker.address(), west.broker.address(), flow)
 }
 
-fn run_between(east: SocketAddr, west: SocketAddr, flow: &str) -> Running {
-    let text = format!(
+fn config_text(east: SocketAddr, west: SocketAddr, flow: &str) -> String {
+    format!(
         "[clusters.east]\nbootstrap.servers = \"{east}\"\n\
          [clusters.west]\nbootstrap.servers = \"{west}\"\n\
          [[flows]]\nname = \"f\"\nsource = \"east\"\ntarget = \"west\"\n\
          checkpoint_interval = \"100ms\"\n{flow}\n",
-    );
-    run_text(&text)
+    )
 }
 
-fn run_text(text: &str) -> Running {
+fn parse(text: &str) -> Config {
     let sources = Sources {
         variable: &|_| None,
         file: &|_| Err(io::ErrorKind::NotFound.into()),
     };
-    let mut config = Config::parse(text, &sources).unwrap();
+    Config::parse(text, &sources).unwrap()
+}
+
+fn run_between(east: SocketAddr, west: SocketAddr, flow: &str) -> Running {
+    run_text(&config_text(east, west, flow))
+}
+
+fn run_text(text: &str) -> Running {
+    let mut config = parse(text);
     config.http.listen = None;
     let app = App::new(config, Host::real());
     let status = app.status();

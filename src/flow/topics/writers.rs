@@ -124,6 +124,7 @@ mod tests {
                 sequence: 0,
                 producer: None,
                 fingerprint: 0,
+                appends_at: None,
                 settled: false,
                 stopped: None,
                 anchors: Vec::new(),

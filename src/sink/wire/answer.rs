@@ -48,9 +48,14 @@ fn refusal(item: &Item, error: &ApiError) -> SinkError {
             partition,
             source_offset,
         },
-        // MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, INVALID_TIMESTAMP, UNSUPPORTED_COMPRESSION_TYPE,
-        // INVALID_RECORD
-        10 | 18 | 32 | 76 | 87 => SinkError::Refused {
+        // UNSUPPORTED_COMPRESSION_TYPE
+        76 => SinkError::Unsupported {
+            partition,
+            source_offset,
+            reason: error.to_string(),
+        },
+        // MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, INVALID_TIMESTAMP, INVALID_RECORD
+        10 | 18 | 32 | 87 => SinkError::Refused {
             partition,
             source_offset,
             reason: error.to_string(),
@@ -133,7 +138,8 @@ mod tests {
             let response = response("t", Uuid::nil(), 2, code);
             Outcomes::new(&response).of(&item()).unwrap_err()
         };
-        for code in [10, 18, 32, 76, 87] {
+        assert!(matches!(outcome(76), SinkError::Unsupported { .. }));
+        for code in [10, 18, 32, 87] {
             let error = outcome(code);
             assert!(
                 matches!(

@@ -118,6 +118,8 @@ impl FlowReport {
             target,
             first_start: None,
             last: None,
+            remembered: None,
+            trace: false,
         };
         if let Verdict::Stop(stop) = identity(survey, topic, partition.index).verdict(&evidence) {
             self.problem(stop.reason.code(), stop.text);
@@ -143,5 +145,6 @@ fn identity(survey: &Survey, topic: &Topic, partition: i32) -> Identity {
         // They decide how a worker starts, not whether.
         fingerprint: 0,
         sealed: false,
+        config: topic.config.clone(),
     }
 }

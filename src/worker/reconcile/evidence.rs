@@ -7,6 +7,7 @@ use wire::{
     Isolation, TopicPartition,
     batch::{BatchView, batches},
     client::{FetchRequest, OffsetSpec, ProducerState},
+    error::ClientError,
     record::{Record, decode},
 };
 
@@ -16,6 +17,8 @@ use super::{Reconciler, TargetReader};
 const STEPS: usize = 10_000;
 /// Looks that a moving leader may cost.
 const LOOKS: usize = 5;
+/// Batches at the end of a target among which one of the unit's own is looked for where there is no checkpoint.
+const TRACES: usize = 16;
 const MAX_DECOMPRESSED: usize = 1 << 30;
 /// Enough for any batch: the first one comes whole.
 const ONE_BATCH: i32 = 1;
@@ -111,6 +114,34 @@ impl Reconciler for TargetReader {
 }
 
 impl TargetReader {
+    /// Whether producer `id` wrote one of the last batches of `target`, which has these offsets.
+    ///
+    /// # Errors
+    /// If they cannot be read now.
+    pub async fn wrote(
+        &self,
+        target: &TopicPartition,
+        offsets: std::ops::Range<i64>,
+        id: i64,
+    ) -> Result<bool, ClientError> {
+        let mut at = offsets.end - 1;
+        for _ in 0..TRACES {
+            if at < offsets.start {
+                break;
+            }
+            let request = one_batch(target, at);
+            let fetched = self.client.fetch(request).await?;
+            let Some(Ok(batch)) = batches(fetched.records).next() else {
+                break;
+            };
+            if batch.header.producer_id == id {
+                return Ok(true);
+            }
+            at = batch.header.base_offset.min(at) - 1;
+        }
+        Ok(false)
+    }
+
     async fn look_once(
         &self,
         target: &TopicPartition,
@@ -207,14 +238,7 @@ impl TargetReader {
         target: &TopicPartition,
         offset: i64,
     ) -> Result<Option<BatchView>, String> {
-        let request = FetchRequest {
-            partition: target.clone(),
-            offset,
-            max_bytes: ONE_BATCH,
-            // An acknowledged offset may be a moment ahead of the high watermark that readers see.
-            max_wait: Duration::from_secs(1),
-            isolation: Isolation::ReadUncommitted,
-        };
+        let request = one_batch(target, offset);
         let fetched = self
             .client
             .fetch(request)
@@ -228,6 +252,17 @@ impl TargetReader {
                 .map_err(|error| format!("offset {offset} of the target: {error}"))?;
         }
         Ok(batch.filter(|batch| batch.header.base_offset <= offset))
+    }
+}
+
+fn one_batch(target: &TopicPartition, offset: i64) -> FetchRequest {
+    FetchRequest {
+        partition: target.clone(),
+        offset,
+        max_bytes: ONE_BATCH,
+        // An acknowledged offset may be a moment ahead of the high watermark that readers see.
+        max_wait: Duration::from_secs(1),
+        isolation: Isolation::ReadUncommitted,
     }
 }
 

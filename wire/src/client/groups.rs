@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use kafka_protocol::{
     messages::{
-        GroupId, OffsetCommitRequest, OffsetFetchRequest,
+        GroupId, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+        offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic},
         offset_fetch_request::OffsetFetchRequestGroup,
     },
     protocol::StrBytes,
@@ -111,6 +112,46 @@ impl Client {
             .call(To::Coordinator(group), &request, 2..=8, |answer| {
                 let mut all = answer.topics.iter().flat_map(|topic| &topic.partitions);
                 all.find_map(|p| ApiError::from_code(p.error_code, None::<&str>).filter(is_moved))
+            })
+            .await?;
+        let partitions = answer.topics.into_iter().flat_map(|topic| {
+            let name = topic.name.to_string();
+            topic.partitions.into_iter().map(move |p| {
+                let outcome = ApiError::from_code(p.error_code, None::<&str>).map_or(Ok(()), Err);
+                (TopicPartition::new(&name, p.partition_index), outcome)
+            })
+        });
+        Ok(partitions.collect())
+    }
+}
+
+impl Client {
+    /// Forgets what a group committed for partitions; refused for topics that its members subscribe to.
+    ///
+    /// # Errors
+    /// If the coordinator cannot be reached, or refuses the group as a whole; each partition has its own outcome.
+    pub async fn delete_group_offsets(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<CommitOutcomes, ClientError> {
+        let mut topics: BTreeMap<&str, Vec<OffsetDeleteRequestPartition>> = BTreeMap::new();
+        for partition in partitions {
+            let entry = OffsetDeleteRequestPartition::default();
+            let entry = entry.with_partition_index(partition.partition);
+            topics.entry(&partition.topic).or_default().push(entry);
+        }
+        let topics = topics.into_iter().map(|(topic, partitions)| {
+            OffsetDeleteRequestTopic::default()
+                .with_name(name(topic))
+                .with_partitions(partitions)
+        });
+        let request = OffsetDeleteRequest::default()
+            .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
+            .with_topics(topics.collect());
+        let answer = self
+            .call(To::Coordinator(group), &request, 0..=0, |answer| {
+                ApiError::from_code(answer.error_code, None::<&str>)
             })
             .await?;
         let partitions = answer.topics.into_iter().flat_map(|topic| {
