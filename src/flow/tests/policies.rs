@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use broker_lite::faults::{ApiKey, Fault, ResponseError, What};
-use wire::record::Header;
+use wire::{client::OffsetSpec, record::Header};
 
 use super::*;
 use crate::flow::adjust::{Action, AdjustError, Changes, Request, To, offline};
@@ -445,74 +445,68 @@ async fn a_record_that_is_too_large_for_the_target_is_found_and_left_out() {
     running.stop().await;
 }
 
+const SHARED: i32 = 4;
+
+/// A topic of some partitions.
+async fn create_shared(cluster: &Cluster) {
+    let topic = NewTopic {
+        name: "t".to_owned(),
+        partitions: SHARED,
+        replication_factor: -1,
+        configs: Vec::new(),
+    };
+    let outcomes = cluster.client.create_topics(&[topic], false).await.unwrap();
+    outcomes[0].1.clone().unwrap();
+}
+
+/// One record is in each partition of it.
+async fn await_one_in_each(cluster: &Cluster) {
+    let wanted = (0..SHARED).map(|index| (TopicPartition::new("t", index), OffsetSpec::Latest));
+    let wanted: Vec<_> = wanted.collect();
+    eventually("a record in each partition", async || {
+        let ends = cluster
+            .client
+            .list_offsets(&wanted, Isolation::ReadUncommitted)
+            .await;
+        let ends = ends.map_err(|error| error.to_string())?;
+        let there = ends
+            .iter()
+            .all(|(_, end)| end.as_ref().is_ok_and(|end| end.offset == 1));
+        if there {
+            Ok(())
+        } else {
+            Err(format!("{ends:?}"))
+        }
+    })
+    .await;
+}
+
 /// Two processes share the topic; whoever leads binds it anew, and the other one follows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reset_by_the_leader_is_followed_by_the_other_processes() {
     let pair = Pair::start().await;
-    let create = async |cluster: &Cluster| {
-        let topic = NewTopic {
-            name: "t".to_owned(),
-            partitions: 4,
-            replication_factor: -1,
-            configs: Vec::new(),
-        };
-        let outcomes = cluster.client.create_topics(&[topic], false).await.unwrap();
-        outcomes[0].1.clone().unwrap();
-    };
-    create(&pair.east).await;
-    for index in 0..4 {
+    create_shared(&pair.east).await;
+    for index in 0..SHARED {
         let mut batch = BatchBuilder::new(Codec::None);
         batch.push(Host::real().clock.wall_ms(), None, Some(b"1"), &[]);
-        let partition = TopicPartition::new("t", index);
-        let produced = pair
-            .east
-            .client
-            .produce(&partition, batch.build(0).unwrap())
-            .await;
-        produced.unwrap();
+        let (partition, bytes) = (TopicPartition::new("t", index), batch.build(0).unwrap());
+        pair.east.client.produce(&partition, bytes).await.unwrap();
     }
     let run = |name: &str| pair.run(&format!("topics = [\"t\"]\ninstance = \"{name}\""));
     let both = [run("a"), run("b")];
-    let copied = async |what: &str| {
-        eventually(what, async || {
-            let wanted: Vec<_> = (0..4)
-                .map(|index| {
-                    (
-                        TopicPartition::new("t", index),
-                        wire::client::OffsetSpec::Latest,
-                    )
-                })
-                .collect();
-            let ends = pair
-                .west
-                .client
-                .list_offsets(&wanted, Isolation::ReadUncommitted)
-                .await;
-            let ends = ends.map_err(|error| error.to_string())?;
-            let ends: Vec<_> = ends
-                .iter()
-                .map(|(_, end)| end.as_ref().map_or(-1, |end| end.offset))
-                .collect();
-            if ends == [1; 4] {
-                Ok(())
-            } else {
-                Err(format!("{ends:?}"))
-            }
-        })
-        .await;
-    };
-    copied("all partitions").await;
-    let units = |running: &Running| running.status().partitions.len();
+    await_one_in_each(&pair.west).await;
     eventually("both have a part", async || {
-        match (units(&both[0]), units(&both[1])) {
-            (0, _) | (_, 0) => Err("one has nothing".to_owned()),
-            (a, b) if a + b == 4 => Ok(()),
-            other => Err(format!("{other:?}")),
+        let parts = both
+            .each_ref()
+            .map(|running| running.status().partitions.len());
+        if parts.iter().all(|part| *part > 0) && parts.iter().sum::<usize>() == 4 {
+            return Ok(());
         }
+        Err(format!("{parts:?}"))
     })
     .await;
     pair.west.delete("t").await;
-    create(&pair.west).await;
+    create_shared(&pair.west).await;
     for running in &both {
         running.await_reason("t", "target_topic_recreated").await;
     }
@@ -525,7 +519,7 @@ async fn a_reset_by_the_leader_is_followed_by_the_other_processes() {
         Err("neither leads".to_owned())
     })
     .await;
-    copied("all partitions again").await;
+    await_one_in_each(&pair.west).await;
     for running in both {
         running.stop().await;
     }

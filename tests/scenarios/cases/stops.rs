@@ -79,6 +79,11 @@ pub async fn a_foreign_checkpoint_is_refused(pair: &mut Pair) -> Result<()> {
     strait.run()?;
     await_stop(&strait, "checkpoint_unknown_version", &topic).await?;
     strait.terminate()?;
+    let kept = pair.target.committed(&group, &topic, 0)?;
+    ensure!(
+        kept.1 == "strait/999 something=new",
+        "an older release wrote over it: {kept:?}"
+    );
     // The checkpoints of a flow of the same name from another source: a mistyped alias.
     pair.target.commit(&group, &topic, 0, stored.0, &stored.1)?;
     let other = super::super::side::Side::start(super::super::side::Kind::Lite).await?;
