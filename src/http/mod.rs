@@ -1,8 +1,9 @@
 //! What the process says about itself over HTTP: `/live`, `/ready`, `/metrics`, `/v1/status`; and what it may be asked
 //! to do: `POST /v1/checkpoint`.
 //!
-//! The latter from this machine only, see [`guard`]; the others change nothing. Every answer closes its connection, and a connection has a few seconds in all, so the
-//! few that are served at a time cannot be held by a slow or silent peer.
+//! The latter from this machine only, see [`guard`]; the others change nothing. Every answer closes its connection, and
+//! a connection has a few seconds in all, so the few that are served at a time cannot be held by a slow or silent
+//! peer.
 
 pub mod client;
 mod guard;
