@@ -281,7 +281,7 @@ async fn the_program_says_what_is_well_and_what_is_not() {
         "guarantee: exactly-once (leaders remember producers for 1day)",
         "  ok       strait may do what the flow takes, on both sides (rights)",
         "  ok       all 2 brokers are reached where they advertise themselves (brokers)",
-        "  ok       no topic comes back to a flow that has copied it (cycles)",
+        "  ok       no topic is seen to come back to a flow that has copied it (cycles)",
         "  warning  orders has 1 partitions and will be given 2 (fewer_partitions)",
         "  warning  east has no topic missing: UNKNOWN_TOPIC_OR_PARTITION (3) (topic_missing)",
         "\nready, 2 warnings\n",
