@@ -5,11 +5,16 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Flow, FlowError, workers::Sealing};
 use crate::{
+    base::budget::Budget,
     config::Transport,
     sink::{self, Sink, wire::WireSink},
     source::{self, Source, wire::WireSource},
     worker::{Lease, reconcile::TargetReader},
 };
+
+/// Enough for answers and batches of the usual sizes, however low a rate is: the least that `[limits] memory` may
+/// be.
+const MIN_BUDGET: usize = 1 << 20;
 
 /// A source and a sink that fit.
 pub(super) struct Carriers {
@@ -24,6 +29,18 @@ impl Flow {
         match self.config.transport {
             Transport::Auto | Transport::Wire => true,
             Transport::Librdkafka => false,
+        }
+    }
+
+    /// What the flow may have in flight: no more than it may copy in a second or so, if it has a rate, so that it
+    /// does not hold what other flows need.
+    fn rated_budget(&self) -> Budget {
+        match self.config.rate.bytes {
+            None => self.budget.clone(),
+            Some(rate) => {
+                let second = usize::try_from(rate.get()).unwrap_or(usize::MAX);
+                self.budget.part(second.max(MIN_BUDGET))
+            }
         }
     }
 
@@ -46,7 +63,7 @@ impl Flow {
             client: self.source.client().clone(),
             host: self.host.clone(),
             isolation: config.isolation,
-            budget: self.budget.clone(),
+            budget: self.rated_budget(),
             outage: self.outages.source.clone(),
         });
         let target = self.target.client().clone();
@@ -75,7 +92,7 @@ impl Flow {
             cluster: config.source.clone(),
             outage: self.outages.source.clone(),
             isolation: config.isolation,
-            budget: self.budget.clone(),
+            budget: self.rated_budget(),
             clock: Arc::clone(&self.host.clock),
         });
         let source = source.map_err(|error| FlowError::Source {

@@ -262,9 +262,7 @@ impl<'a> Supervisor<'a> {
                 Some(job) = next(&mut self.jobs) => job,
                 () = flow.host.clock.sleep(pause) => continue,
             };
-            let outcome = self.adjust(&job.request).await;
-            // Who asked may have gone.
-            job.reply.send(outcome).ok();
+            self.serve(job).await;
         }
     }
 

@@ -28,12 +28,14 @@ use crate::base::budget::Permit;
 /// Serves the partitions of one source cluster to one flow.
 pub trait Source: Send + Sync + std::fmt::Debug {
     /// Starts to fetch `partition` at `offset`. `epoch` is that of the leader that wrote what lies before it, -1 if
-    /// it is not known: a source whose log differs there is not read on.
+    /// it is not known: a source whose log differs there is not read on. Nothing is fetched while `most` bytes of it,
+    /// or what the budget allows, are in flight.
     fn open<'a>(
         &'a self,
         partition: &'a TopicPartition,
         offset: i64,
         epoch: i32,
+        most: usize,
     ) -> BoxFuture<'a, Result<PartitionReader, SourceError>>;
 }
 

@@ -199,7 +199,12 @@ impl Task {
         } = &self.settings;
         let progress = self.ledger.progress();
         let (offset, epoch) = (progress.source_offset, progress.epoch);
-        let reader = source.open(&route.source, offset, epoch).await;
+        // About a second's worth, where that is known.
+        let most = self.settings.throttle.topic_bytes();
+        let most = most
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .unwrap_or(usize::MAX);
+        let reader = source.open(&route.source, offset, epoch, most).await;
         let lane = sink.open(&route.target, limits).await;
         match (reader, lane) {
             (Ok(reader), Ok(lane)) => {

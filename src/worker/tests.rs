@@ -34,6 +34,7 @@ impl Source for Script {
         _partition: &'a TopicPartition,
         offset: i64,
         _epoch: i32,
+        _most: usize,
     ) -> BoxFuture<'a, Result<PartitionReader, SourceError>> {
         lock(&self.opened).push(offset);
         let (sender, events) = mpsc::channel(16);

@@ -1,5 +1,7 @@
 //! Rates and the byte budget: what is slow does not slow down others.
 
+use broker_lite::faults::{ApiKey, Fault, What};
+
 use super::*;
 
 /// Values of ten kilobytes, each of them a batch.
@@ -79,4 +81,66 @@ async fn a_flows_rate_holds_for_all_its_topics_together_and_a_stop_does_not_wait
     wanted.extend(["1", "2", "3"]);
     pair.await_read("a", &wanted).await;
     running.stop().await;
+}
+
+/// Thirty batches of ten kilobytes in each of eight topics, more than a budget of one mebibyte.
+async fn hot_topics(cluster: &Cluster) {
+    for topic in 0..8 {
+        backlog(cluster, &format!("hot{topic}"), 30).await;
+    }
+}
+
+/// The drain is short for those that are not answered.
+const SMALL: &str = "[limits]\nmemory = \"1MiB\"\ndrain_timeout = \"500ms\"";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_that_hardly_move_hold_nothing_that_others_need() {
+    for transport in ["wire", "librdkafka"] {
+        let pair = Pair::start().await;
+        hot_topics(&pair.east).await;
+        let free = backlog(&pair.east, "later", 30).await;
+        let running = pair.run(&format!(
+            "topics = [\".*\"]\ntransport = \"{transport}\"\n\
+             [[flows.rules]]\nmatch = \"hot.*\"\nrate_bytes = 1\n{SMALL}"
+        ));
+        pair.await_read("later", &refs(&free)).await;
+        assert!(pair.west.read("hot0").await.len() < 30);
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_whose_target_never_answers_leave_room_for_the_others() {
+    for transport in ["wire", "librdkafka"] {
+        let pair = Pair::start().await;
+        let north = Cluster::start().await;
+        hot_topics(&pair.east).await;
+        let free = backlog(&pair.east, "later", 30).await;
+        // The control topic must be written before anything is copied.
+        let stuck = Fault::new(ApiKey::Produce, What::Delay(Duration::from_secs(3600)));
+        let hook = north.broker.faults().set(stuck.topic("hot0").always());
+        let hook = hook.unwrap();
+        let address = north.broker.address();
+        let running = pair.run(&format!(
+            "topics = [\"none\"]\n[clusters.north]\nbootstrap.servers = \"{address}\"\n\
+             [[flows]]\nname = \"g\"\nsource = \"east\"\ntarget = \"north\"\ntopics = [\"hot.*\"]\n\
+             transport = \"{transport}\"\n\
+             [[flows]]\nname = \"h\"\nsource = \"east\"\ntarget = \"west\"\ntopics = [\"later\"]\n\
+             start = \"latest\"\ntransport = \"{transport}\"\n{SMALL}"
+        ));
+        eventually("the target is stuck", async || match hook.fired() {
+            0 => Err("not yet".to_owned()),
+            _ => Ok(()),
+        })
+        .await;
+        running.await_ready().await;
+        let mut new = Vec::new();
+        for value in &free {
+            pair.east.write("later", &[value]).await;
+            new.push(value.as_str());
+            pair.await_read("later", &new).await;
+        }
+        north.broker.faults().clear();
+        running.stop().await;
+    }
 }

@@ -20,6 +20,7 @@ pub(super) enum Command {
     Open {
         partition: TopicPartition,
         offset: i64,
+        most: usize,
         sender: mpsc::Sender<Event>,
     },
     /// `from..to` of a partition holds no record.

@@ -99,12 +99,14 @@ impl Source for LibrdkafkaSource {
         partition: &'a TopicPartition,
         offset: i64,
         _epoch: i32,
+        most: usize,
     ) -> BoxFuture<'a, Result<PartitionReader, SourceError>> {
         Box::pin(async move {
             let (sender, events) = mpsc::channel(BATCHES);
             let open = Command::Open {
                 partition: partition.clone(),
                 offset,
+                most,
                 sender,
             };
             let sent = self.commands.send(open).await;

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use wire::TopicPartition;
 
 use super::building::Building;
-use crate::{base::budget::Budget, source::Event};
+use crate::{base::budget::Share, source::Event};
 
 /// By topic, then number: looked up once per record, without making a key.
 pub(super) type Partitions = HashMap<String, HashMap<i32, Partition>>;
@@ -27,8 +27,10 @@ pub(super) struct Partition {
     pub(super) building: Building,
     /// Nothing has come since it was assigned: the next record must be the one at `next`.
     pub(super) fresh: bool,
-    /// What of the budget this partition may hold: the rest stays for the others.
-    pub(super) share: Budget,
+    /// What of the budget this partition holds: the rest stays for the others.
+    pub(super) share: Share,
+    /// How much that may be, at most.
+    pub(super) most: usize,
     /// Taken from the consumer until its batch has gone out.
     pub(super) stalled: bool,
 }

@@ -36,7 +36,7 @@ use super::{
     tail::pass_over,
 };
 use crate::{
-    base::budget::{Budget, Permit},
+    base::budget::{Permit, Share},
     source::{Batch, Content, Event, SourceError},
 };
 
@@ -118,9 +118,10 @@ impl Poller {
                 Ok(Command::Open {
                     partition,
                     offset,
+                    most,
                     sender,
                 }) => {
-                    self.open(partition, offset, sender);
+                    self.open(partition, offset, most, sender);
                 }
                 Ok(Command::Passed {
                     partition,
@@ -134,9 +135,14 @@ impl Poller {
         }
     }
 
-    fn open(&mut self, partition: TopicPartition, offset: i64, sender: mpsc::Sender<Event>) {
+    fn open(
+        &mut self,
+        partition: TopicPartition,
+        offset: i64,
+        most: usize,
+        sender: mpsc::Sender<Event>,
+    ) {
         self.close(&partition);
-        let share = Budget::new((self.settings.budget.total() / 2).max(1));
         let state = Partition {
             sender,
             first: offset,
@@ -144,7 +150,8 @@ impl Poller {
             end: -1,
             building: Building::default(),
             fresh: true,
-            share,
+            share: Share::default(),
+            most,
             stalled: false,
         };
         self.assign(&partition, offset);
@@ -191,20 +198,19 @@ impl Poller {
         let Some(state) = get(&mut self.partitions, partition) else {
             return;
         };
-        let charge = state.building.charge();
-        let room = state.sender.capacity() > 0;
-        let share = if room {
-            state.share.try_take(charge)
-        } else {
-            None
-        };
+        let (charge, free) = (state.building.charge(), self.settings.budget.free());
+        let room = state.sender.capacity() > 0 && state.share.has_room(state.most, free);
+        let share = room.then(|| state.share.clone());
         // Who waits already need not wait again: the next burst tries once more.
         let patience = if state.stalled {
             Duration::ZERO
         } else {
             PATIENCE
         };
-        let permit = share.and_then(|share| Some(self.take_budget(charge, patience)?.with(share)));
+        let permit = share.and_then(|share| {
+            let permit = self.take_budget(charge, patience)?;
+            Some(permit.counted(&share, charge))
+        });
         let Some(permit) = permit else {
             return self.stall(partition);
         };

@@ -6,13 +6,10 @@ use std::{
     time::Duration,
 };
 
-use kafka_protocol::{
-    messages::{
-        BrokerId, FetchRequest, FetchResponse, TopicName,
-        fetch_request::{FetchPartition, FetchTopic, ForgottenTopic},
-        fetch_response::{FetchableTopicResponse, PartitionData},
-    },
-    protocol::StrBytes,
+use bytes::Bytes;
+use kafka_protocol::messages::{
+    FetchRequest, FetchResponse,
+    fetch_response::{FetchableTopicResponse, PartitionData},
 };
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
@@ -25,7 +22,8 @@ use wire::{
 use super::{
     Settings,
     cut::cut,
-    session::{Plan, Position, Session},
+    request::{partition_bytes, request, response_bytes},
+    session::{Asked, Position, Session},
 };
 use crate::{
     base::budget::{Permit, Share},
@@ -34,12 +32,10 @@ use crate::{
     telemetry::Throttle,
 };
 
-/// Bytes of one answer: enough for several large batches, small enough that few buffers hold much.
-const MAX_RESPONSE: usize = 4 << 20;
-const MIN_RESPONSE: usize = 256 << 10;
 /// How long the broker waits for a first byte. New partitions and those that have room again wait behind it.
 const WAIT: Duration = Duration::from_millis(250);
-/// The same while some partition has no room and so is not part of the request.
+/// The same after some partition had no room and so was not part of the request; twice as long each time that
+/// nothing came.
 const SHORT_WAIT: Duration = Duration::from_millis(5);
 /// Between two looks for readers that went away while no partition has room.
 const LOOK: Duration = Duration::from_secs(1);
@@ -54,15 +50,26 @@ pub(super) struct Open {
     pub(super) leader: Leader,
     pub(super) offset: i64,
     pub(super) epoch: i32,
+    pub(super) most: usize,
     pub(super) sender: mpsc::Sender<Event>,
 }
 
 struct Partition {
     position: Position,
+    asked: Asked,
     sender: mpsc::Sender<Event>,
     share: Share,
+    /// How many bytes it may have in flight, whatever is free.
+    most: usize,
     /// The end that was told last, and whether an open transaction begins there; -1: none.
     end: (i64, bool),
+}
+
+impl Partition {
+    /// Whether more of it may be fetched while so many bytes of the budget are free.
+    fn has_room(&self, free: usize) -> bool {
+        self.sender.capacity() > 0 && self.share.has_room(self.most, free)
+    }
 }
 
 pub(super) struct Fetcher {
@@ -77,13 +84,11 @@ pub(super) struct Fetcher {
     names: HashMap<Uuid, String>,
     /// Told when a partition has room again.
     freed: Arc<Notify>,
-    response_bytes: usize,
-    share_bytes: usize,
+    wait: Duration,
 }
 
 impl Fetcher {
     pub(super) fn new(broker: i32, settings: Arc<Settings>, looks: Looks) -> Self {
-        let budget = settings.budget.total();
         Self {
             broker,
             looks,
@@ -93,8 +98,7 @@ impl Fetcher {
             partitions: BTreeMap::new(),
             names: HashMap::new(),
             freed: Arc::default(),
-            response_bytes: (budget / 8).clamp(MIN_RESPONSE, MAX_RESPONSE),
-            share_bytes: (budget / 8).max(MIN_RESPONSE),
+            wait: WAIT,
             settings,
         }
     }
@@ -105,8 +109,14 @@ impl Fetcher {
             while let Ok(open) = commands.try_recv() {
                 self.open(open);
             }
-            self.partitions
-                .retain(|_, partition| !partition.sender.is_closed());
+            let session = &mut self.session;
+            self.partitions.retain(|name, partition| {
+                let gone = partition.sender.is_closed();
+                if gone {
+                    session.leave(name, partition.asked);
+                }
+                !gone
+            });
             if self.partitions.is_empty() {
                 // No session and no connection for nothing.
                 self.disconnect();
@@ -116,8 +126,9 @@ impl Fetcher {
                 }
                 continue;
             }
-            let wanted = self.with_room();
-            if wanted.is_empty() {
+            let budget = self.settings.budget.clone();
+            let free = budget.free();
+            if !self.partitions.values().any(|one| one.has_room(free)) {
                 tokio::select! {
                     biased;
                     Some(open) = commands.recv() => self.open(open),
@@ -126,52 +137,55 @@ impl Fetcher {
                 }
                 continue;
             }
-            let budget = self.settings.budget.clone();
+            let bytes = response_bytes(free, budget.total());
             let permit = tokio::select! {
                 biased;
                 Some(open) = commands.recv() => {
                     self.open(open);
                     continue;
                 }
-                permit = budget.take(self.response_bytes) => permit,
+                permit = budget.take(bytes) => permit,
             };
-            self.fetch(wanted, permit).await;
+            self.fetch(permit, bytes).await;
         }
     }
 
     fn open(&mut self, open: Open) {
+        let topic_id = open.leader.topic_id;
+        let known = self.partitions.remove(&open.partition);
+        if let Some(known) = known {
+            self.session.leave(&open.partition, known.asked);
+        }
         let partition = Partition {
             position: Position {
-                topic_id: open.leader.topic_id,
+                topic_id,
                 offset: open.offset,
                 leader_epoch: open.leader.epoch,
                 last_epoch: open.epoch,
+                max_bytes: partition_bytes(open.most, self.settings.budget.total()),
             },
+            asked: Asked::default(),
             sender: open.sender,
             share: Share::new(Arc::clone(&self.freed)),
+            most: open.most,
             end: (-1, false),
         };
-        self.names
-            .insert(open.leader.topic_id, open.partition.topic.clone());
+        self.names.insert(topic_id, open.partition.topic.clone());
         self.partitions.insert(open.partition, partition);
     }
 
-    fn with_room(&self) -> BTreeMap<TopicPartition, Position> {
-        let room = |partition: &Partition| {
-            partition.sender.capacity() > 0 && partition.share.in_flight() < self.share_bytes
-        };
-        let partitions = self.partitions.iter();
-        let wanted = partitions.filter(|(_, partition)| room(partition));
-        wanted
-            .map(|(name, partition)| (name.clone(), partition.position))
-            .collect()
-    }
-
-    async fn fetch(&mut self, wanted: BTreeMap<TopicPartition, Position>, mut permit: Permit) {
-        let all = wanted.len() == self.partitions.len();
-        let plan = self.session.plan(wanted);
-        let answer = self.ask(&plan, if all { WAIT } else { SHORT_WAIT }).await;
-        let answer = match answer {
+    /// One request and its answer, which has `bytes` at most, save for a single batch that is larger.
+    async fn fetch(&mut self, permit: Permit, bytes: usize) {
+        // What this request has taken is as good as free for it.
+        let free = self.settings.budget.free() + bytes;
+        let partitions = self.partitions.iter_mut().map(|(name, partition)| {
+            let wanted = partition.has_room(free).then_some(partition.position);
+            (name, &mut partition.asked, wanted)
+        });
+        let plan = self.session.plan(partitions);
+        let wait = if plan.all { WAIT } else { self.wait };
+        let request = request(&plan, self.settings.isolation, bytes, wait);
+        let answer = match self.ask(&request).await {
             Ok(answer) => answer,
             Err(error) => return self.give_up(&error),
         };
@@ -186,26 +200,52 @@ impl Fetcher {
         }
         self.looks.looked(self.settings.host.clock.wall_ms());
         self.throttle.asked(answer.throttle_time_ms);
-        let bytes: usize = answer
-            .responses
-            .iter()
-            .flat_map(|topic| &topic.partitions)
-            .map(size)
-            .sum();
-        permit.shrink(bytes);
-        let permit = Arc::new(permit);
+        let sizes = answer.responses.iter().flat_map(|topic| &topic.partitions);
+        let came = sizes.map(size).sum();
+        self.wait = if came > 0 {
+            SHORT_WAIT
+        } else {
+            WAIT.min(wait * 2)
+        };
+        self.hand_out(answer, permit, bytes, came);
+    }
+
+    /// Hands on what came. While much of the budget is taken, only who has half of the buffer gets a slice of it:
+    /// a slow one would keep all of it in flight for the sake of a few bytes.
+    fn hand_out(&mut self, answer: FetchResponse, mut permit: Permit, bytes: usize, came: usize) {
+        let budget = &self.settings.budget;
+        let scarce = budget.free() < budget.total() / 4 * 3;
+        let mut parts = Vec::new();
         for topic in answer.responses {
             let Some(name) = name_of(&topic, &self.names) else {
                 continue;
             };
-            for data in topic.partitions {
+            for mut data in topic.partitions {
                 let partition = TopicPartition::new(&name, data.partition_index);
-                self.take(&partition, data, &permit);
+                let part = size(&data);
+                let own = if scarce && part < came / 2 {
+                    permit.split(came, part).or_else(|| budget.try_take(part))
+                } else {
+                    None
+                };
+                if own.is_some() {
+                    data.records = data.records.map(|bytes| Bytes::copy_from_slice(&bytes));
+                }
+                parts.push((partition, data, own));
             }
+        }
+        permit.shrink(came);
+        // A batch always comes whole (KIP-74). What the budget does not have for it now, it has not for anybody:
+        // that keeps all fetchers from going on, so it is one batch for each of them at most.
+        let beyond = came.saturating_sub(bytes);
+        let buffer = Arc::new(permit.and(budget.take_some(beyond)));
+        for (partition, data, own) in parts {
+            let permit = own.map_or_else(|| Arc::clone(&buffer), Arc::new);
+            self.take(&partition, data, &permit);
         }
     }
 
-    async fn ask(&mut self, plan: &Plan, wait: Duration) -> Result<FetchResponse, ClientError> {
+    async fn ask(&mut self, request: &FetchRequest) -> Result<FetchResponse, ClientError> {
         if self
             .connection
             .as_ref()
@@ -221,50 +261,7 @@ impl Fetcher {
             .values()
             .all(|p| !p.position.topic_id.is_nil());
         let highest = if by_id { *VERSIONS.end() } else { LAST_BY_NAME };
-        let request = self.request(plan, wait);
-        connection.call(&request, *VERSIONS.start()..=highest).await
-    }
-
-    fn request(&self, plan: &Plan, wait: Duration) -> FetchRequest {
-        let partition_bytes = self.response_bytes / 2;
-        let mut topics: Vec<FetchTopic> = Vec::new();
-        for (partition, at) in &plan.fetch {
-            let entry = FetchPartition::default()
-                .with_partition(partition.partition)
-                .with_current_leader_epoch(at.leader_epoch)
-                .with_fetch_offset(at.offset)
-                .with_last_fetched_epoch(at.last_epoch)
-                .with_log_start_offset(-1)
-                .with_partition_max_bytes(int(partition_bytes));
-            match topics
-                .last_mut()
-                .filter(|topic| topic.topic.as_str() == partition.topic)
-            {
-                Some(topic) => topic.partitions.push(entry),
-                None => topics.push(
-                    FetchTopic::default()
-                        .with_topic(name(&partition.topic))
-                        .with_topic_id(at.topic_id)
-                        .with_partitions(vec![entry]),
-                ),
-            }
-        }
-        let forgotten = plan.forget.iter().map(|(partition, id)| {
-            ForgottenTopic::default()
-                .with_topic(name(&partition.topic))
-                .with_topic_id(*id)
-                .with_partitions(vec![partition.partition])
-        });
-        FetchRequest::default()
-            .with_replica_id(BrokerId(-1))
-            .with_max_wait_ms(int(wait.as_millis() as usize))
-            .with_min_bytes(1)
-            .with_max_bytes(int(self.response_bytes))
-            .with_isolation_level(self.settings.isolation as i8)
-            .with_session_id(plan.session_id)
-            .with_session_epoch(plan.session_epoch)
-            .with_topics(topics)
-            .with_forgotten_topics_data(forgotten.collect())
+        connection.call(request, *VERSIONS.start()..=highest).await
     }
 
     /// Hands on what came for one partition.
@@ -341,6 +338,7 @@ impl Fetcher {
     /// Tells a partition's worker why nothing more comes.
     fn fail(&mut self, name: &TopicPartition, failure: SourceError) {
         if let Some(partition) = self.partitions.remove(name) {
+            self.session.leave(name, partition.asked);
             let sender = partition.sender;
             if let Err(mpsc::error::TrySendError::Full(failure)) = sender.try_send(Err(failure)) {
                 // Behind what is still in its queue; ends when the reader does.
@@ -416,13 +414,8 @@ fn name_of(topic: &FetchableTopicResponse, names: &HashMap<Uuid, String>) -> Opt
 }
 
 fn size(data: &PartitionData) -> usize {
-    data.records.as_ref().map_or(0, bytes::Bytes::len)
+    data.records.as_ref().map_or(0, Bytes::len)
 }
 
-fn name(topic: &str) -> TopicName {
-    TopicName(StrBytes::from_string(topic.to_owned()))
-}
-
-fn int(value: usize) -> i32 {
-    i32::try_from(value).unwrap_or(i32::MAX)
-}
+#[cfg(test)]
+mod tests;

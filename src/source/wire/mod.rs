@@ -2,12 +2,14 @@
 //!
 //! One task and one connection per source broker ([`fetcher`]) fetches all partitions that the broker leads,
 //! in one fetch session (KIP-227), as a follower does. An answer is one buffer; batches are slices of it. Bytes
-//! are charged before they are fetched, by buffer, and each partition has a share, so that one that is slow
-//! does not hold what the others need. A partition whose leader moves is given back to its worker, which opens
+//! are charged before they are fetched, by buffer; a partition that is slow is not fetched while it has its part
+//! of the budget, and while much of the budget is taken it gets bytes of its own, so that it holds back neither
+//! those of others nor their buffer. A partition whose leader moves is given back to its worker, which opens
 //! it again where it leads now.
 
 mod cut;
 mod fetcher;
+mod request;
 mod session;
 
 use std::{
@@ -90,6 +92,7 @@ impl Source for WireSource {
         partition: &'a TopicPartition,
         offset: i64,
         epoch: i32,
+        most: usize,
     ) -> BoxFuture<'a, Result<PartitionReader, SourceError>> {
         Box::pin(async move {
             let leader = self.leaders.of(partition).await.map_err(|why| {
@@ -106,6 +109,7 @@ impl Source for WireSource {
                 leader,
                 offset,
                 epoch,
+                most,
                 sender,
             };
             let (queue, looks) = self.broker(leader.broker);
