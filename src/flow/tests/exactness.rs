@@ -344,3 +344,51 @@ async fn rule_14_transactions_and_append_times_leave_no_trace_on_the_target() {
     );
     running.stop().await;
 }
+
+/// The checkpoint of `t`, once its flow has stopped.
+async fn checkpoint_of(bench: &Bench) -> (TopicPartition, CommittedOffset) {
+    let committed = bench.pair.west.client.group_offsets("strait.f").await;
+    let mut committed = committed.unwrap().into_iter();
+    committed
+        .find(|(partition, _)| partition.topic == "t")
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_7_who_goes_on_unguarded_waits_for_late_appends_unless_the_last_one_ended_settled() {
+    let mut bench = Bench::start(OLD).await;
+    let running = bench.pair.run("topics = [\"t\"]");
+    bench.write(2).await;
+    bench.await_exactly().await;
+    running.stop().await;
+    let (partition, mut committed) = checkpoint_of(&bench).await;
+    assert!(committed.metadata.contains(" settled=yes"));
+
+    // Nothing can be on its way: no wait.
+    let begun = Instant::now();
+    let running = bench.pair.run("topics = [\"t\"]");
+    bench.write(1).await;
+    bench.await_exactly().await;
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    running.stop().await;
+
+    // As a killed process leaves it.
+    committed = checkpoint_of(&bench).await.1;
+    committed.metadata = committed.metadata.replace(" settled=yes", "");
+    let client = &bench.pair.west.client;
+    let left = [(partition, committed)];
+    let left = client.commit_group_offsets("strait.f", &left);
+    left.await.unwrap();
+    let hook = bench.fault(Fault::new(ApiKey::Produce, What::Delay(Duration::ZERO)));
+    let begun = Instant::now();
+    let running = bench.pair.run("topics = [\"t\"]");
+    bench.write(1).await;
+    hook.wait(1).await;
+    assert!(
+        begun.elapsed() >= Duration::from_secs(6),
+        "{:?}",
+        begun.elapsed()
+    );
+    bench.await_exactly().await;
+    running.stop().await;
+}
