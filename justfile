@@ -52,6 +52,11 @@ bench-copy:
     tests/kafka/fetch.sh
     cargo bench --bench copy
 
+# Many partitions and several processes (TOPICS, PARTITIONS, PROCESSES, IDLE)
+bench-scale:
+    tests/kafka/fetch.sh
+    cargo bench --bench scale
+
 # All that CI runs
 ci:
     .ci/run

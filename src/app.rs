@@ -116,6 +116,10 @@ impl StatusSource for Status {
         for (board, outages) in self.boards.iter().zip(&self.outages) {
             let status = board.status();
             gauges::flow(&status, self.partition_metrics);
+            let aliases = [&status.source, &status.target];
+            for (alias, count) in aliases.into_iter().zip(board.connections()) {
+                gauges::connections(&status.name, alias, count);
+            }
             gauges::cluster(&status.name, &status.source, !outages.source.is_away());
             gauges::cluster(&status.name, &status.target, !outages.target.is_away());
         }

@@ -52,6 +52,19 @@ fn bad_usage_ends_with_2() {
         &["status"],
         &["status", "--url", "localhost:9465"],
         &["check", "/no/such/file.toml"],
+        &["checkpoint"],
+        &["checkpoint", "set", "strait.toml", "--topic", "t"],
+        &[
+            "checkpoint",
+            "set",
+            "strait.toml",
+            "--topic",
+            "t",
+            "--to",
+            "soon",
+        ],
+        &["checkpoint", "reset", "strait.toml"],
+        &["checkpoint", "list", "/no/such/file.toml"],
         &["check", "--log", "x=loud", "/no/such/file.toml"],
     ] {
         assert_eq!(strait(arguments).status.code(), Some(2), "{arguments:?}");
@@ -111,6 +124,30 @@ fn what_cannot_be_reached_is_not_ready() {
         "{}",
         error(&output)
     );
+}
+
+#[test]
+fn checkpoints_of_what_is_not_there_are_told_apart() {
+    let (_folder, path) = file(&(unreachable_clusters("") + "[http]\nlisten = \"\"\n"));
+    let path = path.to_str().unwrap();
+    let set = ["checkpoint", "set", path, "--topic", "orders", "--to", "5"];
+    let output = strait(&[&set[..], &["--flow", "other"]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        error(&output).contains("east-to-west"),
+        "{}",
+        error(&output)
+    );
+    let output = strait(&set);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        error(&output).contains("cluster east"),
+        "{}",
+        error(&output)
+    );
+    let output = strait(&[&set[..], &["--url", "http://127.0.0.1:1"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error(&output).contains("127.0.0.1:1"), "{}", error(&output));
 }
 
 #[test]

@@ -18,8 +18,8 @@ use strait::{
 };
 use tokio_util::sync::CancellationToken;
 use wire::{
-    TopicPartition,
-    client::{Client, ClientSettings, NewTopic},
+    Isolation, TopicPartition,
+    client::{Client, ClientSettings, NewTopic, OffsetSpec},
     record::{BatchBuilder, Codec},
 };
 
@@ -329,13 +329,29 @@ async fn memory_that_is_about_something_else_is_found_before() {
     batch.push(1_000, Some(b"flow"), Some(b"{\"version\":99}"), &[]);
     let control = TopicPartition::new("strait.dr.control", 0);
     let batch = batch.build(0).unwrap();
-    west.client.produce(&control, batch).await.unwrap();
+    let end = west
+        .client
+        .produce(&control, batch)
+        .await
+        .unwrap()
+        .base_offset
+        + 1;
     let found = check::run(&host, &right).await;
     assert_eq!(problems(&found), ["control_topic"]);
     let message = &found.flows[0].problems[0].message;
     assert!(message.contains("version 99"), "{message}");
+    let before = west.client.group_offsets("strait.dr").await.unwrap();
     let error = app::run(right, host, CancellationToken::new())
         .await
         .unwrap_err();
     assert!(error.to_string().contains("version 99"), "{error}");
+    // What a later release left is as it was.
+    let after = west.client.group_offsets("strait.dr").await.unwrap();
+    assert_eq!(after, before);
+    let wanted = [(control, OffsetSpec::Latest)];
+    let ended = west
+        .client
+        .list_offsets(&wanted, Isolation::ReadUncommitted);
+    let ended = ended.await.unwrap()[0].1.as_ref().unwrap().offset;
+    assert_eq!(ended, end);
 }

@@ -13,8 +13,10 @@ use strait::{
 };
 
 use super::{
-    ConfigFile, Outcome, print, print_json,
-    table::{count, lines, time},
+    ConfigFile, Outcome,
+    flow_text::time,
+    print, print_json,
+    table::{count, lines},
     verify::selected,
 };
 

@@ -7,7 +7,7 @@
 
 pub mod leaders;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use host::Host;
 use rdkafka::ClientConfig;
@@ -21,12 +21,25 @@ use crate::config::{ClusterConfig, Security};
 /// Longest cluster id that is taken, in bytes: checkpoints carry two of them (Kafka's have 22).
 const MAX_ID: usize = 255;
 
+/// Of a person who waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// How the wire client reaches a cluster.
 pub fn wire(config: &ClusterConfig) -> ClientSettings {
     let mut settings = ClientSettings::new(config.bootstrap.clone(), config.client_id());
     settings.max_idle = config.max_idle().unwrap_or(settings.max_idle);
     settings.security = Some(Arc::new(config.security.clone()));
     settings
+}
+
+/// The same where a person waits for the answer: patience is short.
+pub fn wire_for_a_person(config: &ClusterConfig) -> ClientSettings {
+    ClientSettings {
+        connect_timeout: PATIENCE,
+        request_timeout: PATIENCE,
+        retry_for: PATIENCE,
+        ..wire(config)
+    }
 }
 
 /// How librdkafka does.
@@ -60,6 +73,15 @@ pub struct Cluster {
 impl Cluster {
     /// Connects at the first call.
     pub fn new(host: &Host, config: &ClusterConfig) -> Self {
+        Self::with(host, config, wire(config))
+    }
+
+    /// For a command: a person waits for it.
+    pub fn for_a_person(host: &Host, config: &ClusterConfig) -> Self {
+        Self::with(host, config, wire_for_a_person(config))
+    }
+
+    fn with(host: &Host, config: &ClusterConfig, settings: ClientSettings) -> Self {
         let servers: Vec<_> = config
             .bootstrap
             .iter()
@@ -71,7 +93,7 @@ impl Cluster {
             properties: librdkafka(config, &bootstrap),
             bootstrap,
             security: config.security.clone(),
-            client: Client::new(host.clone(), wire(config)),
+            client: Client::new(host.clone(), settings),
         }
     }
 

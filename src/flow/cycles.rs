@@ -77,7 +77,7 @@ impl<'a> Cycles<'a> {
         let writer = self
             .writers
             .copying(target_id, source)
-            .filter(|writer| writer.active)?;
+            .filter(|writer| writer.is_active())?;
         let (from, to, group) = (&config.source, &config.target, &writer.group);
         Some(format!(
             "{from}:{source} → {to}:{target} → {from}:{source}: the flow of group {group} on {from} copies it back; \

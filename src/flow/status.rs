@@ -10,6 +10,7 @@ use std::{
 
 use host::Clock;
 use tokio::sync::watch;
+use wire::client::{Client, Connections};
 
 use super::plan::Trouble;
 pub use crate::status::{FlowStatus, PartitionStatus, Phase};
@@ -54,6 +55,8 @@ struct Inner {
     units: BTreeMap<Route, Watched>,
     troubles: Vec<Trouble>,
     committing: Option<Committing>,
+    /// Of source and target.
+    clients: Option<[Client; 2]>,
 }
 
 /// What is asked for ages.
@@ -89,6 +92,7 @@ impl Board {
                 units: BTreeMap::new(),
                 troubles: Vec::new(),
                 committing: None,
+                clients: None,
             }),
         }
     }
@@ -109,6 +113,18 @@ impl Board {
 
     pub(super) fn commits(&self, committer: Arc<Committer>, lease: Arc<dyn Lease>) {
         self.inner().committing = Some(Committing { committer, lease });
+    }
+
+    pub(super) fn asks(&self, clients: [Client; 2]) {
+        self.inner().clients = Some(clients);
+    }
+
+    /// How often source and target were connected to.
+    pub fn connections(&self) -> [Connections; 2] {
+        let clients = self.inner().clients.clone();
+        clients.map_or_else(Default::default, |clients| {
+            clients.map(|client| client.connections())
+        })
     }
 
     pub(super) fn put(&self, route: Route, unit: Watched) {

@@ -66,6 +66,8 @@ impl Flow {
     /// # Errors
     /// If it cannot run at all; a worker that stops is no error.
     pub async fn run(self, stop: CancellationToken) -> Result<(), FlowError> {
+        let clients = [&self.source, &self.target].map(|cluster| cluster.client().clone());
+        self.board.asks(clients);
         let booted = match self.boot(&stop).await {
             Ok(booted) => booted,
             Err(Cancelled) => {
@@ -260,9 +262,7 @@ impl<'a> Supervisor<'a> {
                 Some(job) = next(&mut self.jobs) => job,
                 () = flow.host.clock.sleep(pause) => continue,
             };
-            let outcome = self.adjust(&job.request).await;
-            // Who asked may have gone.
-            job.reply.send(outcome).ok();
+            self.serve(job).await;
         }
     }
 

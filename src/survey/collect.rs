@@ -1,11 +1,11 @@
 //! Asks both clusters of a flow.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use host::{Clock, Host};
 use wire::{
     Isolation, TopicPartition,
-    client::{Client, ClientSettings, OffsetSpec, TopicDescription},
+    client::{Client, OffsetSpec, TopicDescription},
     error::{ApiError, ClientError},
 };
 
@@ -18,9 +18,6 @@ use crate::{
         start::Extent,
     },
 };
-
-/// A person waits for the answer, so patience is short.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A cluster that could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +32,7 @@ pub struct Unreachable {
 /// Both clusters of one flow.
 #[derive(Debug)]
 pub struct Pair<'a> {
+    pub(super) file: String,
     pub(super) flow: &'a FlowConfig,
     pub(super) source: Asked,
     pub(super) target: Asked,
@@ -45,6 +43,7 @@ impl<'a> Pair<'a> {
     /// The clusters of `flow`, which is one of `config`. Connects later.
     pub fn new(host: &Host, config: &'a Config, flow: &'a FlowConfig) -> Self {
         Self {
+            file: config.file.clone(),
             flow,
             source: Asked::new(host, &config.clusters[&flow.source]),
             target: Asked::new(host, &config.clusters[&flow.target]),
@@ -157,12 +156,21 @@ impl Facts {
         let (isolation, all) = (flow.isolation, Isolation::ReadUncommitted);
         // Against the flow of the records, so that what a running flow moves on meanwhile never looks
         // like a loss: the target ends behind the checkpoint, the source behind the target.
-        let (stored, group_denied) = match target.stored(&flow.group()).await {
+        let (mut stored, group_denied) = match target.stored(&flow.group()).await {
             Err(failed) if is_denied(&failed.reason) => (BTreeMap::new(), Some(failed.reason)),
             stored => (stored?, None),
         };
         let target_first = target.offsets(on_target, first, all).await?;
         let target_ends = target.offsets(on_target, end, all).await?;
+        // A flow may have written its first checkpoint and records meanwhile, in this order.
+        let begun = target_ends
+            .iter()
+            .any(|(partition, end)| matches!(end, Ok(1..)) && !stored.contains_key(partition));
+        if begun && group_denied.is_none() {
+            for (partition, found) in target.stored(&flow.group()).await? {
+                stored.entry(partition).or_insert(found);
+            }
+        }
         let at_time = topics.iter().flat_map(|topic| {
             let spec = match flow.topic(&topic.name).start {
                 Start::Time(ms) => Some(OffsetSpec::Timestamp(ms)),
@@ -265,12 +273,7 @@ pub(super) struct Asked {
 
 impl Asked {
     fn new(host: &Host, cluster: &ClusterConfig) -> Self {
-        let settings = ClientSettings {
-            connect_timeout: PATIENCE,
-            request_timeout: PATIENCE,
-            retry_for: PATIENCE,
-            ..crate::cluster::wire(cluster)
-        };
+        let settings = crate::cluster::wire_for_a_person(cluster);
         Self {
             alias: cluster.alias.clone(),
             bootstrap: cluster.bootstrap.clone(),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use tokio::task::JoinSet;
+use uuid::Uuid;
 use wire::{
     TopicPartition,
     batch::batches,
@@ -11,7 +12,10 @@ use wire::{
 };
 
 use super::{Survey, collect::Pair};
-use crate::config::Assignment;
+use crate::{
+    checkpoint::control_topic::{ControlTopic, TopicKey},
+    config::Assignment,
+};
 
 /// One batch is read of so many partitions at most: of those with the most records to copy.
 const MOST: usize = 200;
@@ -27,24 +31,47 @@ pub struct Detail {
     pub oldest: BTreeMap<TopicPartition, i64>,
     /// The flow's group; none if it may not be asked, or is not used.
     pub group: Option<GroupDescription>,
+    /// Ids of the target topics that the control topic knows, by source topic.
+    pub bound: BTreeMap<TopicKey, Uuid>,
+    /// The configuration's file, for the commands that continue a stopped partition.
+    pub file: String,
 }
 
 impl Pair<'_> {
     /// Asks for the details of `survey`. What cannot be found out is left out.
     pub async fn detail(&self, survey: &Survey) -> Detail {
         let shared = self.flow.assignment == Assignment::Shared;
-        let (oldest, group) = tokio::join!(self.oldest(survey), async {
-            if shared {
-                self.group(&survey.group).await
-            } else {
-                None
-            }
-        });
+        let (oldest, group, bound) = tokio::join!(
+            self.oldest(survey),
+            async {
+                if shared {
+                    self.group(&survey.group).await
+                } else {
+                    None
+                }
+            },
+            self.bound(survey),
+        );
         Detail {
             now_ms: self.clock.wall_ms(),
             oldest,
             group,
+            bound,
+            file: self.file.clone(),
         }
+    }
+
+    /// What the control topic says; nothing where it cannot be read.
+    async fn bound(&self, survey: &Survey) -> BTreeMap<TopicKey, Uuid> {
+        if !survey.control_exists {
+            return BTreeMap::new();
+        }
+        let control = ControlTopic::new(self.target.client.clone(), &survey.flow);
+        let records = control.read().await.unwrap_or_default();
+        let topics = records.topics.into_iter();
+        topics
+            .filter_map(|(key, record)| Some((key, record.target_topic_id?)))
+            .collect()
     }
 
     async fn oldest(&self, survey: &Survey) -> BTreeMap<TopicPartition, i64> {

@@ -8,6 +8,7 @@ pub mod collect;
 pub mod detail;
 mod owners;
 pub mod status;
+mod stops;
 #[cfg(test)]
 mod tests;
 

@@ -8,6 +8,7 @@ use super::{
     collect::{Pair, Unreachable},
     detail::Detail,
     owners::Owners,
+    stops,
 };
 use crate::{
     config::Config,
@@ -60,7 +61,13 @@ pub fn flow_status(survey: &Survey, detail: &Detail) -> FlowStatus {
             partitions.push(PartitionStatus {
                 lag_ms: lag_ms(detail, topic, partition, &name),
                 owner: owners.of(&target),
-                ..partition_status(topic, partition)
+                ..stops::with_stop(
+                    partition_status(topic, partition),
+                    survey,
+                    detail,
+                    topic,
+                    partition,
+                )
             });
         }
     }
@@ -113,7 +120,6 @@ fn partition_status(topic: &Topic, partition: &Partition) -> PartitionStatus {
         None => (None, None),
     };
     let checkpoint = checkpoint.as_ref();
-    let stopped = checkpoint.and_then(|checkpoint| checkpoint.stopped.as_ref());
     PartitionStatus {
         topic: topic.source.clone(),
         partition: partition.index,
@@ -127,11 +133,11 @@ fn partition_status(topic: &Topic, partition: &Partition) -> PartitionStatus {
         records: None,
         bytes: None,
         owner: None,
-        state: stopped.map(|_| "stopped".to_owned()),
-        reason: stopped.map(|stopped| stopped.reason.clone()),
+        state: None,
+        reason: None,
         text: None,
-        stopped_offset: stopped.map(|stopped| stopped.source_offset),
-        stopped_since_ms: stopped.map(|stopped| stopped.since_ms),
+        stopped_offset: None,
+        stopped_since_ms: None,
         unknown: partition.offsets.as_ref().err().cloned().or(unreadable),
     }
 }

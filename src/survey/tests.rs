@@ -332,6 +332,7 @@ fn lag_in_time_is_the_age_of_the_batch_at_the_position() {
         now_ms: 100_000,
         oldest: BTreeMap::from([(TopicPartition::new("orders", 0), 40_000)]),
         group: None,
+        ..Detail::default()
     };
     let flow = status::flow_status(&survey(three, Some(&[4, 10, 4])), &detail);
     let lags: Vec<_> = flow.partitions.iter().map(|p| p.lag_ms).collect();

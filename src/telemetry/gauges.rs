@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use wire::client::Connections;
+
 use super::metrics::{
-    BUDGET, BUILD, CHECKPOINT_AGE, HELD, HELD_SECONDS, IN_FLIGHT, LAG_RECORDS, LAG_SECONDS,
-    LEASE_AGE, PARTITION_BYTES, PARTITION_LAG_RECORDS, PARTITION_LAG_SECONDS, PARTITION_RECORDS,
-    REACHABLE, RUNNING, STARTED, TROUBLES, WORKERS,
+    BUDGET, BUILD, CHECKPOINT_AGE, CONNECTIONS, HELD, HELD_SECONDS, IN_FLIGHT, LAG_RECORDS,
+    LAG_SECONDS, LEASE_AGE, PARTITION_BYTES, PARTITION_LAG_RECORDS, PARTITION_LAG_SECONDS,
+    PARTITION_RECORDS, REACHABLE, RUNNING, STARTED, TROUBLES, WORKERS,
 };
 use crate::status::{FlowStatus, PartitionStatus, Phase};
 
@@ -76,6 +78,15 @@ fn partition(flow: &str, status: &PartitionStatus) {
 pub fn cluster(flow: &str, cluster: &str, reachable: bool) {
     let value = f64::from(u8::from(reachable));
     REACHABLE.gauge(&[flow, cluster]).set(value);
+}
+
+/// How often `flow` connected to the brokers of the cluster with this alias.
+pub fn connections(flow: &str, cluster: &str, count: Connections) {
+    for (outcome, count) in [("opened", count.opened), ("failed", count.failed)] {
+        CONNECTIONS
+            .counter(&[flow, cluster, outcome])
+            .absolute(count);
+    }
 }
 
 /// The process: bytes in flight, how many there may be, and when it started in milliseconds since 1970.

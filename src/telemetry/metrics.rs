@@ -88,6 +88,8 @@ metrics! {
         "Times a cluster became unreachable";
     Gauge REACHABLE = "strait_cluster_reachable" ["flow", "cluster"]
         "1 unless the cluster is unreachable";
+    Counter CONNECTIONS = "strait_connections_total" ["flow", "cluster", "outcome"]
+        "Connections to brokers that were opened, and that failed before they could be used (without librdkafka's)";
     Counter THROTTLE = "strait_throttle_milliseconds_total" ["flow", "cluster", "request"]
         "Time for which brokers asked to wait, by quota: produce, fetch (wire transport)";
     Counter LIMITED = "strait_limited_milliseconds_total" ["flow"]

@@ -186,3 +186,57 @@ impl fmt::Display for StopReason {
         f.write_str(self.code())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const RUNBOOK: &str = include_str!("../../docs/RUNBOOK.md");
+
+    /// Each reason has its section, and each section is about a reason.
+    #[test]
+    fn the_runbook_has_every_reason_and_no_other() {
+        let headings = RUNBOOK.lines().filter_map(|line| {
+            let code = line.strip_prefix("### `")?;
+            code.strip_suffix('`')
+        });
+        let explained: Vec<_> = headings.collect();
+        let known: BTreeSet<_> = REASONS.iter().map(|reason| reason.code()).collect();
+        assert_eq!(explained.iter().copied().collect::<BTreeSet<_>>(), known);
+        assert_eq!(explained.len(), REASONS.len());
+        for section in RUNBOOK.split("### `").skip(1) {
+            assert!(
+                section.contains("**Check**") && section.contains("**Continue**"),
+                "{section}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_reason_is_listed_and_found_by_its_code() {
+        for reason in REASONS {
+            assert_eq!(StopReason::from_code(reason.code()), Some(reason));
+            let json = serde_json::to_value(reason).unwrap();
+            assert_eq!(json, reason.code());
+        }
+        assert_eq!(StopReason::from_code("tired"), None);
+    }
+
+    #[test]
+    fn commands_name_file_flow_topic_and_place() {
+        let advice = Advice::new("/etc/strait.toml", "f", &TopicPartition::new("orders", 3));
+        let command = |reason| advice.command(reason, 17, 12);
+        let set =
+            "strait checkpoint set /etc/strait.toml --flow f --topic orders --partition 3 --to";
+        assert_eq!(command(StopReason::RecordRefused), format!("{set} 18"));
+        assert_eq!(command(StopReason::SourceDenied), format!("{set} 12"));
+        assert_eq!(
+            command(StopReason::OffsetOutOfRange),
+            format!("{set} earliest")
+        );
+        let reset = "strait checkpoint reset /etc/strait.toml --flow f --topic orders";
+        assert_eq!(command(StopReason::TargetTopicMissing), reset);
+    }
+}

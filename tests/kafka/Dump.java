@@ -23,6 +23,8 @@ public class Dump {
         p.put("key.deserializer", ByteArrayDeserializer.class.getName());
         p.put("value.deserializer", ByteArrayDeserializer.class.getName());
         p.put("max.poll.records", "5000");
+        // Else a look at a topic that is not there yet creates it, with one partition and no configs.
+        p.put("allow.auto.create.topics", "false");
         StringBuilder out = new StringBuilder();
         try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(p)) {
             List<TopicPartition> partitions = new ArrayList<>();

@@ -2,15 +2,17 @@
 
 use std::{
     collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use rdkafka::{
+    ClientConfig, ClientContext,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, Headers, Message, OwnedHeaders},
-    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
+    producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer},
     topic_partition_list::{Offset, TopicPartitionList},
 };
 
@@ -25,7 +27,25 @@ pub type Content = BTreeMap<(String, i32), Vec<String>>;
 /// An idempotent producer, so that what arrives at the source is exactly the model.
 #[derive(Clone)]
 pub struct Application {
-    producer: ThreadedProducer<DefaultProducerContext>,
+    producer: ThreadedProducer<Deliveries>,
+    deliveries: Deliveries,
+}
+
+/// The first record that was not delivered: without it the source is not what the model says.
+#[derive(Clone, Default)]
+struct Deliveries(Arc<Mutex<Option<KafkaError>>>);
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
+        if let Err((error, _)) = result {
+            let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            first.get_or_insert(error.clone());
+        }
+    }
 }
 
 impl Application {
@@ -37,9 +57,7 @@ impl Application {
             .set("compression.codec", codec)
             .set("message.max.bytes", "4000000")
             .set("linger.ms", "5");
-        Ok(Self {
-            producer: config.create()?,
-        })
+        Self::create(&config)
     }
 
     /// One that writes in transactions.
@@ -48,9 +66,19 @@ impl Application {
         config
             .set("transactional.id", id)
             .set("compression.codec", "lz4");
-        let producer: ThreadedProducer<DefaultProducerContext> = config.create()?;
-        producer.init_transactions(Duration::from_secs(30))?;
-        Ok(Self { producer })
+        let application = Self::create(&config)?;
+        application
+            .producer
+            .init_transactions(Duration::from_secs(30))?;
+        Ok(application)
+    }
+
+    fn create(config: &ClientConfig) -> Result<Self> {
+        let deliveries = Deliveries::default();
+        Ok(Self {
+            producer: config.create_with_context(deliveries.clone())?,
+            deliveries,
+        })
     }
 
     /// Produces in order; returns when all is acknowledged.
@@ -59,7 +87,12 @@ impl Application {
             self.enqueue(topic, partition, record)?;
         }
         self.producer.flush(Duration::from_secs(60))?;
-        Ok(())
+        let failed = self.deliveries.0.lock();
+        let failed = failed.unwrap_or_else(PoisonError::into_inner).take();
+        match failed {
+            None => Ok(()),
+            Some(error) => bail!("produce to {topic}-{partition}: {error}"),
+        }
     }
 
     /// The same inside a transaction that is committed or aborted.

@@ -24,6 +24,7 @@ use wire::client::{Client, ClientSettings, NewTopic};
 use super::{
     clusters::{Clusters, PASSWORD, SESSION_MS, STRANGER, USER, mechanism},
     kafka::dump,
+    permissions,
     strait::{Strait, eventually},
 };
 
@@ -40,6 +41,18 @@ pub const ALL: &[(&str, Case)] = &[
     }),
     ("plain_logs_in", plain),
     ("rights_are_asked_for", rights),
+    (
+        "check_names_what_is_missing_and_the_lines_that_grant_it",
+        permissions::check_names_what_is_missing,
+    ),
+    (
+        "run_needs_its_section_of_the_permissions_only",
+        permissions::run_needs_its_section_only,
+    ),
+    (
+        "status_and_verify_need_their_sections_only",
+        permissions::status_and_verify_need_theirs_only,
+    ),
     ("a_strange_broker_is_named", strange_broker),
     ("a_missing_certificate_is_named", strange_client),
     ("the_wrong_protocol_is_named", wrong_protocol),
@@ -52,7 +65,7 @@ pub const ALL: &[(&str, Case)] = &[
 const ORDERS: &str = "topics = [\"orders\"]";
 
 /// The source, by SCRAM over TLS and Java's names; the password is in a file.
-fn by_login(clusters: &Clusters, user: &str) -> String {
+pub fn by_login(clusters: &Clusters, user: &str) -> String {
     format!(
         "bootstrap.servers = \"{}\"
 security.protocol = \"SASL_SSL\"
@@ -96,7 +109,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
 }
 
 /// Writes `count` records into a topic of the source, as who may do everything.
-fn produce(clusters: &Clusters, topic: &str, count: usize) -> Result<()> {
+pub fn produce(clusters: &Clusters, topic: &str, count: usize) -> Result<()> {
     let bootstrap = clusters.source.plain();
     let (host, port) = bootstrap.split_once(':').context("an address")?;
     let settings = ClientSettings::new(vec![(host.to_owned(), port.parse()?)], "test");
@@ -121,7 +134,7 @@ fn produce(clusters: &Clusters, topic: &str, count: usize) -> Result<()> {
 }
 
 /// Topic, partition, offset and digest of a topic's records, by Kafka's own consumer, sorted.
-fn records(bootstrap: &str, topic: &str) -> Result<Vec<String>> {
+pub fn records(bootstrap: &str, topic: &str) -> Result<Vec<String>> {
     let text = dump(bootstrap, &[topic.to_owned()])?;
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     lines.sort();

@@ -117,14 +117,19 @@ ssl.truststore.location={folder}/ca.pem
 listener.name.certificate.ssl.client.auth=required"
         );
         let listeners = [("LOGIN", login), ("CERTIFICATE", certificate)];
-        let users = [USER, STRANGER].map(|user| {
+        let users = [USER, STRANGER]
+            .into_iter()
+            .chain(super::permissions::USERS);
+        let users = users.map(|user| {
             let mechanism = mechanism(user);
             format!("{mechanism}=[name={user},password={PASSWORD}]")
         });
+        let users: Vec<_> = users.collect();
+        let users: Vec<_> = users.iter().map(String::as_str).collect();
         let extra = Extra {
             listeners: &listeners,
             settings: &more,
-            users: &users.each_ref().map(String::as_str),
+            users: &users,
         };
         Ok(Self {
             kafka: Kafka::start(&extra)?,
@@ -146,6 +151,20 @@ listener.name.certificate.ssl.client.auth=required"
     /// TLS with a client certificate.
     pub fn certificate(&self) -> String {
         format!("127.0.0.1:{}", self.certificate)
+    }
+
+    /// Gives a topic more partitions.
+    pub fn grow(&self, topic: &str, partitions: u32) -> Result<()> {
+        let mut command = java("org.apache.kafka.tools.TopicCommand");
+        command.args([
+            "--bootstrap-server",
+            &self.plain(),
+            "--alter",
+            "--topic",
+            topic,
+        ]);
+        command.args(["--partitions", &partitions.to_string()]);
+        finished(command.stdout(Stdio::null()).spawn()?)
     }
 
     /// Gives the user another password.
@@ -177,7 +196,7 @@ pub fn mechanism(user: &str) -> &'static str {
     }
 }
 
-fn finished(mut command: Child) -> Result<()> {
+pub fn finished(mut command: Child) -> Result<()> {
     let status = command.wait()?;
     ensure!(status.success(), "Kafka's tool ended with {status}");
     Ok(())

@@ -10,6 +10,7 @@ mod cases;
 mod clusters;
 #[path = "../scenarios/kafka.rs"]
 mod kafka;
+mod permissions;
 mod strait;
 
 use std::{process::ExitCode, sync::Arc};

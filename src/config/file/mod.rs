@@ -45,7 +45,7 @@ pub(super) fn parse(text: &str, sources: &Sources<'_>) -> Result<Config, ConfigE
         http,
         limits,
     } = ConfigFile::read(tree::parse(text, sources)?)?;
-    let (http, limits) = (self::http(http)?, self::limits(limits)?);
+    let (http, limits) = (self::http(http, sources)?, self::limits(limits)?);
     let clusters = self::clusters(clusters, sources)?;
     Ok(Config {
         file: "FILE".to_owned(),
@@ -98,17 +98,26 @@ fn section(node: Option<Node>) -> Result<Table, ConfigError> {
     node.map_or(Ok(empty), Node::table)
 }
 
-fn http(node: Option<Node>) -> Result<HttpConfig, ConfigError> {
+fn http(node: Option<Node>, sources: &Sources<'_>) -> Result<HttpConfig, ConfigError> {
     let HttpFile {
         listen,
         partition_metrics,
     } = HttpFile::read(section(node)?)?;
-    let default = HttpConfig::default();
+    let mut default = HttpConfig::default();
+    // What an image sets, since in a container nothing else is reached from outside.
+    if let Some(text) = (sources.variable)(HTTP_LISTEN) {
+        let parsed = parse_listen(&text);
+        default.listen =
+            parsed.map_err(|reason| ConfigError::whole(format!("{HTTP_LISTEN}: {reason}")))?;
+    }
     Ok(HttpConfig {
         listen: parsed(listen, default.listen, parse_listen)?,
         partition_metrics: parsed(partition_metrics, default.partition_metrics, units::boolean)?,
     })
 }
+
+/// The environment variable with the default of `[http] listen`.
+const HTTP_LISTEN: &str = "STRAIT_HTTP_LISTEN";
 
 fn parse_listen(text: &str) -> Result<Option<String>, String> {
     if text.is_empty() {

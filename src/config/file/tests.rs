@@ -55,6 +55,29 @@ fn with_flow(line: &str) -> String {
     file("", line, "")
 }
 
+/// An image sets it; the file wins.
+#[test]
+fn the_environment_gives_the_default_of_where_to_listen() {
+    let parse = |listen: &'static str, text: &str| {
+        let variable = move |name: &str| (name == "STRAIT_HTTP_LISTEN").then(|| listen.to_owned());
+        let sources = Sources {
+            variable: &variable,
+            ..SOURCES
+        };
+        Config::parse(text, &sources).map(|config| config.http.listen)
+    };
+    let set = file("", "", "[http]\nlisten = \"127.0.0.1:1\"");
+    let listen = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        parse("0.0.0.0:9465", &file("", "", "")).unwrap(),
+        listen("0.0.0.0:9465")
+    );
+    assert_eq!(parse("0.0.0.0:9465", &set).unwrap(), listen("127.0.0.1:1"));
+    assert_eq!(parse("", &file("", "", "")).unwrap(), None);
+    let error = parse("9465", &file("", "", "")).unwrap_err().to_string();
+    assert!(error.contains("STRAIT_HTTP_LISTEN"), "{error}");
+}
+
 #[test]
 fn defaults_are_those_of_the_contract() {
     let config = parse(&file("", "", "")).unwrap();

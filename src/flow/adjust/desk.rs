@@ -13,7 +13,10 @@ use super::{AdjustError, Changes, Request};
 /// Requests that may wait at a time; people make them.
 const QUEUE: usize = 4;
 /// A worker may have to drain first. Less than an HTTP connection lives.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);
+
+/// The flow keeps the time itself, save for what it is at when the request comes.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// One request, and where its outcome goes.
 #[derive(Debug)]
@@ -60,7 +63,7 @@ impl Desk {
         tokio::select! {
             biased;
             outcome = outcome => outcome.unwrap_or_else(|_| Err(unavailable("it ended"))),
-            () = clock.sleep(PATIENCE) => {
+            () = clock.sleep(PATIENCE + GRACE) => {
                 Err(unavailable("no answer yet; it may still do what was asked: look at `strait checkpoint list`"))
             }
         }

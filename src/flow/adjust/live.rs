@@ -1,21 +1,34 @@
 //! For a flow that runs: its own process commits, as a member of its group.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use wire::TopicPartition;
 
-use super::{AdjustError, Changes, Draft, Request};
+use super::{AdjustError, Changes, Draft, Job, Request, desk::PATIENCE};
 use crate::{flow::supervisor::Supervisor, telemetry};
 
 /// How long a commit that is on its way is waited for.
 const LAST_COMMIT: Duration = Duration::from_secs(2);
 
 impl Supervisor<'_> {
+    /// Serves one request, within the time that its sender waits: while clusters do not answer, the flow has other
+    /// things to see to. What was cut short is as it was, or stopped and started again by the next round.
+    pub(in crate::flow) async fn serve(&mut self, job: Job) {
+        let clock = Arc::clone(&self.flow.host.clock);
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.adjust(&job.request) => outcome,
+            () = clock.sleep(PATIENCE) => {
+                let text = "a cluster does not answer; look at `strait checkpoint list`";
+                Err(AdjustError::Unavailable(text.to_owned()))
+            }
+        };
+        // Who asked may have gone.
+        job.reply.send(outcome).ok();
+    }
+
     /// Stops what `request` is about, changes its checkpoints, and leaves it to the next round to start.
-    pub(in crate::flow) async fn adjust(
-        &mut self,
-        request: &Request,
-    ) -> Result<Changes, AdjustError> {
+    async fn adjust(&mut self, request: &Request) -> Result<Changes, AdjustError> {
         let flow = self.flow;
         let targets: Vec<_> = self.recorded_targets().collect();
         let snapshot = flow.snapshot(&self.rules, targets.into_iter()).await?;

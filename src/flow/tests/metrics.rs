@@ -147,6 +147,11 @@ async fn lag_in_seconds_grows_while_the_source_is_away_and_is_gone_when_it_is_ba
     running
         .await_partition("late", |p| p.lag_ms > Some(6_000) && p.lag == Some(0))
         .await;
+    let [source, target] = running.status.boards()[0].connections();
+    assert!(
+        source.failed > 0 && target.failed == 0,
+        "{source:?} {target:?}"
+    );
     let config = broker_lite::Config::new(address.to_string(), folder.path());
     let _broker = Broker::start(config, Host::real()).await.unwrap();
     running

@@ -1,6 +1,6 @@
 //! Flows of other processes that write to a cluster, by the checkpoints that their groups hold there.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use uuid::Uuid;
 use wire::{
@@ -23,9 +23,21 @@ pub struct Writer {
     pub partition: TopicPartition,
     /// Where from, and how far it is.
     pub checkpoint: Checkpoint,
-    /// Whether the flow is at work: its group has members, or its checkpoint was seen to move. Groups outlive
-    /// their flows, as when a direction was turned round.
-    pub active: bool,
+    /// Whether the flow's group has members.
+    pub members: bool,
+    /// Whether its checkpoint was seen to move while the group had none, as when one process runs the whole flow.
+    pub moved: bool,
+}
+
+impl Writer {
+    /// Whether the flow is at work. Groups outlive their flows, as when a direction was turned round.
+    pub fn is_active(&self) -> bool {
+        self.members || self.moved
+    }
+
+    fn key(&self) -> (String, TopicPartition) {
+        (self.group.clone(), self.partition.clone())
+    }
 }
 
 /// Those that copy from one cluster to another.
@@ -50,13 +62,14 @@ impl Writers {
                 }
                 held => held?,
             };
-            let active = !matches!(group.state.as_str(), "" | "Empty" | "Dead");
+            let members = !matches!(group.state.as_str(), "" | "Empty" | "Dead");
             let held = held.into_iter().filter_map(|(partition, committed)| {
                 Some(Writer {
                     checkpoint: checkpoint(committed)?,
                     partition,
                     group: group.group.clone(),
-                    active,
+                    members,
+                    moved: false,
                 })
             });
             writers.0.extend(held.filter(|writer| {
@@ -66,14 +79,15 @@ impl Writers {
         Ok(writers)
     }
 
-    /// Marks as active what has moved since `before`, or was active then.
+    /// Finds out what has moved since `before`.
     pub fn compare(&mut self, before: &Self) {
-        let key = |writer: &Writer| (writer.group.clone(), writer.partition.clone());
-        let at = |writer: &Writer| (key(writer), writer.checkpoint.source_offset);
-        let rested: BTreeSet<_> = before.0.iter().filter(|one| !one.active).map(at).collect();
-        let known: BTreeSet<_> = before.0.iter().map(key).collect();
-        for writer in &mut self.0 {
-            writer.active |= known.contains(&key(writer)) && !rested.contains(&at(writer));
+        let known: BTreeMap<_, _> = before.0.iter().map(|one| (one.key(), one)).collect();
+        for writer in self.0.iter_mut().filter(|writer| !writer.members) {
+            let Some(before) = known.get(&writer.key()) else {
+                continue;
+            };
+            let went_on = before.checkpoint.source_offset != writer.checkpoint.source_offset;
+            writer.moved = before.moved || !before.members && went_on;
         }
     }
 
@@ -85,7 +99,7 @@ impl Writers {
                 && writer.checkpoint.source_topic == from
                 && !from.is_nil()
         });
-        found.max_by_key(|writer| writer.active)
+        found.max_by_key(|writer| writer.is_active())
     }
 
     /// Whether a flow with this group is among them.
@@ -110,7 +124,7 @@ mod tests {
     use super::*;
 
     fn writers(all: &[(&str, u128, i64, bool)]) -> Writers {
-        let one = |(group, from, source_offset, active): &(&str, u128, i64, bool)| Writer {
+        let one = |(group, from, source_offset, members): &(&str, u128, i64, bool)| Writer {
             group: (*group).to_owned(),
             partition: TopicPartition::new("orders", 0),
             checkpoint: Checkpoint {
@@ -129,7 +143,8 @@ mod tests {
                 stopped: None,
                 anchors: Vec::new(),
             },
-            active: *active,
+            members: *members,
+            moved: false,
         };
         Writers(all.iter().map(one).collect())
     }
@@ -159,20 +174,25 @@ mod tests {
 
     #[test]
     fn a_checkpoint_that_moves_shows_a_flow_at_work() {
-        let active = |before: &[_], now: &[_]| {
-            let mut now = writers(now);
-            now.compare(&writers(before));
-            now.0[0].active
+        let compare = |before: &Writers, offset, members| {
+            let mut now = writers(&[("g", 1, offset, members)]);
+            now.compare(before);
+            now
         };
-        assert!(!active(&[("g", 1, 5, false)], &[("g", 1, 5, false)]));
-        assert!(active(&[("g", 1, 5, false)], &[("g", 1, 6, false)]));
+        let active = |writers: &Writers| writers.0[0].is_active();
+        let rests = compare(&Writers::default(), 5, false);
+        assert!(!active(&rests), "seen for the first time");
+        assert!(!active(&compare(&rests, 5, false)));
+        let moved = compare(&rests, 6, false);
         assert!(
-            active(&[("g", 1, 5, true)], &[("g", 1, 5, false)]),
+            active(&moved) && active(&compare(&moved, 6, false)),
             "it may only be quiet"
         );
+        let member = compare(&rests, 5, true);
+        assert!(active(&member));
         assert!(
-            !active(&[], &[("g", 1, 5, false)]),
-            "seen for the first time"
+            !active(&compare(&member, 7, false)),
+            "it has left with its last checkpoint"
         );
     }
 }

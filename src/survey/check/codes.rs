@@ -35,6 +35,7 @@ pub const WARNINGS: &[&str] = &[
     "expiration_unknown",
     "fewer_partitions",
     "groups_unreadable",
+    "merged_target",
     "more_partitions",
     "no_topics",
     "one_cluster",

@@ -83,7 +83,7 @@ impl FlowReport {
             };
             let (from, to, group) = (&topic.source, &topic.target, &writer.group);
             let way = format!("{source}:{from} → {target}:{to} → {source}:{from}");
-            if writer.active {
+            if writer.is_active() {
                 let message = format!(
                     "topics form a cycle: {way}: the flow of group {group} on {source} copies it back; {WAY_OUT}"
                 );

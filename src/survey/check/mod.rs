@@ -26,7 +26,7 @@ use super::{
     collect::{Pair, Unreachable},
 };
 use crate::{
-    config::{Config, FlowConfig, Transport},
+    config::{Config, FlowConfig, OnExisting, Transport},
     flow::{status::guarantee, topics::cycles::Web},
 };
 
@@ -145,7 +145,7 @@ async fn look(pair: &Pair<'_>, flow: &FlowConfig) -> FlowReport {
 impl Report {
     /// A report on `flows`, configured as `configs`; also looks for what only all of them together show.
     pub fn new(configs: &[FlowConfig], mut flows: Vec<FlowReport>) -> Self {
-        refuse_shared_targets(&mut flows);
+        look_at_shared_targets(configs, &mut flows);
         tell_aliases(&mut flows);
         let ids: BTreeMap<_, _> = flows.iter().flat_map(FlowReport::clusters).collect();
         let cluster = |alias: &str| ids.get(alias).cloned().unwrap_or_else(|| alias.to_owned());
@@ -157,17 +157,26 @@ impl Report {
     }
 }
 
-/// Two flows must not write to one topic: their records would mix in one partition.
-fn refuse_shared_targets(flows: &mut [FlowReport]) {
-    let mut writers: BTreeMap<(Option<String>, String), String> = BTreeMap::new();
+/// Two flows that write to one topic mix their records in its partitions: a mistake, unless all of them append.
+fn look_at_shared_targets(configs: &[FlowConfig], flows: &mut [FlowReport]) {
+    let appends = |flow: &str, topic: &TopicReport| {
+        let config = configs.iter().find(|config| config.name == flow);
+        config.is_some_and(|config| config.topic(&topic.source).on_existing == OnExisting::Append)
+    };
+    let mut writers: BTreeMap<(Option<String>, String), (String, bool)> = BTreeMap::new();
     for flow in flows {
         for topic in &flow.topics {
             let place = (flow.target.cluster_id.clone(), topic.target.clone());
-            if let Some(other) = writers.get(&place) {
-                let message = format!("flow {other} writes to {} as well", topic.target);
-                flow.problems.push(note("shared_target", message));
+            let appending = appends(&flow.name, topic);
+            let Some((other, other_appends)) = writers.get(&place) else {
+                writers.insert(place, (flow.name.clone(), appending));
+                continue;
+            };
+            let message = format!("flow {other} writes to {} as well", topic.target);
+            if appending && *other_appends {
+                flow.warnings.push(note("merged_target", message));
             } else {
-                writers.insert(place, flow.name.clone());
+                flow.problems.push(note("shared_target", message));
             }
         }
     }
@@ -276,7 +285,6 @@ impl FlowReport {
         if flow.transport == Transport::Librdkafka {
             return;
         }
-        self.guarantee = "exactly-once";
         self.guarantee_reason = match &facts.expiration {
             Ok(expiration) => format!(
                 "leaders remember producers for {}",

@@ -1,13 +1,7 @@
 //! Where each partition would start, by the rules of `run`.
 
-use wire::TopicPartition;
-
 use super::FlowReport;
-use crate::{
-    base::ids::Route,
-    flow::start::{self, Evidence, Extent, Identity, Verdict},
-    survey::{Offsets, Partition, Side, Survey, Topic},
-};
+use crate::survey::{Offsets, Partition, Survey, Topic, stops::at_start};
 
 impl FlowReport {
     pub(super) fn look_at_topic(&mut self, survey: &Survey, topic: &Topic) {
@@ -109,42 +103,8 @@ impl FlowReport {
             }
         }
         self.look_at_last_stop(&name, partition);
-        let evidence = Evidence {
-            stored: partition.stored.clone(),
-            source: Extent {
-                start: offsets.first,
-                end: offsets.end,
-            },
-            target,
-            first_start: None,
-            last: None,
-            remembered: None,
-            trace: false,
-        };
-        if let Verdict::Stop(stop) = identity(survey, topic, partition.index).verdict(&evidence) {
+        if let Some(stop) = at_start(survey, topic, partition, offsets, target) {
             self.problem(stop.reason.code(), stop.text);
         }
-    }
-}
-
-fn identity(survey: &Survey, topic: &Topic, partition: i32) -> Identity {
-    let side = |side: &Side, topic_id| start::Side {
-        alias: side.alias.clone(),
-        cluster_id: side.cluster_id.clone(),
-        topic_id,
-    };
-    let target_id = topic.existing.as_ref().map(|existing| existing.id);
-    Identity {
-        route: Route {
-            source: TopicPartition::new(&topic.source, partition),
-            target: TopicPartition::new(&topic.target, partition),
-        },
-        group: survey.group.clone(),
-        source: side(&survey.source, topic.source_id),
-        target: side(&survey.target, target_id.unwrap_or_default()),
-        // They decide how a worker starts, not whether.
-        fingerprint: 0,
-        sealed: false,
-        config: topic.config.clone(),
     }
 }

@@ -4,6 +4,7 @@ mod chaos;
 mod crashes;
 mod fidelity;
 mod lifecycle;
+mod policies;
 mod sharing;
 mod stops;
 mod topics;
@@ -66,6 +67,12 @@ cases! {
     topics::new_topics_and_partitions_arrive_within_seconds,
     topics::deleted_topics_are_told_and_their_neighbours_go_on,
     topics::a_topic_excluded_and_included_again_goes_on_where_it_was,
+    policies::on_gap_earliest_goes_on_behind_the_gap,
+    policies::on_existing_append_writes_behind_what_is_there,
+    policies::on_poison_skip_leaves_out_what_is_refused,
+    policies::the_command_of_a_stop_continues_behind_a_refused_record,
+    policies::a_checkpoint_is_set_back_and_listed,
+    policies::a_reset_fills_a_recreated_target_topic,
     stops::a_gap_in_the_source_stops_one_worker,
     stops::a_recreated_source_topic_stops_its_workers,
     stops::a_recreated_target_topic_stops_its_workers,

@@ -79,6 +79,11 @@ pub async fn a_foreign_checkpoint_is_refused(pair: &mut Pair) -> Result<()> {
     strait.run()?;
     await_stop(&strait, "checkpoint_unknown_version", &topic).await?;
     strait.terminate()?;
+    let kept = pair.target.committed(&group, &topic, 0)?;
+    ensure!(
+        kept.1 == "strait/999 something=new",
+        "an older release wrote over it: {kept:?}"
+    );
     // The checkpoints of a flow of the same name from another source: a mistyped alias.
     pair.target.commit(&group, &topic, 0, stored.0, &stored.1)?;
     let other = super::super::side::Side::start(super::super::side::Kind::Lite).await?;
@@ -95,7 +100,7 @@ pub async fn a_foreign_checkpoint_is_refused(pair: &mut Pair) -> Result<()> {
 }
 
 /// A topic of two partitions that a flow copied and then stopped.
-async fn copied_topic(pair: &Pair) -> Result<(String, Strait, Content)> {
+pub async fn copied_topic(pair: &Pair) -> Result<(String, Strait, Content)> {
     let topic = pair.topic("stop");
     pair.source.create_topic(&topic, 2, &[]).await?;
     let mut expected = Content::new();
@@ -113,7 +118,7 @@ async fn copied_topic(pair: &Pair) -> Result<(String, Strait, Content)> {
     Ok((topic, strait, expected))
 }
 
-fn append(pair: &Pair, topic: &str, partition: i32, expected: &mut Content) -> Result<()> {
+pub fn append(pair: &Pair, topic: &str, partition: i32, expected: &mut Content) -> Result<()> {
     let all = expected.entry((topic.to_owned(), partition)).or_default();
     let records = model::mixed(5, partition, all.len(), 100);
     Application::new(&pair.source, "lz4")?.produce(topic, partition, &records)?;
@@ -122,7 +127,7 @@ fn append(pair: &Pair, topic: &str, partition: i32, expected: &mut Content) -> R
 }
 
 /// Waits until `/v1/status` shows the reason, and the log says it with the topic's name.
-async fn await_stop(strait: &Strait, reason: &str, topic: &str) -> Result<()> {
+pub async fn await_stop(strait: &Strait, reason: &str, topic: &str) -> Result<()> {
     eventually(30, reason, async || {
         let (_, status) = strait.get("/v1/status")?;
         ensure!(
@@ -142,7 +147,7 @@ async fn await_stop(strait: &Strait, reason: &str, topic: &str) -> Result<()> {
     .await
 }
 
-async fn recreate(side: &super::super::side::Side, topic: &str) -> Result<()> {
+pub async fn recreate(side: &super::super::side::Side, topic: &str) -> Result<()> {
     side.delete_topic(topic).await?;
     eventually(20, "the topic to go", async || {
         ensure!(

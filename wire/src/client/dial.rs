@@ -1,6 +1,9 @@
 //! From an address to a connection that may be used: connected, secured, logged in.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use host::ByteStream;
 
@@ -14,6 +17,16 @@ use crate::{
 impl Client {
     /// A new connection, with the credentials of now. The name is resolved anew.
     pub(super) async fn open(&self, address: &Address) -> Result<Arc<Connection>, ClientError> {
+        let connection = self.establish(address).await;
+        let count = match &connection {
+            Ok(_) => &self.0.opened,
+            Err(_) => &self.0.failed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        connection
+    }
+
+    async fn establish(&self, address: &Address) -> Result<Arc<Connection>, ClientError> {
         let settings = &self.0.settings;
         let broker = format!("{}:{}", address.0, address.1);
         let credentials = match &settings.security {

@@ -24,7 +24,14 @@ mod rights;
 mod routing;
 mod topics;
 
-use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{
+    ops::RangeInclusive,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 pub use admin::{ConfigEntry, ConfigOp, ConfigSource, NewTopic, Outcomes, TopicToBe, TopicsToBe};
 pub use group_admin::{GroupDescription, GroupMember, ListedGroup};
@@ -93,6 +100,17 @@ struct Inner {
     host: Host,
     settings: ClientSettings,
     routes: routing::Routes,
+    opened: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// How often a client connected since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// Ready for calls: connected, secured, logged in.
+    pub opened: u64,
+    /// Not so.
+    pub failed: u64,
 }
 
 /// First pause between repeats; doubles up to [`LAST_PAUSE`].
@@ -106,7 +124,17 @@ impl Client {
             host,
             settings,
             routes: routing::Routes::default(),
+            opened: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
         }))
+    }
+
+    /// How often it connected, all its brokers together.
+    pub fn connections(&self) -> Connections {
+        Connections {
+            opened: self.0.opened.load(Ordering::Relaxed),
+            failed: self.0.failed.load(Ordering::Relaxed),
+        }
     }
 
     /// Calls the broker that `to` stands for, in the highest of `versions` that both speak. `error` finds

@@ -19,7 +19,7 @@ use kafka_protocol::{
 };
 use wire::{
     Isolation, TopicPartition,
-    client::{Client, ClientSettings, FetchRequest, Fetched, NewTopic},
+    client::{Client, ClientSettings, FetchRequest, Fetched, NewTopic, OffsetSpec},
     connection::{Connection, ConnectionSettings},
     record::{BatchBuilder, Codec, Record},
 };
@@ -93,11 +93,15 @@ impl Fixture {
         let outcomes = client.create_topics(&[wanted], false).await.unwrap();
         assert!(outcomes[0].1.is_ok(), "{outcomes:?}");
         let fixture = Self { client, topic };
-        Self::eventually("every partition has a leader", async || {
-            let names = [fixture.topic.clone()];
-            let topic = fixture.client.topics(Some(&names)).await.unwrap().remove(0);
-            let led = topic.partitions.iter().filter(|p| p.leader.is_some());
-            led.count() == partitions as usize
+        // A broker tells of a leader before that has made its log and takes it up (`BrokerMetadataPublisher`
+        // publishes metadata first). A leader that lists an end serves every call.
+        let wanted: Vec<_> = (0..partitions)
+            .map(|index| (fixture.partition(index), OffsetSpec::Latest))
+            .collect();
+        Self::eventually("every partition is served by its leader", async || {
+            let isolation = Isolation::ReadUncommitted;
+            let listed = fixture.client.list_offsets(&wanted, isolation).await;
+            listed.is_ok_and(|listed| listed.iter().all(|(_, end)| end.is_ok()))
         })
         .await;
         fixture
@@ -189,18 +193,14 @@ impl Transaction {
         let connection = Self::coordinator(&id).await;
         let request = InitProducerIdRequest::default()
             .with_transactional_id(Some(id.clone()))
-            .with_transaction_timeout_ms(30_000)
+            .with_transaction_timeout_ms(300_000)
             .with_producer_id(ProducerId(-1))
             .with_producer_epoch(-1);
-        let producer = loop {
+        let producer = accepted(async || {
             let answer = connection.call(&request, 2..=4).await.unwrap();
-            // COORDINATOR_LOAD_IN_PROGRESS and its kin pass.
-            if !(14..=16).contains(&answer.error_code) {
-                assert_eq!(answer.error_code, 0);
-                break answer;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        };
+            (answer.error_code, answer)
+        })
+        .await;
         let transaction = Self {
             connection,
             id,
@@ -218,14 +218,12 @@ impl Transaction {
         let request = FindCoordinatorRequest::default()
             .with_key(id.0.clone())
             .with_key_type(1);
-        loop {
+        let found = accepted(async || {
             let found = any.call(&request, 1..=3).await.unwrap();
-            if found.error_code == 0 {
-                return connect(&found.host, found.port as u16).await;
-            }
-            assert_eq!(found.error_code, 15, "COORDINATOR_NOT_AVAILABLE passes");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            (found.error_code, found)
+        })
+        .await;
+        connect(&found.host, found.port as u16).await
     }
 
     async fn add(&self, partition: &TopicPartition) {
@@ -237,9 +235,12 @@ impl Transaction {
             .with_v3_and_below_producer_id(ProducerId(self.producer_id))
             .with_v3_and_below_producer_epoch(self.epoch)
             .with_v3_and_below_topics(vec![topic]);
-        let answer = self.connection.call(&request, 0..=3).await.unwrap();
-        let result = &answer.results_by_topic_v3_and_below[0].results_by_partition[0];
-        assert_eq!(result.partition_error_code, 0);
+        accepted(async || {
+            let answer = self.connection.call(&request, 0..=3).await.unwrap();
+            let result = &answer.results_by_topic_v3_and_below[0].results_by_partition[0];
+            (result.partition_error_code, ())
+        })
+        .await;
     }
 
     async fn write(&self, client: &Client, partition: &TopicPartition, values: [&str; 2]) {
@@ -265,8 +266,12 @@ impl Transaction {
         let brokers = client.describe_cluster().await.unwrap().brokers;
         let leader = brokers.iter().find(|b| Some(b.id) == leader).unwrap();
         let connection = connect(&leader.host, leader.port as u16).await;
-        let answer = connection.call(&request, 3..=11).await.unwrap();
-        assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+        accepted(async || {
+            let answer = connection.call(&request, 3..=11).await.unwrap();
+            let result = &answer.responses[0].partition_responses[0];
+            (result.error_code, ())
+        })
+        .await;
     }
 
     pub(crate) async fn end(self, commit: bool) {
@@ -275,8 +280,30 @@ impl Transaction {
             .with_producer_id(ProducerId(self.producer_id))
             .with_producer_epoch(self.epoch)
             .with_committed(commit);
-        let answer = self.connection.call(&request, 0..=3).await.unwrap();
-        assert_eq!(answer.error_code, 0);
+        accepted(async || {
+            let answer = self.connection.call(&request, 0..=3).await.unwrap();
+            (answer.error_code, ())
+        })
+        .await;
+    }
+}
+
+/// COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR and CONCURRENT_TRANSACTIONS pass by
+/// themselves, and so does NOT_ENOUGH_REPLICAS: so a leader tells older producers that it could not ask the coordinator
+/// whether the transaction is known (`AddPartitionsToTxnManager`). None of them did anything.
+const PASSING: [i16; 5] = [14, 15, 16, 19, 51];
+
+/// Asks, as a producer does, until the answer's code is no passing one; then it must be 0.
+async fn accepted<T>(ask: impl AsyncFn() -> (i16, T)) -> T {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let (code, answer) = ask().await;
+        if !PASSING.contains(&code) {
+            assert_eq!(code, 0);
+            return answer;
+        }
+        assert!(Instant::now() < end, "still {code} after 20 s");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -1,0 +1,235 @@
+//! Many partitions and several processes: how long a flow takes to start and to take over, what it costs while
+//! nothing happens, and whether its checkpoints really advance.
+//!
+//! `just bench-scale` starts two Apache Kafkas; for each number in `PROCESSES` ("1,2,10") a flow of its own copies
+//! `TOPICS` (125) topics of `PARTITIONS` (8) with one record each, is left alone for `IDLE` (60) seconds, loses a process to
+//! `kill -9`, and copies one record more for each partition. Nobody scrapes it while it idles.
+
+#![allow(unreachable_pub, reason = "a program: nothing reaches in from outside")]
+
+#[path = "../../tests/scenarios/kafka.rs"]
+#[expect(dead_code, reason = "the scenarios use more of it")]
+mod kafka;
+
+mod process;
+
+use std::{
+    env,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use host::Host;
+use kafka::{Extra, Kafka};
+use process::Process;
+use rdkafka::{
+    ClientConfig,
+    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
+};
+use wire::client::{Client, ClientSettings, NewTopic};
+
+/// After this something does not work.
+const TIMEOUT: Duration = Duration::from_secs(600);
+/// Topics of one request: a controller has to answer it in time.
+const TOGETHER: usize = 50;
+
+struct Scale {
+    topics: usize,
+    partitions: i32,
+    idle: Duration,
+    source: Client,
+    target: Client,
+    bootstraps: [String; 2],
+}
+
+fn main() -> Result<()> {
+    // `cargo test --benches` and friends only ask whether it builds.
+    if !env::args().any(|argument| argument == "--bench") {
+        return Ok(());
+    }
+    let number = |name: &str, usual: &str| env::var(name).unwrap_or_else(|_| usual.to_owned());
+    let settings = "num.network.threads=2\nnum.io.threads=2";
+    let extra = Extra {
+        settings,
+        ..Extra::default()
+    };
+    let (source, target) = (Kafka::start(&extra)?, Kafka::start(&extra)?);
+    let bootstraps = [source.bootstrap(), target.bootstrap()];
+    let scale = Scale {
+        topics: number("TOPICS", "125").parse()?,
+        partitions: number("PARTITIONS", "8").parse()?,
+        idle: Duration::from_secs(number("IDLE", "60").parse()?),
+        source: client(&bootstraps[0])?,
+        target: client(&bootstraps[1])?,
+        bootstraps,
+    };
+    let runtime = tokio::runtime::Runtime::new()?;
+    for processes in number("PROCESSES", "1,2,10").split(',') {
+        runtime.block_on(scale.run(processes.trim().parse()?))?;
+    }
+    Ok(())
+}
+
+fn client(bootstrap: &str) -> Result<Client> {
+    let (host, port) = bootstrap.rsplit_once(':').context("HOST:PORT")?;
+    let settings = ClientSettings::new(vec![(host.to_owned(), port.parse()?)], "bench-scale");
+    Ok(Client::new(Host::real(), settings))
+}
+
+impl Scale {
+    /// One flow over topics of its own.
+    async fn run(&self, count: usize) -> Result<()> {
+        let all = self.topics * usize::try_from(self.partitions)?;
+        let prefix = format!("of{count}");
+        self.create(&prefix).await?;
+        self.produce(&prefix)?;
+        let processes = (0..count).map(|index| Process::new(&prefix, index, &self.bootstraps));
+        let mut processes = processes.collect::<Result<Vec<_>>>()?;
+        println!("{all} partitions, {count} processes");
+        let begun = Instant::now();
+        processes.iter_mut().try_for_each(Process::start)?;
+        await_running(&processes, all).await?;
+        println!("  all run after                 {:.1?}", begun.elapsed());
+        self.await_checkpoints(&prefix, all, 1).await?;
+        println!("  all have checkpoints after    {:.1?}", begun.elapsed());
+        self.idle(&processes).await?;
+
+        let mut killed = processes.remove(0);
+        killed.kill()?;
+        let begun = Instant::now();
+        if processes.is_empty() {
+            killed.start()?;
+            processes.push(killed);
+        }
+        await_running(&processes, all).await?;
+        let how = if count == 1 {
+            "restarted in place"
+        } else {
+            "taken over"
+        };
+        println!("  killed, {how} after   {:.1?}", begun.elapsed());
+        self.produce(&prefix)?;
+        let begun = Instant::now();
+        self.await_checkpoints(&prefix, all, 2).await?;
+        println!("  one record more each after    {:.1?}", begun.elapsed());
+        let peaks = processes.iter().map(|process| process.memory("VmHWM"));
+        let peak = peaks.collect::<Result<Vec<_>>>()?.into_iter().max();
+        println!(
+            "  largest peak memory           {} MiB",
+            peak.unwrap_or(0) >> 20
+        );
+        Ok(())
+    }
+
+    async fn create(&self, prefix: &str) -> Result<()> {
+        let topics = (0..self.topics).map(|index| NewTopic {
+            name: topic(prefix, index),
+            partitions: self.partitions,
+            replication_factor: 1,
+            configs: Vec::new(),
+        });
+        let topics: Vec<_> = topics.collect();
+        for some in topics.chunks(TOGETHER) {
+            for (name, outcome) in self.source.create_topics(some, false).await? {
+                outcome.map_err(|error| anyhow::anyhow!("create {name}: {error}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One record for each partition.
+    fn produce(&self, prefix: &str) -> Result<()> {
+        let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+            .set("bootstrap.servers", &self.bootstraps[0])
+            .set("queue.buffering.max.messages", "200000")
+            .create()?;
+        for index in 0..self.topics {
+            for partition in 0..self.partitions {
+                let topic = topic(prefix, index);
+                let record = BaseRecord::<[u8], [u8]>::to(&topic)
+                    .partition(partition)
+                    .payload(b"x");
+                producer.send(record).map_err(|(error, _)| error)?;
+            }
+        }
+        Ok(producer.flush(TIMEOUT)?)
+    }
+
+    /// Waits until the group holds `offset` for each of `all` partitions.
+    async fn await_checkpoints(&self, prefix: &str, all: usize, offset: i64) -> Result<()> {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let committed = self
+                .target
+                .group_offsets(&format!("strait.{prefix}"))
+                .await?;
+            let there = committed.iter().filter(|(partition, committed)| {
+                partition.topic.starts_with(prefix) && committed.offset >= offset
+            });
+            let there = there.count();
+            if there == all {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "{there} of {all} checkpoints are at {offset}"
+            );
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Left alone, what do the processes cost?
+    async fn idle(&self, processes: &[Process]) -> Result<()> {
+        // What the start left to do.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let cpu = || {
+            processes
+                .iter()
+                .map(Process::cpu)
+                .collect::<Result<Vec<_>>>()
+        };
+        let memory = || {
+            let all = processes.iter().map(|process| process.memory("VmRSS"));
+            all.collect::<Result<Vec<_>>>()
+        };
+        let (cpu_before, memory_before) = (cpu()?, memory()?);
+        tokio::time::sleep(self.idle).await;
+        for (index, (((cpu, cpu_before), memory), memory_before)) in cpu()?
+            .iter()
+            .zip(cpu_before)
+            .zip(memory()?)
+            .zip(memory_before)
+            .enumerate()
+        {
+            let busy = (cpu - cpu_before) / self.idle.as_secs_f64() * 100.0;
+            println!(
+                "  idle {}: {busy:.1} % of a core, {} MiB before, {} MiB after {} s",
+                index,
+                memory_before >> 20,
+                memory >> 20,
+                self.idle.as_secs()
+            );
+        }
+        Ok(())
+    }
+}
+
+fn topic(prefix: &str, index: usize) -> String {
+    format!("{prefix}-{index:05}")
+}
+
+/// Waits until the processes together run `all` partitions.
+async fn await_running(processes: &[Process], all: usize) -> Result<()> {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let running = processes.iter().map(Process::running).sum::<usize>();
+        if running == all {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let logs: Vec<_> = processes.iter().map(Process::log).collect();
+            anyhow::bail!("{running} of {all} partitions run:\n{}", logs.join("\n"));
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}

@@ -1,0 +1,201 @@
+//! docs/PERMISSIONS.md, section by section: its lines are run as they stand there, for a user who has no other right.
+
+use std::process::{Child, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{
+    cases::{by_login, produce, records},
+    clusters::{Clusters, PASSWORD, finished},
+    kafka::java,
+    strait::{Strait, eventually},
+};
+
+/// Users that have only the rights that a case gives them.
+pub const USERS: [&str; 4] = ["novice", "runner", "reader", "auditor"];
+
+const DOCUMENT: &str = include_str!("../../docs/PERMISSIONS.md");
+
+/// The lines of a section, for a user and a topic.
+fn lines(clusters: &Clusters, section: &str, user: &str, topic: &str) -> Result<Vec<String>> {
+    let title = format!("\n## {section}\n");
+    let (_, text) = DOCUMENT
+        .split_once(&title)
+        .with_context(|| format!("no section {section}"))?;
+    let text = text.split("\n## ").next().context("its text")?;
+    let lines = text
+        .lines()
+        .filter(|line| line.starts_with("kafka-acls.sh "));
+    let lines: Vec<_> = lines
+        .map(|line| {
+            line.replace("EAST", &clusters.source.plain())
+                .replace("WEST", &clusters.target.plain())
+                .replace("User:strait", &format!("User:{user}"))
+                .replace("orders", topic)
+        })
+        .collect();
+    ensure!(!lines.is_empty(), "section {section} has no lines");
+    Ok(lines)
+}
+
+/// Runs lines for `kafka-acls.sh`.
+fn run(lines: &[String]) -> Result<()> {
+    // At most a few at once: each is a JVM.
+    for lines in lines.chunks(3) {
+        let started: Vec<_> = lines
+            .iter()
+            .map(|line| start(line))
+            .collect::<Result<_>>()?;
+        let ended: Vec<_> = started.into_iter().map(finished).collect();
+        ended.into_iter().collect::<Result<()>>()?;
+    }
+    Ok(())
+}
+
+fn start(line: &str) -> Result<Child> {
+    let mut words = line.split_whitespace();
+    ensure!(words.next() == Some("kafka-acls.sh"), "{line}");
+    let mut command = java("org.apache.kafka.tools.AclCommand");
+    Ok(command.args(words).stdout(Stdio::null()).spawn()?)
+}
+
+fn allow(clusters: &Clusters, sections: &[&str], user: &str, topic: &str) -> Result<()> {
+    for section in sections {
+        run(&lines(clusters, section, user, topic)?)?;
+    }
+    Ok(())
+}
+
+/// A flow of one topic, both sides by the same login.
+fn flow(clusters: &Clusters, user: &str, topic: &str) -> Result<Strait> {
+    let source = by_login(clusters, user);
+    let target = source.replace(&clusters.source.login(), &clusters.target.login());
+    // Each topic is a flow of its own, whoever looks at it.
+    let flow = format!("name = \"{topic}\"\ntopics = [\"{topic}\"]");
+    let strait = Strait::new(&source, &target, &flow)?;
+    strait.put("password", PASSWORD)?;
+    Ok(strait)
+}
+
+fn same(clusters: &Clusters, topic: &str, wanted: usize) -> Result<bool> {
+    let source = records(&clusters.source.plain(), topic)?;
+    Ok(source.len() == wanted && records(&clusters.target.plain(), topic)? == source)
+}
+
+/// `check` must end with `code` and say all of `says`.
+fn check(strait: &Strait, code: i32, says: &[&str]) -> Result<String> {
+    let (ended, text) = strait.call("check")?;
+    for part in says {
+        ensure!(text.contains(part), "should say {part:?}:\n{text}");
+    }
+    ensure!(ended == code, "check ended with {ended}:\n{text}");
+    Ok(text)
+}
+
+/// What check prints leads from nothing to a flow that runs; the last line that it asks for is told as well.
+pub fn check_names_what_is_missing(clusters: &Clusters) -> Result<()> {
+    let (user, topic) = ("novice", "novices");
+    produce(clusters, topic, 100)?;
+    let mut strait = flow(clusters, user, topic)?;
+    let first = check(
+        &strait,
+        4,
+        &[
+            "missing: Read, DescribeConfigs on topic novices on east",
+            "missing: Read, Write, Create on topic strait.novices.control on west",
+            "missing: Read on group strait.novices on west",
+        ],
+    )?;
+    grant(clusters, &first, user)?;
+    // Now it sees the topic, and so what the target needs for it.
+    let second = check(
+        &strait,
+        4,
+        &["missing: Write, Read, Create on topic novices on west"],
+    )?;
+    grant(clusters, &second, user)?;
+    check(&strait, 0, &["ready"])?;
+    strait.run()?;
+    eventually("all is copied", || same(clusters, topic, 100)).with_context(|| strait.log())?;
+    strait.terminate()
+}
+
+/// Runs the lines that `check` printed, as who may do everything.
+fn grant(clusters: &Clusters, text: &str, user: &str) -> Result<()> {
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("kafka-acls.sh "));
+    let lines: Vec<_> = lines
+        .map(|line| line.replace("User:NAME", &format!("User:{user}")))
+        .map(|line| line.replace(&clusters.source.login(), &clusters.source.plain()))
+        .map(|line| line.replace(&clusters.target.login(), &clusters.target.plain()))
+        .collect();
+    ensure!(!lines.is_empty(), "no lines:\n{text}");
+    run(&lines)
+}
+
+pub fn run_needs_its_section_only(clusters: &Clusters) -> Result<()> {
+    let (user, topic) = ("runner", "runners");
+    produce(clusters, topic, 100)?;
+    allow(clusters, &["run"], user, topic)?;
+    let mut strait = flow(clusters, user, topic)?;
+    check(
+        &strait,
+        0,
+        &[
+            "missing: Describe on groups strait.* on east",
+            "does not tell its producer.id.expiration.ms",
+            "does not tell how large its topics are",
+        ],
+    )?;
+    strait.run()?;
+    eventually("all is copied", || same(clusters, topic, 100)).with_context(|| strait.log())?;
+    // Two processes share it by the same rights.
+    let mut second = flow(clusters, user, topic)?;
+    second.run()?;
+    produce(clusters, topic, 100)?;
+    eventually("the rest is copied", || same(clusters, topic, 200))
+        .with_context(|| strait.log())?;
+    second.terminate()?;
+
+    // Partitions are added on the source only: without Alter the flow says so, with it they follow.
+    clusters.source.grow(topic, 5)?;
+    eventually("it says that it may not", || {
+        Ok(strait.log().contains("TOPIC_AUTHORIZATION_FAILED"))
+    })
+    .with_context(|| strait.log())?;
+    check(&strait, 4, &["missing: Alter on topic runners on west"])?;
+    allow(clusters, &["grow"], user, topic)?;
+    produce(clusters, topic, 500)?;
+    eventually("new partitions are copied", || same(clusters, topic, 700))
+        .with_context(|| strait.log())?;
+    strait.terminate()?;
+
+    allow(clusters, &["faster", "notice cycles", "sizes"], user, topic)?;
+    let text = check(
+        &strait,
+        0,
+        &["exactly-once (leaders remember producers for", "\nready\n"],
+    )?;
+    ensure!(!text.contains("warning"), "{text}");
+    Ok(())
+}
+
+/// After the case above: the flow has run.
+pub fn status_and_verify_need_theirs_only(clusters: &Clusters) -> Result<()> {
+    let topic = "runners";
+    for (user, command, says) in [
+        ("reader", "status", "runners"),
+        ("auditor", "verify", "0 missing"),
+    ] {
+        let strait = flow(clusters, user, topic)?;
+        let (code, text) = strait.call(command)?;
+        ensure!(code != 0, "{user} may do too much:\n{text}");
+        allow(clusters, &[command], user, topic)?;
+        let (code, text) = strait.call(command)?;
+        ensure!(code == 0, "{command} ended with {code}:\n{text}");
+        ensure!(text.contains(says), "{text}");
+    }
+    Ok(())
+}
