@@ -34,8 +34,14 @@ struct Cluster {
 
 impl Cluster {
     async fn start() -> Self {
+        Self::start_as(None).await
+    }
+
+    /// `advertise` is where the broker says that it is.
+    async fn start_as(advertise: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = broker_lite::Config::new("127.0.0.1:0", folder.path());
+        let mut config = broker_lite::Config::new("127.0.0.1:0", folder.path());
+        config.advertise = advertise.map(str::to_owned);
         let broker = Broker::start(config, Host::real()).await.unwrap();
         let address = broker.address();
         let bootstrap = vec![("127.0.0.1".to_owned(), address.port())];
@@ -275,7 +281,7 @@ async fn the_program_says_what_is_well_and_what_is_not() {
         "guarantee: exactly-once (leaders remember producers for 1day)",
         "  ok       strait may do what the flow takes, on both sides (rights)",
         "  ok       all 2 brokers are reached where they advertise themselves (brokers)",
-        "  ok       no topic comes back to a flow that has copied it (cycles)",
+        "  ok       no topic is seen to come back to a flow that has copied it (cycles)",
         "  warning  orders has 1 partitions and will be given 2 (fewer_partitions)",
         "  warning  east has no topic missing: UNKNOWN_TOPIC_OR_PARTITION (3) (topic_missing)",
         "\nready, 2 warnings\n",
@@ -354,4 +360,19 @@ async fn memory_that_is_about_something_else_is_found_before() {
         .list_offsets(&wanted, Isolation::ReadUncommitted);
     let ended = ended.await.unwrap()[0].1.as_ref().unwrap().offset;
     assert_eq!(ended, end);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_advertises_what_nobody_reaches_is_named() {
+    let (east, west) = (
+        Cluster::start_as(Some("127.0.0.1:1")).await,
+        Cluster::start().await,
+    );
+    let flow = text(&east, &west, "topics = [\"orders\"]");
+    let (code, shown) = strait_check(&flow, false);
+    assert_eq!(code, 4, "{shown}");
+    let says =
+        "problem  broker 1 of east, which advertises 127.0.0.1:1, is not reached: 127.0.0.1:1: ";
+    assert!(shown.contains(says), "{shown}");
+    assert!(!shown.contains("of west"), "{shown}");
 }

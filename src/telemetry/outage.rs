@@ -178,6 +178,19 @@ mod tests {
     }
 
     #[test]
+    fn what_brokers_ask_for_by_quota_adds_up() {
+        let (_, counts) = told(|outages| {
+            let throttle = outages.source.throttle("fetch");
+            for ms in [250, 0, -1, 50] {
+                throttle.asked(ms);
+            }
+        });
+        let line =
+            r#"strait_throttle_milliseconds_total{flow="f",cluster="east",request="fetch"} 300"#;
+        assert!(counts.contains(line), "{counts}");
+    }
+
+    #[test]
     fn outages_are_counted_by_cluster_and_one_by_one() {
         let (told, counts) = told(|outages| {
             for cluster in ["east", "west", "east"] {

@@ -389,6 +389,28 @@ async fn a_lost_batch_is_read_and_sent_again_from_the_acknowledged_prefix() {
 }
 
 #[tokio::test]
+async fn tries_again_are_counted_by_what_failed_and_backfill_has_no_latency() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let _here = metrics::set_default_local_recorder(&recorder);
+    let (mut worker, ..) = start(&[(4, Fault::Lost), (8, Fault::Lost)]);
+    reaches(&mut worker, 15).await;
+    // Nothing waits any more: what is left of the lag is the time since the source was looked at.
+    assert!(worker.lag.ms(Host::real().clock.wall_ms()) < 60_000);
+    let text = recorder.handle().render();
+    let sample = |name: &str| {
+        let mut lines = text.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
+    };
+    let retries = r#"strait_retries_total{flow="f",cluster="west",kind="produce"}"#;
+    assert_eq!(sample(retries), Some(2), "{text}");
+    assert_eq!(sample(r#"strait_records_total{flow="f"}"#), Some(10));
+    assert_eq!(sample(r#"strait_batches_total{flow="f"}"#), Some(5));
+    // The records are from 1970.
+    let latency = sample(r#"strait_latency_seconds_count{flow="f"}"#);
+    assert_eq!(latency.unwrap_or(0), 0);
+}
+
+#[tokio::test]
 async fn a_refused_record_stops_the_worker_at_its_offset() {
     let (mut worker, _, target) = start(&[(5, Fault::Refused)]);
     let stop = stops(&mut worker).await;

@@ -34,6 +34,8 @@ pub(super) struct Session {
     epoch: i32,
     /// Which session this is: what was asked in an earlier one is not known in it.
     number: u64,
+    /// Requests without a session, so far.
+    turn: usize,
     /// Partitions of this session that do not exist here any more.
     left: BTreeSet<(TopicPartition, Uuid)>,
 }
@@ -81,6 +83,12 @@ impl Session {
             *asked = Asked(wanted.map(|at| (self.number, at)));
         }
         plan.forget.extend(left);
+        if self.id == 0 && !plan.fetch.is_empty() {
+            // A session serves its partitions by turns; without one it is ours to do.
+            let first = self.turn % plan.fetch.len();
+            plan.fetch.rotate_left(first);
+            self.turn = self.turn.wrapping_add(1);
+        }
         plan
     }
 
@@ -111,6 +119,7 @@ impl Session {
     pub(super) fn reset(&mut self) {
         *self = Self {
             number: self.number + 1,
+            turn: self.turn,
             ..Self::default()
         };
     }
@@ -191,12 +200,13 @@ mod tests {
     #[test]
     fn without_a_session_everything_is_said_each_time() {
         let (mut session, mut known) = (Session::default(), Known::default());
-        for _ in 0..2 {
-            assert_eq!(known.plan(&mut session, &[("a", 0)]), says(0, 0, "+a"));
+        for turn in ["+a +b", "+b +a", "+a +b"] {
+            let wanted = [("a", 0), ("b", 0)];
+            assert_eq!(known.plan(&mut session, &wanted), says(0, 0, turn));
             session.answered(0);
         }
         session.answered(5);
-        assert_eq!(known.plan(&mut session, &[("a", 0)]), says(5, 1, ""));
+        assert_eq!(known.plan(&mut session, &[("a", 0)]), says(5, 1, "-b:1"));
         session.reset();
         assert_eq!(known.plan(&mut session, &[("a", 0)]), says(0, 0, "+a"));
         session.answered(6);

@@ -22,10 +22,10 @@ pub(super) fn refuse(flows: &mut [FlowReport], web: &Web) {
             .collect();
         flow.problems
             .extend(found.into_iter().map(|message| note("cycle", message)));
-        if flow.problems.len() == before && !flow.has("cycle") && !flow.topics.is_empty() {
+        if flow.problems.len() == before && !flow.knows_of_cycles() && !flow.topics.is_empty() {
             flow.pass(
                 "cycles",
-                "no topic comes back to a flow that has copied it".to_owned(),
+                "no topic is seen to come back to a flow that has copied it".to_owned(),
             );
         }
     }
@@ -44,6 +44,13 @@ pub(super) fn refuse(flows: &mut [FlowReport], web: &Web) {
 }
 
 impl FlowReport {
+    /// Whether something was said about cycles, or that nothing is known of some.
+    fn knows_of_cycles(&self) -> bool {
+        ["cycle", "cycle_at_rest", "groups_unreadable"]
+            .iter()
+            .any(|code| self.has(code))
+    }
+
     /// Whether a problem or a warning with this code was found.
     fn has(&self, code: &str) -> bool {
         self.problems

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use wire::{
     TopicPartition,
     client::{ConfigEntry, NewTopic, Operation, TopicToBe},
-    error::{ApiError, ClientError},
+    error::ApiError,
 };
 
 use super::{
@@ -23,7 +23,7 @@ use crate::{
     },
     config::FlowConfig,
     flow::topics::{
-        create::Draft,
+        create::{Draft, LeftOut},
         examples::literal,
         selection::Selection,
         writers::{GROUPS, Writers},
@@ -51,7 +51,7 @@ pub struct Facts {
     /// Topics that the configuration names as they are, and that the source does not show.
     pub absent: Vec<(String, ApiError)>,
     /// Configs on both sides, by source topic.
-    pub settings: BTreeMap<String, Settings>,
+    pub settings: Result<BTreeMap<String, Settings>, String>,
     /// The control topic; empty if there is none.
     pub control: Result<ControlRecords, String>,
     /// All that the flow's group holds.
@@ -210,16 +210,17 @@ async fn absent(source: &Asked, flow: &FlowConfig, survey: &Survey) -> Vec<(Stri
 
 type Described = BTreeMap<String, Result<Vec<ConfigEntry>, ApiError>>;
 
-async fn describe(side: &Asked, names: &[String]) -> Result<Described, ClientError> {
+async fn describe(side: &Asked, names: &[String]) -> Result<Described, String> {
     let mut described = Described::new();
     for names in names.chunks(CHUNK) {
-        described.extend(side.client.describe_topic_configs(names).await?);
+        let answer = side.client.describe_topic_configs(names).await;
+        described.extend(answer.map_err(|error| format!("cluster {}: {error}", side.alias))?);
     }
     Ok(described)
 }
 
 /// Topics whose configs nobody answers for are left out.
-async fn settings(pair: &Pair<'_>, survey: &Survey) -> BTreeMap<String, Settings> {
+async fn settings(pair: &Pair<'_>, survey: &Survey) -> Result<BTreeMap<String, Settings>, String> {
     let (there, new): (Vec<_>, Vec<_>) = survey
         .topics
         .iter()
@@ -228,15 +229,11 @@ async fn settings(pair: &Pair<'_>, survey: &Survey) -> BTreeMap<String, Settings
         topics.iter().map(|topic| name(topic).clone()).collect()
     };
     let all: Vec<_> = survey.topics.iter().collect();
-    let sources = describe(&pair.source, &names(&all, |topic| &topic.source))
-        .await
-        .unwrap_or_default();
-    let mut targets = describe(&pair.target, &names(&there, |topic| &topic.target))
-        .await
-        .unwrap_or_default();
+    let mut sources = describe(&pair.source, &names(&all, |topic| &topic.source)).await?;
+    let mut targets = describe(&pair.target, &names(&there, |topic| &topic.target)).await?;
     let mut to_be = to_be(&pair.target, &new, &sources).await;
-    let both = sources.into_iter().filter_map(|(name, source)| {
-        let topic = survey.topics.iter().find(|topic| topic.source == name)?;
+    let both = survey.topics.iter().filter_map(|topic| {
+        let source = sources.remove(&topic.source)?;
         let target = match &topic.existing {
             Some(_) => TargetSettings::There(targets.remove(&topic.target)?),
             None => {
@@ -244,18 +241,12 @@ async fn settings(pair: &Pair<'_>, survey: &Survey) -> BTreeMap<String, Settings
                 TargetSettings::ToBe(to_be, left_out)
             }
         };
-        Some((name, Settings { source, target }))
+        Some((topic.source.clone(), Settings { source, target }))
     });
-    both.collect()
+    Ok(both.collect())
 }
 
-type ToBe = BTreeMap<
-    String,
-    (
-        Result<TopicToBe, ApiError>,
-        Vec<crate::flow::topics::create::LeftOut>,
-    ),
->;
+type ToBe = BTreeMap<String, (Result<TopicToBe, ApiError>, Vec<LeftOut>)>;
 
 /// What the target says to the topics that `run` would create; a config that it refuses is left out, as there.
 async fn to_be(target: &Asked, new: &[&Topic], sources: &Described) -> ToBe {

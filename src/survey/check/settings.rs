@@ -71,8 +71,15 @@ impl FlowReport {
     pub(super) fn look_at_settings(
         &mut self,
         survey: &Survey,
-        settings: &BTreeMap<String, Settings>,
+        settings: &Result<BTreeMap<String, Settings>, String>,
     ) {
+        let settings = match settings {
+            Ok(settings) => settings,
+            Err(reason) => {
+                let message = format!("configs of topics cannot be read: {reason}");
+                return self.warn("configs_unknown", message);
+            }
+        };
         let before = self.found();
         for topic in &survey.topics {
             let Some(found) = settings.get(&topic.source) else {

@@ -62,7 +62,7 @@ fn facts(needs: &[Need], denied: impl Fn(&Need, Operation) -> bool) -> Facts {
         rights: rights.collect(),
         creates_any: false,
         absent: Vec::new(),
-        settings: BTreeMap::new(),
+        settings: Ok(BTreeMap::new()),
         control: Ok(Default::default()),
         held: Vec::new(),
         writers: Ok(Default::default()),
@@ -300,7 +300,7 @@ fn compared(survey: &Survey, source: &[(&str, &str)], target: TargetSettings) ->
     let source = Ok(entries(source));
     let settings = BTreeMap::from([("orders".to_owned(), Settings { source, target })]);
     let mut found = report();
-    found.look_at_settings(survey, &settings);
+    found.look_at_settings(survey, &Ok(settings));
     found
 }
 
