@@ -1,0 +1,188 @@
+//! The worker's task: passes, and within a pass the loop that copies.
+
+mod answers;
+mod copy;
+mod ends;
+mod open;
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Progress, Settings, Stop, StopReason, WorkerState, lag::Timeline, ledger::Ledger,
+    poison::Poison, prepare::Part, throttle::Toll, unit::Unit,
+};
+use crate::{
+    base::{backoff::Backoff, budget::Permit},
+    telemetry::Retry,
+};
+
+/// Pauses between passes.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// After the loss of an unguarded batch: what the broker may still do with it is done then (EXACTNESS 7).
+const QUIET: Duration = Duration::from_secs(6);
+
+/// How a pass ended.
+enum End {
+    /// It was asked to stop.
+    Asked,
+    /// Something that another pass may mend.
+    Lost(Retry, String),
+    /// Something that it will not.
+    Stop(StopReason, i64, String),
+    /// The target refuses a batch: the next pass cuts it.
+    Cut,
+    /// Where to go on has to be judged anew.
+    Judge(String),
+}
+
+pub(super) struct Task {
+    settings: Settings,
+    ledger: Ledger,
+    /// Where batches are written sealed.
+    unit: Option<Unit>,
+    poison: Poison,
+    /// Parts of one batch that were not sent yet; the batch's permit goes with the last.
+    ready: VecDeque<(Part, Permit)>,
+    /// What is to be paid before they are.
+    toll: Option<Toll>,
+    /// Batches handed to the lane and not answered.
+    outstanding: usize,
+    /// Whether nothing of the unit is on its way to the target: by whoever wrote it last, or by this process.
+    settled: bool,
+    timeline: Timeline,
+    /// Whether an open transaction was last seen at the source's end.
+    held: bool,
+    progress: watch::Sender<Progress>,
+    state: watch::Sender<WorkerState>,
+    source_end: watch::Sender<i64>,
+    stop: CancellationToken,
+}
+
+impl Task {
+    pub(super) fn new(
+        settings: Settings,
+        progress: watch::Sender<Progress>,
+        state: watch::Sender<WorkerState>,
+        source_end: watch::Sender<i64>,
+        timeline: Timeline,
+        stop: CancellationToken,
+    ) -> Self {
+        let unit = settings.exactness.clone().zip(settings.start.producer);
+        let log_append_time = settings.limits.log_append_time;
+        Self {
+            ledger: Ledger::new(settings.start.clone()),
+            unit: unit.map(|(exactness, producer)| Unit::new(exactness, producer, log_append_time)),
+            poison: Poison::new(settings.on_poison),
+            ready: VecDeque::new(),
+            toll: None,
+            outstanding: 0,
+            settled: settings.start.settled,
+            timeline,
+            held: false,
+            progress,
+            state,
+            source_end,
+            stop,
+            settings,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
+        self.settings
+            .events
+            .started(self.ledger.progress().source_offset);
+        loop {
+            let before = self.ledger.progress().source_offset;
+            let end = self.pass().await;
+            self.ledger.rewind();
+            let at = self.ledger.progress().source_offset;
+            match end {
+                End::Asked => {
+                    if self.settled {
+                        self.progress
+                            .send_modify(|progress| progress.settled = true);
+                    }
+                    self.enter(WorkerState::Ended);
+                    break;
+                }
+                End::Stop(reason, source_offset, text) => {
+                    let stop = Stop {
+                        reason,
+                        source_offset,
+                        text,
+                    };
+                    let stop = stop.advised(&self.settings.advice, at);
+                    self.settings.events.stopped(&stop);
+                    self.enter(WorkerState::Stopped(stop));
+                    break;
+                }
+                End::Cut => {}
+                End::Judge(why) => {
+                    self.settings.events.retrying(Retry::Fetch, at, &why);
+                    self.enter(WorkerState::Retrying { why });
+                    break;
+                }
+                End::Lost(kind, why) => {
+                    if at > before {
+                        backoff.reset();
+                    }
+                    self.settings.events.retrying(kind, at, &why);
+                    self.enter(WorkerState::Retrying { why });
+                    let pause = backoff.delay(&*self.settings.host.random);
+                    tokio::select! {
+                        biased;
+                        () = self.stop.cancelled() => {}
+                        () = self.settings.host.clock.sleep(pause) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Copies until something ends it.
+    async fn pass(&mut self) -> End {
+        let stop = self.stop.clone();
+        let opened = tokio::select! {
+            biased;
+            () = stop.cancelled() => return End::Asked,
+            opened = self.open() => opened,
+        };
+        let (mut reader, mut lane) = match opened {
+            Ok(opened) => opened,
+            Err(end) => return end,
+        };
+        self.outstanding = 0;
+        self.poison.begin();
+        self.enter(WorkerState::Running);
+        let end = self.copy(&mut reader, &mut *lane).await;
+        // What is not sent is not kept while answers are waited for: it is read again.
+        drop(reader);
+        self.ready.clear();
+        self.toll = None;
+        if matches!(end, End::Asked) {
+            self.enter(WorkerState::Draining);
+            self.settled = self.drain(&mut *lane, self.settings.drain_timeout).await;
+        } else if self.unit.is_some() {
+            // Nothing of the unit may be on its way when the target is read again; the sink answers for all.
+            self.drain(&mut *lane, Duration::MAX).await;
+            // What was refused is not on its way.
+            self.settled |= matches!(end, End::Cut);
+        } else if matches!(end, End::Cut) {
+            self.drain(&mut *lane, self.settings.drain_timeout).await;
+        }
+        end
+    }
+
+    fn enter(&self, state: WorkerState) {
+        self.state.send_if_modified(|current| {
+            let changed = *current != state;
+            *current = state;
+            changed
+        });
+    }
+}
