@@ -8,12 +8,12 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
 WORKDIR /src
 COPY . .
 ENV CARGO_PROFILE_RELEASE_DEBUG=none CARGO_PROFILE_RELEASE_STRIP=symbols
-RUN cargo build --release --locked --workspace --bins
+RUN cargo build --profile dist --locked --workspace --bins
 
 FROM debian:bookworm-slim
 # Without them no broker's certificate is trusted, unless ssl.ca.location is set.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build /src/target/release/strait /src/target/release/broker-lite /usr/local/bin/
+COPY --from=build /src/target/dist/strait /src/target/dist/broker-lite /usr/local/bin/
 # By number, so that Kubernetes can tell that it is not root (runAsNonRoot).
 USER 10001:10001
 # A container is reached from outside itself only.

@@ -39,7 +39,7 @@ pub(super) fn flow(
         rate_bytes, rate_records, rules,
     } = FlowFile::read(table)?;
 
-    let why = ", which provides at-least-once";
+    let why = ", which does not probe targets";
     only(require, &["any"], &["exactly-once"], why)?;
     only(source_commits, &["false"], &["true"], "")?;
     #[rustfmt::skip] // one line per meaning
