@@ -303,13 +303,16 @@ impl Identity {
             return Ok(());
         }
         let again = Progress::from(checkpoint).again_from(target.end);
+        let held = match again {
+            0.. => format!("what it surely still holds ends before source offset {again}"),
+            _ => "nothing is known that it surely still holds".to_owned(),
+        };
         Err(self.stop(
             StopReason::TargetTruncated,
             again,
             format!(
                 "{} ends at offset {}, but offset {} was acknowledged: the target lost records (an unclean \
-                 election, a restored backup); what it surely still holds ends before source offset {again}; compare \
-                 both sides before it goes on",
+                 election, a restored backup); {held}; compare both sides before it goes on",
                 self.target.alias, target.end, checkpoint.target_offset
             ),
         ))

@@ -50,11 +50,12 @@ impl Progress {
         }
     }
 
-    /// Where to go on in the source if the target ends at `end`: behind the newest pair that it still holds.
+    /// Where to go on in the source if the target ends at `end`: behind the newest pair that it still holds; -1: at
+    /// the earliest, for no pair is known that it still holds.
     pub fn again_from(&self, end: i64) -> i64 {
         let mut anchors = self.anchors.iter();
         let held = anchors.find(|anchor| anchor.target_offset < end);
-        held.map_or(self.source_offset, |anchor| anchor.source_offset + 1)
+        held.map_or(-1, |anchor| anchor.source_offset + 1)
     }
 
     pub(super) fn advance(&mut self, source_offset: i64, records: u64, bytes: u64) {
@@ -150,6 +151,23 @@ mod tests {
             distances[1] <= 100 && *distances.last().unwrap() >= 50_000,
             "{distances:?}"
         );
+    }
+
+    #[test]
+    fn a_target_that_lost_all_known_pairs_is_copied_again_from_the_earliest() {
+        let anchor = |source_offset, target_offset| Anchor {
+            sequence: 0,
+            source_offset,
+            target_offset,
+        };
+        let progress = Progress {
+            anchors: vec![anchor(4_999, 2_999), anchor(3_000, 1_000)],
+            ..Progress::start(5_000, 3_000)
+        };
+        assert_eq!(progress.again_from(2_999), 3_001);
+        assert_eq!(progress.again_from(1_001), 3_001);
+        assert_eq!(progress.again_from(1_000), -1);
+        assert_eq!(progress.again_from(0), -1);
     }
 
     #[test]

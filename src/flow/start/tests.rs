@@ -1,7 +1,10 @@
 use wire::TopicPartition;
 
 use super::*;
-use crate::checkpoint::{Anchor, LastRecord, ProducerState};
+use crate::{
+    checkpoint::{Anchor, LastRecord, ProducerState},
+    worker::Advice,
+};
 
 fn identity() -> Identity {
     let side = |alias: &str, topic| Side {
@@ -218,8 +221,15 @@ fn a_target_that_lost_records_stops() {
     assert_stops(
         &verdict,
         StopReason::TargetTruncated,
-        &["offset 79", "offset 80"],
+        &["offset 79", "offset 80", "nothing is known"],
     );
+    let Verdict::Stop(stop) = verdict else {
+        unreachable!();
+    };
+    assert_eq!(stop.source_offset, -1);
+    let advice = Advice::new("f.toml", "f", &identity().route.source);
+    let stop = stop.advised(&advice, 100);
+    assert!(stop.text.ends_with("--to earliest"), "{}", stop.text);
 }
 
 #[test]
