@@ -152,7 +152,7 @@ impl Flow {
             let about = codec::decode(stored).map(|checkpoint| checkpoint.target_topic);
             record
                 .zip(about.ok())
-                .is_some_and(|(record, id)| record.given_up.contains(&id))
+                .is_some_and(|(record, id)| record.gave_up(id))
         };
         Evidence {
             stored: stored.filter(|stored| !is_given_up(stored)),

@@ -289,8 +289,7 @@ impl Rules {
             (Some(found), None, bound) => (found, bound),
         };
         let Some(bound) = bound else {
-            let mut record = record.clone();
-            record.target_topic_id = Some(found.id);
+            let record = record.bound_to(found.id);
             plan.bind.extend(leader.then(|| (topic.key(), record)));
             return Vec::new();
         };
@@ -432,6 +431,17 @@ pub fn is_absence(stop: &Stop) -> bool {
         stop.reason,
         StopReason::SourceTopicMissing | StopReason::TargetTopicMissing | StopReason::Cycle
     )
+}
+
+/// Whether what the target has under a topic's name, as `found`, is not the topic with id `bound`: it is gone, or
+/// another one. None if the target does not say.
+pub(super) fn is_another(found: Option<&TopicDescription>, bound: Uuid) -> Option<bool> {
+    let found = found?;
+    match &found.error {
+        None => Some(found.id != bound),
+        Some(error) if error.code == UNKNOWN_TOPIC => Some(true),
+        Some(_) => None,
+    }
 }
 
 /// Whether the target says that it has no such topic.

@@ -83,13 +83,30 @@ pub struct TopicRecord {
 const MAX_GIVEN_UP: usize = 8;
 
 impl TopicRecord {
-    /// The same without its target topic, which is given up.
+    /// The same without its target topic, which is given up. Where the brokers have no ids (nil) there is nothing to
+    /// tell its checkpoints from those about the next topic.
     pub fn unbound(&self) -> Self {
         let mut record = self.clone();
-        record.given_up.extend(record.target_topic_id.take());
+        let given_up = record.target_topic_id.take();
+        record
+            .given_up
+            .extend(given_up.filter(|given_up| !given_up.is_nil()));
         let excess = record.given_up.len().saturating_sub(MAX_GIVEN_UP);
         record.given_up.drain(..excess);
         record
+    }
+
+    /// The same with the target topic `id`; what was given up before may be what is meant now.
+    pub fn bound_to(&self, id: Uuid) -> Self {
+        let mut record = self.clone();
+        record.given_up.retain(|given_up| *given_up != id);
+        record.target_topic_id = Some(id);
+        record
+    }
+
+    /// Whether checkpoints about the target topic `id` do not count any more.
+    pub fn gave_up(&self, id: Uuid) -> bool {
+        self.target_topic_id != Some(id) && self.given_up.contains(&id)
     }
 }
 
@@ -244,6 +261,24 @@ mod tests {
         let kept: Vec<_> = (22..30).map(Uuid::from_u128).collect();
         assert_eq!(all.given_up, kept);
         assert_eq!(parse::<TopicRecord>(value(&all).as_bytes()).unwrap(), all);
+    }
+
+    #[test]
+    fn what_is_bound_is_not_given_up() {
+        let (old, new) = (Uuid::from_u128(10), Uuid::from_u128(11));
+        let first = record().bound_to(old);
+        let second = first.unbound().bound_to(new);
+        assert!(second.gave_up(old) && !second.gave_up(new));
+        let again = second.unbound().bound_to(old);
+        assert!(!again.gave_up(old) && again.gave_up(new));
+        // Written by whoever gave up what it then bound again.
+        let both = TopicRecord {
+            given_up: vec![old],
+            ..first
+        };
+        assert!(!both.gave_up(old));
+        let nil = record().bound_to(Uuid::nil()).unbound();
+        assert!(!nil.gave_up(Uuid::nil()) && nil.given_up.is_empty());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
         boot::Booted,
         launch::Found,
         membership::Assignment,
-        plan::{Plan, Rules, Snapshot, SourceTopic, Unit},
+        plan::{Plan, Rules, Snapshot, SourceTopic, Unit, is_another},
         start::Identity,
     },
     worker::Progress,
@@ -206,7 +206,7 @@ impl Flow {
                 meaning: "starts as a new partition".to_owned(),
             });
         }
-        draft.unbind = self.unbind(booted, snapshot, topic);
+        draft.unbind = self.unbind(booted, snapshot, topic)?;
         if draft.unbind.is_some() && request.partition.is_some() {
             return Err(AdjustError::Refused(format!(
                 "{} is not the topic that was copied to any more: reset all partitions of {}",
@@ -282,12 +282,22 @@ impl Flow {
         booted: &Booted,
         snapshot: &Snapshot,
         topic: &SourceTopic,
-    ) -> Option<(TopicKey, TopicRecord)> {
-        let record = booted.records.topics.get(&topic.key())?;
-        let bound = record.target_topic_id?;
-        let found = snapshot.target.get(&topic.target);
-        let same = found.is_some_and(|found| found.error.is_none() && found.id == bound);
-        (!same).then(|| (topic.key(), record.unbound()))
+    ) -> Result<Option<(TopicKey, TopicRecord)>, AdjustError> {
+        let Some(record) = booted.records.topics.get(&topic.key()) else {
+            return Ok(None);
+        };
+        let Some(bound) = record.target_topic_id else {
+            return Ok(None);
+        };
+        let another = is_another(snapshot.target.get(&topic.target), bound);
+        let another = another.ok_or_else(|| {
+            AdjustError::Unavailable(format!(
+                "the target topic {} cannot be described on {} now",
+                topic.target,
+                self.target.alias()
+            ))
+        })?;
+        Ok(another.then(|| (topic.key(), record.unbound())))
     }
 
     fn empty_draft(&self, request: &Request) -> Draft {

@@ -309,6 +309,29 @@ fn a_target_that_was_deleted_is_not_created_again() {
 }
 
 #[test]
+fn only_what_the_target_describes_tells_that_a_topic_is_another_one() {
+    const LEADER_NOT_AVAILABLE: i16 = 5;
+    let bound = Uuid::from_u128(2);
+    let another = |id, error| is_another(Some(&described("orders", id, 1, error)), bound);
+    assert_eq!(another(2, None), Some(false));
+    assert_eq!(another(7, None), Some(true));
+    assert_eq!(another(0, Some(UNKNOWN_TOPIC)), Some(true));
+    assert_eq!(another(0, Some(LEADER_NOT_AVAILABLE)), None);
+    assert_eq!(is_another(None, bound), None);
+}
+
+#[test]
+fn a_topic_that_was_given_up_and_is_bound_again_is_not_given_up() {
+    let mut world = World::new();
+    for record in world.control.topics.values_mut() {
+        *record = record.unbound();
+    }
+    let bind = world.plan().bind;
+    assert_eq!(bind[0].1.target_topic_id, Some(Uuid::from_u128(2)));
+    assert!(bind[0].1.given_up.is_empty());
+}
+
+#[test]
 fn a_topic_that_came_back_runs_again() {
     let mut world = World::new();
     world.knows(0, false, false);
