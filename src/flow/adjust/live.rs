@@ -63,6 +63,8 @@ impl Supervisor<'_> {
         let outcomes = self.membership.checkpoints().commit(&draft.commits).await;
         for (partition, outcome) in outcomes {
             outcome.map_err(|error| AdjustError::Unavailable(format!("{partition}: {error}")))?;
+            // What was reset before has a checkpoint that counts again.
+            self.anew.remove(&partition);
         }
         if let Err(error) = flow.forget(&draft.forgotten).await {
             // A group with members keeps them; until they are overwritten they do not count.

@@ -221,6 +221,22 @@ async fn a_running_flow_moves_a_partition_and_its_neighbours_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_was_reset_and_did_not_start_goes_on_where_it_is_set() {
+    let pair = Pair::start().await;
+    pair.east.create("t", &[]).await;
+    pair.east.write("t", &["1"]).await;
+    let running = pair.run("topics = [\"t\"]");
+    pair.await_read("t", &["1"]).await;
+    running.adjust("t", Action::Reset).await.unwrap();
+    // As a new partition it does not start beside what the target holds.
+    running.await_reason("t", "checkpoint_missing").await;
+    running.adjust("t", Action::Set(To::Latest)).await.unwrap();
+    pair.east.write("t", &["2"]).await;
+    pair.await_read("t", &["1", "2"]).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_done_is_said_and_changes_nothing() {
     let pair = Pair::start().await;
     pair.east.create("t", &[]).await;
