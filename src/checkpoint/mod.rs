@@ -38,8 +38,8 @@ pub struct Checkpoint {
     pub producer: Option<ProducerState>,
     /// Hash of all that decides which record gets which sequence.
     pub fingerprint: u64,
-    /// The unit writes behind records that were there before it (`on_existing = "append"`); its own begin at this target
-    /// offset.
+    /// The unit writes behind records that are not to be compared (`on_existing = "append"`, behind a gap, `set`); what
+    /// it writes begins at this target offset.
     pub appends_at: Option<i64>,
     /// Set while the worker is stopped for a reason that needs a person.
     pub stopped: Option<Stopped>,

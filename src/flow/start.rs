@@ -353,7 +353,8 @@ impl Identity {
 
     /// Going on at the source offset `to`, wherever that is: behind what the target holds, and in a new epoch, so that
     /// its leader takes the new numbering. Where `to` is the position that is known, the target is still compared from
-    /// its checkpoint on, and what was copied behind that is not copied again.
+    /// its checkpoint on, and what was copied behind that is not copied again. Which record was the last one says
+    /// nothing then: who goes on there knows what the source lost or changed.
     pub(super) fn jump(
         &self,
         known: Option<&Checkpoint>,
@@ -363,11 +364,15 @@ impl Identity {
         let end = evidence.target.end;
         let known = known.map(Progress::from);
         let mut start = match known {
-            Some(known) if known.source_offset == to && known.target_offset <= end => known,
+            Some(known) if known.source_offset == to && known.target_offset <= end => Progress {
+                last_record: None,
+                ..known
+            },
             known => Progress {
                 source_offset: to,
                 target_offset: end,
                 last_record: None,
+                appends_at: Some(end),
                 // Where there is no checkpoint, nobody knows what is still on its way.
                 ..known.unwrap_or(Progress {
                     settled: false,

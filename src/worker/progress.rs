@@ -20,7 +20,8 @@ pub struct Progress {
     pub sequence: i64,
     /// The unit's producer, where sealed batches are or were written.
     pub producer: Option<ProducerState>,
-    /// The unit writes behind records that were there before it; its own begin at this target offset.
+    /// The unit writes behind records that are not to be compared, its own of before a gap or others': what it writes
+    /// begins at this target offset.
     pub appends_at: Option<i64>,
     /// Older exact pairs, newest first, exponentially spaced.
     pub anchors: Vec<Anchor>,

@@ -506,6 +506,7 @@ fn rule_11_a_gap_is_passed_in_a_new_epoch_behind_all_that_the_target_holds() {
             (to, 90, to)
         );
         assert_eq!((start.sequence, start.last_record), (0, None));
+        assert_eq!(start.appends_at, Some(90));
         let producer = start.producer.unwrap();
         // Newer than what the leader remembers, which is newer than the checkpoint.
         assert_eq!((producer.epoch, producer.epoch_base), (6, 160));
@@ -559,7 +560,8 @@ fn rule_8_on_existing_appends_and_says_so_in_the_checkpoint() {
 }
 
 #[test]
-fn a_jump_to_where_a_unit_is_keeps_what_is_to_be_compared() {
+fn a_jump_to_where_a_unit_is_keeps_what_is_to_be_compared_on_the_target_and_forgets_the_last_record()
+ {
     let identity = Identity {
         sealed: true,
         ..identity()
@@ -567,19 +569,19 @@ fn a_jump_to_where_a_unit_is_keeps_what_is_to_be_compared() {
     let evidence = gap();
     let known = codec::decode(evidence.stored.as_ref().unwrap()).unwrap();
     let same = identity.jump(Some(&known), 100, &evidence);
-    assert_eq!(
-        (same.target_offset, same.last_record),
-        (80, progress().last_record)
-    );
+    assert_eq!((same.target_offset, same.appends_at), (80, None));
+    assert_eq!(same.last_record, None, "or it stops for it again");
     assert_eq!((same.sequence, same.producer.unwrap().epoch), (0, 6));
     let back = identity.jump(Some(&known), 60, &evidence);
     assert_eq!(
         (back.source_offset, back.target_offset, back.last_record),
         (60, 90, None)
     );
+    assert_eq!(back.appends_at, Some(90), "what is there is not compared");
     let unknown = identity.jump(None, 60, &evidence);
     assert_eq!(
         (unknown.source_offset, unknown.producer.unwrap().epoch),
         (60, 6)
     );
+    assert_eq!(unknown.appends_at, Some(90));
 }
