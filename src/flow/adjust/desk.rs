@@ -25,6 +25,14 @@ pub(in crate::flow) struct Job {
     pub(in crate::flow) reply: oneshot::Sender<Result<Changes, AdjustError>>,
 }
 
+impl Job {
+    /// Whether nobody waits for it any more: whoever asked was told that there is no answer, and may have asked for
+    /// something else since.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.reply.is_closed()
+    }
+}
+
 /// The desk of one flow: requests come in from HTTP, the flow's supervisor serves them one by one.
 #[derive(Debug)]
 pub struct Desk {
@@ -64,7 +72,7 @@ impl Desk {
             biased;
             outcome = outcome => outcome.unwrap_or_else(|_| Err(unavailable("it ended"))),
             () = clock.sleep(PATIENCE + GRACE) => {
-                Err(unavailable("no answer yet; it may still do what was asked: look at `strait checkpoint list`"))
+                Err(unavailable("no answer yet; whether it did what was asked shows in `strait checkpoint list`"))
             }
         }
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use wire::TopicPartition;
 
-use super::{AdjustError, Changes, Draft, Job, Request, desk::PATIENCE};
+use super::{AdjustError, Changes, Draft, Job, desk::PATIENCE};
 use crate::{flow::supervisor::Supervisor, telemetry};
 
 /// How long a commit that is on its way is waited for.
@@ -14,10 +14,13 @@ impl Supervisor<'_> {
     /// Serves one request, within the time that its sender waits: while clusters do not answer, the flow has other
     /// things to see to. What was cut short is as it was, or stopped and started again by the next round.
     pub(in crate::flow) async fn serve(&mut self, job: Job) {
+        if job.is_given_up() {
+            return;
+        }
         let clock = Arc::clone(&self.flow.host.clock);
         let outcome = tokio::select! {
             biased;
-            outcome = self.adjust(&job.request) => outcome,
+            outcome = self.adjust(&job) => outcome,
             () = clock.sleep(PATIENCE) => {
                 let text = "a cluster does not answer; look at `strait checkpoint list`";
                 Err(AdjustError::Unavailable(text.to_owned()))
@@ -27,9 +30,9 @@ impl Supervisor<'_> {
         job.reply.send(outcome).ok();
     }
 
-    /// Stops what `request` is about, changes its checkpoints, and leaves it to the next round to start.
-    async fn adjust(&mut self, request: &Request) -> Result<Changes, AdjustError> {
-        let flow = self.flow;
+    /// Stops what `job` is about, changes its checkpoints, and leaves it to the next round to start.
+    async fn adjust(&mut self, job: &Job) -> Result<Changes, AdjustError> {
+        let (flow, request) = (self.flow, &job.request);
         let targets: Vec<_> = self.recorded_targets().collect();
         let snapshot = flow.snapshot(&self.rules, targets.into_iter()).await?;
         let draft = flow
@@ -56,6 +59,10 @@ impl Supervisor<'_> {
         let draft = flow
             .draft(&self.booted, &self.rules, &snapshot, request)
             .await?;
+        if job.is_given_up() {
+            let text = "nobody waits for it any more".to_owned();
+            return Err(AdjustError::Unavailable(text));
+        }
         if let Some(record) = &draft.unbind {
             flow.bind(&mut self.booted, std::slice::from_ref(record))
                 .await?;

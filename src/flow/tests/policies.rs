@@ -237,6 +237,29 @@ async fn a_partition_that_was_reset_and_did_not_start_goes_on_where_it_is_set() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_waits_for_any_more_is_not_done() {
+    let pair = Pair::start().await;
+    pair.east.create("t", &[]).await;
+    pair.east.write("t", &["1"]).await;
+    let running = pair.run("topics = [\"t\"]");
+    pair.await_read("t", &["1"]).await;
+    tokio::select! {
+        biased;
+        outcome = running.adjust("t", Action::Set(To::Earliest)) => panic!("{outcome:?}"),
+        () = std::future::ready(()) => {}
+    }
+    // Served behind it.
+    let shown = Request {
+        dry_run: true,
+        ..request("t", Action::Set(To::Latest))
+    };
+    running.status.adjust(shown).await.unwrap();
+    pair.east.write("t", &["2"]).await;
+    pair.await_read("t", &["1", "2"]).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_done_is_said_and_changes_nothing() {
     let pair = Pair::start().await;
     pair.east.create("t", &[]).await;
