@@ -1,12 +1,15 @@
 //! Gathers the evidence on units that are to start, and starts those with a good verdict.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+};
 
 use tokio::task::JoinSet;
 use wire::{
     Isolation, TopicPartition,
     batch::batches,
-    client::{Client, ConfigEntry, FetchRequest, OffsetSpec},
+    client::{Client, ConfigEntry, FetchRequest, OffsetSpec, ProducerState},
     error::{ApiError, ClientError},
     record::Codec,
 };
@@ -19,11 +22,12 @@ use super::{
     start::{Evidence, Extent, Identity, LastSeen, Side, Verdict, fingerprint},
 };
 use crate::{
+    base::ids::Route,
     checkpoint::{Checkpoint, LastRecord, Stored, codec, control_topic::TopicKey},
     cluster::Cluster,
     config::OnPoison,
     sink::Limits,
-    worker::reconcile::TargetReader,
+    worker::reconcile::{STEPS, TRACES, TargetReader},
 };
 
 /// Last records that are fetched at a time.
@@ -60,6 +64,8 @@ pub(super) struct Found {
     pub(super) evidence: Evidence,
 }
 
+/// Why units, by their places among those found, could not be looked at.
+type Failed = BTreeMap<usize, Trouble>;
 type Extents = BTreeMap<TopicPartition, Result<Extent, ApiError>>;
 
 impl Flow {
@@ -71,14 +77,16 @@ impl Flow {
         units: &[Unit],
         anew: &BTreeSet<TopicPartition>,
     ) -> Result<(Vec<Judged>, Vec<Trouble>), StepError> {
-        let (mut found, troubles) = self.gather(booted, units).await?;
+        let (mut found, mut troubles) = self.gather(booted, units).await?;
         for one in &mut found {
             if anew.contains(&one.unit.route.target) {
                 one.evidence.stored = None;
             }
         }
-        self.look_at_last_records(&mut found).await?;
-        self.look_for_traces(booted, &mut found, anew).await?;
+        let failed = self.look_at_last_records(&mut found).await;
+        troubles.extend(leave_out(&mut found, failed));
+        let failed = self.look_for_traces(booted, &mut found, anew).await;
+        troubles.extend(leave_out(&mut found, failed));
         let judged = self.verdicts(booted, found).await?;
         Ok((judged, troubles))
     }
@@ -112,27 +120,64 @@ impl Flow {
         Ok((found, troubles))
     }
 
-    /// The epoch in which the target's leader remembers the unit, whose checkpoint is `known`.
-    pub(super) async fn remembered(
+    /// What the target's leader remembers of the unit, whose checkpoint is `known`.
+    async fn memory(
         &self,
         identity: &Identity,
         known: Option<&Checkpoint>,
-    ) -> Result<Option<i16>, StepError> {
+    ) -> Result<Option<ProducerState>, ClientError> {
         if !identity.sealed {
             return Ok(None);
         }
         let id = identity.producer_id(known);
         let wanted = std::slice::from_ref(&identity.route.target);
-        let described = self.target.client().describe_producers(wanted).await;
-        let described = described.map_err(StepError::on(&self.target))?;
-        // A leader that does not tell keeps no other partition waiting; what it remembers shows at the first append.
-        let producers = described
-            .into_iter()
-            .next()
-            .and_then(|(_, found)| found.ok());
-        let producers = producers.unwrap_or_default();
-        let ours = producers.into_iter().find(|one| one.producer_id == id);
-        Ok(ours.map(|one| i16::try_from(one.producer_epoch).unwrap_or(i16::MAX)))
+        let described = self.target.client().describe_producers(wanted).await?;
+        let Some((partition, producers)) = described.into_iter().next() else {
+            return Ok(None);
+        };
+        let producers = producers.map_err(|error| ClientError::Api {
+            what: partition.to_string(),
+            error,
+        })?;
+        let mut producers = producers.into_iter();
+        Ok(producers.find(|one| one.producer_id == id))
+    }
+
+    /// The epoch in which the target's leader remembers the unit, whose checkpoint is `known`.
+    ///
+    /// # Errors
+    /// Also if the leader does not tell: an epoch that it has seen already would be taken for an old owner's.
+    pub(super) async fn remembered(
+        &self,
+        identity: &Identity,
+        known: Option<&Checkpoint>,
+    ) -> Result<Option<i16>, StepError> {
+        let memory = self.memory(identity, known).await;
+        let memory = memory.map_err(StepError::on(&self.target))?;
+        Ok(memory.map(epoch))
+    }
+
+    /// Whether the target, which holds these offsets, has records of the unit that its checkpoint `known` does not tell
+    /// of.
+    pub(super) async fn trace(
+        &self,
+        identity: &Identity,
+        known: Option<&Checkpoint>,
+        target: Extent,
+    ) -> Result<bool, ClientError> {
+        if !identity.sealed {
+            return Ok(false);
+        }
+        let reader = TargetReader::new(self.target.client().clone());
+        let (partition, id) = (&identity.route.target, identity.producer_id(known));
+        let Some(known) = known else {
+            let offsets = target.start..target.end;
+            let wrote = reader.wrote(partition, offsets, id, TRACES).await?;
+            return Ok(wrote == Some(true));
+        };
+        let offsets = known.target_offset.max(target.start)..target.end;
+        // What cannot be looked at is in doubt.
+        Ok(reader.wrote(partition, offsets, id, STEPS).await? != Some(false))
     }
 
     fn evidence(
@@ -165,16 +210,16 @@ impl Flow {
         }
     }
 
-    /// Asks what the target knows of units that begin where it holds something: their producer, and whether what is
-    /// there is theirs. Those that were reset know that it is.
+    /// Asks what the target knows of units that begin where it holds something, or behind a gap: their producer, and
+    /// whether there is something of theirs that no checkpoint tells of. Those that were reset know that it is.
     async fn look_for_traces(
         &self,
         booted: &Booted,
         found: &mut [Found],
         anew: &BTreeSet<TopicPartition>,
-    ) -> Result<(), StepError> {
-        let reader = TargetReader::new(self.target.client().clone());
-        for Found { unit, evidence } in found {
+    ) -> Failed {
+        let mut failed = Failed::new();
+        for (at, Found { unit, evidence }) in found.iter_mut().enumerate() {
             let identity = self.identity(booted, unit);
             let decoded = evidence.stored.as_ref().map(codec::decode);
             let known = decoded.and_then(Result::ok);
@@ -185,22 +230,52 @@ impl Flow {
             if !begins && !gap {
                 continue;
             }
-            let target = &unit.route.target;
-            evidence.remembered = self.remembered(&identity, known.as_ref()).await?;
-            if begins && identity.sealed && !anew.contains(target) {
-                let Extent { start, end } = evidence.target;
-                let wrote = reader
-                    .wrote(target, start..end, identity.producer_id(None))
-                    .await;
-                let wrote = wrote.map_err(StepError::on(&self.target))?;
-                evidence.trace = wrote || evidence.remembered.is_some();
+            let looked = if anew.contains(&unit.route.target) {
+                let memory = self.look_at_memory(&identity, known.as_ref(), evidence);
+                memory.await.map(drop)
+            } else {
+                self.look_for_trace(&identity, known.as_ref(), evidence)
+                    .await
+            };
+            if let Err(error) = looked {
+                let Route { source, target } = &unit.route;
+                failed.insert(at, unseen(&self.target, source, target, &error));
             }
         }
+        failed
+    }
+
+    async fn look_for_trace(
+        &self,
+        identity: &Identity,
+        known: Option<&Checkpoint>,
+        evidence: &mut Evidence,
+    ) -> Result<(), ClientError> {
+        let memory = self.look_at_memory(identity, known, evidence).await?;
+        let beyond =
+            memory.is_some_and(|memory| known.is_none_or(|known| is_beyond(known, memory)));
+        evidence.trace = beyond || self.trace(identity, known, evidence.target).await?;
         Ok(())
     }
 
+    async fn look_at_memory(
+        &self,
+        identity: &Identity,
+        known: Option<&Checkpoint>,
+        evidence: &mut Evidence,
+    ) -> Result<Option<ProducerState>, ClientError> {
+        let memory = match self.memory(identity, known).await {
+            Ok(memory) => memory,
+            // A leader that does not tell: what it remembers shows at the first append.
+            Err(error) if error.api_error().is_some() => None,
+            Err(error) => return Err(error),
+        };
+        evidence.remembered = memory.map(epoch);
+        Ok(memory)
+    }
+
     /// Fetches the last copied records again, a few at a time.
-    async fn look_at_last_records(&self, found: &mut [Found]) -> Result<(), StepError> {
+    async fn look_at_last_records(&self, found: &mut [Found]) -> Failed {
         let wanted: Vec<_> = found
             .iter()
             .enumerate()
@@ -214,6 +289,7 @@ impl Flow {
                 ))
             })
             .collect();
+        let mut failed = Failed::new();
         for some in wanted.chunks(FETCHES) {
             let mut fetches = JoinSet::new();
             for (at, partition, last, extent) in some.iter().cloned() {
@@ -223,10 +299,17 @@ impl Flow {
             }
             while let Some(done) = fetches.join_next().await {
                 let (at, seen) = done.expect("a fetch does not panic and is not aborted");
-                found[at].evidence.last = Some(seen.map_err(StepError::on(&self.source))?);
+                let Found { unit, evidence } = &mut found[at];
+                let source = &unit.route.source;
+                match seen {
+                    Ok(seen) => evidence.last = Some(seen),
+                    Err(error) => {
+                        failed.insert(at, unseen(&self.source, source, source, &error));
+                    }
+                }
             }
         }
-        Ok(())
+        failed
     }
 
     async fn verdicts(&self, booted: &Booted, found: Vec<Found>) -> Result<Vec<Judged>, StepError> {
@@ -434,11 +517,39 @@ fn config<'a>(
         .as_deref()
 }
 
+fn epoch(memory: ProducerState) -> i16 {
+    i16::try_from(memory.producer_epoch).unwrap_or(i16::MAX)
+}
+
+/// Whether the leader took more of the unit's producer than the checkpoint `known` tells of, replicated or not.
+fn is_beyond(known: &Checkpoint, memory: ProducerState) -> bool {
+    let Some(producer) = known.producer else {
+        return false;
+    };
+    let next = memory.last_sequence.wrapping_add(1) & i32::MAX;
+    let more = next.wrapping_sub(known.sequence) & i32::MAX;
+    let newer = epoch(memory) > producer.epoch;
+    newer || epoch(memory) == producer.epoch && (1..i32::MAX / 2).contains(&more)
+}
+
+/// Takes out what could not be looked at: it keeps no other unit waiting, and is looked at again in the next round.
+fn leave_out(found: &mut Vec<Found>, mut failed: Failed) -> Vec<Trouble> {
+    let mut at = 0..;
+    let mut troubles = Vec::new();
+    found.retain(|_| {
+        let trouble = at.next().and_then(|at| failed.remove(&at));
+        let kept = trouble.is_none();
+        troubles.extend(trouble);
+        kept
+    });
+    troubles
+}
+
 fn unseen(
     cluster: &Cluster,
     topic: &TopicPartition,
     at: &TopicPartition,
-    error: &ApiError,
+    error: &dyn Display,
 ) -> Trouble {
     Trouble {
         topic: topic.topic.clone(),

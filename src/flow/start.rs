@@ -89,7 +89,8 @@ pub struct Evidence {
     pub last: Option<LastSeen>,
     /// The epoch in which the target's leader remembers the unit's producer; none if it does not, or was not asked.
     pub remembered: Option<i16>,
-    /// The target holds records of this unit; looked for only where there is no checkpoint.
+    /// The target holds records of this unit that no checkpoint tells of; looked for only where there is no checkpoint,
+    /// or a gap behind it.
     pub trace: bool,
 }
 
@@ -243,7 +244,7 @@ impl Identity {
             // Nothing was copied yet, so there is no gap: the start is resolved anew (EXACTNESS 11).
             start.source_offset = evidence.source.start;
             barrier = true;
-        } else if let Some(to) = self.beyond_gap(checkpoint, evidence.source) {
+        } else if let Some(to) = self.beyond_gap(checkpoint, evidence) {
             let wanted = checkpoint.source_offset;
             start = self.jump(Some(checkpoint), to, evidence);
             (barrier, decision) = (true, Some(Decision::Gap { wanted, to }));
@@ -258,10 +259,13 @@ impl Identity {
     }
 
     /// Where to go on if wanted records were deleted and the policy is not to stop. An offset beyond the end is no
-    /// such gap: the source lost its end, and what was copied may not be what it has now.
-    fn beyond_gap(&self, checkpoint: &Checkpoint, source: Extent) -> Option<i64> {
+    /// such gap: the source lost its end, and what was copied may not be what it has now. Nor is it one where the target
+    /// holds records of this unit that the checkpoint does not tell of: which of the source's they are showed only in
+    /// what is gone, and what is left may be among them.
+    fn beyond_gap(&self, checkpoint: &Checkpoint, evidence: &Evidence) -> Option<i64> {
+        let source = evidence.source;
         match self.config.on_gap {
-            _ if checkpoint.source_offset >= source.start => None,
+            _ if checkpoint.source_offset >= source.start || evidence.trace => None,
             OnGap::Stop => None,
             OnGap::Earliest => Some(source.start),
             OnGap::Latest => Some(source.end),
@@ -322,10 +326,18 @@ impl Identity {
         let wanted = checkpoint.source_offset;
         let Extent { start, end } = evidence.source;
         if wanted < start || wanted > end {
-            let why = if wanted < start {
-                "records were deleted before they were copied (on_gap = \"stop\")"
-            } else {
+            let why = if wanted > end {
                 "it lost its end (an unclean election, a restored backup); compare both sides before it goes on"
+                    .to_owned()
+            } else if evidence.trace {
+                format!(
+                    "records were deleted, and {} holds records of this flow behind offset {} that no checkpoint tells \
+                     of, as after a crash: which ones they are cannot be told any more, so no on_gap passes over the \
+                     gap; compare the last record there with the source, and go on behind it",
+                    self.target.alias, checkpoint.target_offset
+                )
+            } else {
+                "records were deleted before they were copied (on_gap = \"stop\")".to_owned()
             };
             let text = format!(
                 "offset {wanted} is next, {} has offsets {start} to {end}: {why}",

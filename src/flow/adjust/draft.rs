@@ -18,7 +18,7 @@ use crate::{
         launch::Found,
         membership::Assignment,
         plan::{Plan, Rules, Snapshot, SourceTopic, Unit, is_another},
-        start::Identity,
+        start::{Extent, Identity},
     },
     worker::Progress,
 };
@@ -45,20 +45,25 @@ impl From<StepError> for AdjustError {
 }
 
 impl Flow {
-    /// What `request` comes to.
+    /// What `request` comes to. `at_rest`: nothing writes what it is about, so that records behind a checkpoint are in
+    /// doubt.
     pub(in crate::flow) async fn draft(
         &self,
         booted: &Booted,
         rules: &Rules,
         snapshot: &Snapshot,
         request: &Request,
+        at_rest: bool,
     ) -> Result<Draft, AdjustError> {
         let topic = self.topic_of(snapshot, request)?;
         let records = &booted.records;
         let known = BTreeMap::new();
         let plan = rules.plan(snapshot, records, &Assignment::All, &known, false);
         match request.action {
-            Action::Set(to) => self.draft_set(booted, &plan, topic, request, to).await,
+            Action::Set(to) => {
+                self.draft_set(booted, &plan, topic, request, (to, at_rest))
+                    .await
+            }
             Action::Reset => {
                 let mut draft = self.draft_reset(booted, snapshot, topic, request).await?;
                 if self.config.topic(&topic.name).on_existing == OnExisting::Append {
@@ -99,7 +104,7 @@ impl Flow {
         plan: &Plan,
         topic: &SourceTopic,
         request: &Request,
-        to: To,
+        (to, at_rest): (To, bool),
     ) -> Result<Draft, AdjustError> {
         let wanted = |unit: &&Unit| {
             let partition = &unit.route.source;
@@ -137,11 +142,40 @@ impl Flow {
             let start = identity.jump(known.as_ref(), to, &evidence);
             let stored = codec::encode(&first(&identity, &start));
             let before = evidence.stored.as_ref().map(position);
-            let meaning = meaning(known.as_ref().map(|known| known.source_offset), to);
+            let mut meaning = meaning(known.as_ref().map(|known| known.source_offset), to);
+            if at_rest {
+                meaning += &self
+                    .doubt(&identity, known.as_ref(), to, evidence.target)
+                    .await?;
+            }
             draft.add(&unit, before, Some(position(&stored)), meaning);
             draft.commits.push((unit.route.target.clone(), stored));
         }
         Ok(draft)
+    }
+
+    /// What going on at `to` may double: behind the checkpoint `known` the target may hold records that it does not tell
+    /// of, as after a crash, and which of the source's they are shows only to who goes on where the checkpoint is.
+    async fn doubt(
+        &self,
+        identity: &Identity,
+        known: Option<&Checkpoint>,
+        to: i64,
+        target: Extent,
+    ) -> Result<String, StepError> {
+        let Some(known) = known.filter(|known| known.source_offset != to) else {
+            return Ok(String::new());
+        };
+        let trace = self.trace(identity, Some(known), target).await;
+        match trace.map_err(StepError::on(&self.target))? {
+            false => Ok(String::new()),
+            true => Ok(format!(
+                "; at offsets {} to {} the target holds records of this flow that no checkpoint tells of, as after a \
+                 crash: those of them that the source has at offset {to} or behind it are there twice then",
+                known.target_offset,
+                target.end - 1
+            )),
+        }
     }
 
     /// Where `to` is in each partition; -1: no record is as young.
@@ -362,11 +396,7 @@ fn same_topics(identity: &Identity, known: &Checkpoint) -> Result<(), AdjustErro
 }
 
 /// The offset, if the source has it or it is the next one to be written.
-fn within(
-    identity: &Identity,
-    to: i64,
-    source: crate::flow::start::Extent,
-) -> Result<i64, AdjustError> {
+fn within(identity: &Identity, to: i64, source: Extent) -> Result<i64, AdjustError> {
     if (source.start..=source.end).contains(&to) {
         return Ok(to);
     }

@@ -36,7 +36,7 @@ impl Supervisor<'_> {
         let targets: Vec<_> = self.recorded_targets().collect();
         let snapshot = flow.snapshot(&self.rules, targets.into_iter()).await?;
         let draft = flow
-            .draft(&self.booted, &self.rules, &snapshot, request)
+            .draft(&self.booted, &self.rules, &snapshot, request, false)
             .await?;
         if request.dry_run {
             return Ok(draft.changes);
@@ -57,7 +57,7 @@ impl Supervisor<'_> {
         }
         // Again, now that nothing moves any more.
         let draft = flow
-            .draft(&self.booted, &self.rules, &snapshot, request)
+            .draft(&self.booted, &self.rules, &snapshot, request, true)
             .await?;
         if job.is_given_up() {
             let text = "nobody waits for it any more".to_owned();

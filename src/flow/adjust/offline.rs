@@ -25,7 +25,9 @@ pub async fn adjust(flow: &Flow, request: &Request) -> Result<Changes, AdjustErr
     let booted = flow.inspect().await?;
     let rules = Rules::new(&flow.config);
     let snapshot = flow.snapshot(&rules, std::iter::empty()).await?;
-    let draft = flow.draft(&booted, &rules, &snapshot, request).await?;
+    let draft = flow
+        .draft(&booted, &rules, &snapshot, request, true)
+        .await?;
     if !request.dry_run {
         flow.nobody_runs_it().await?;
         flow.carry_out(&booted, &draft).await?;

@@ -518,6 +518,23 @@ fn rule_11_a_gap_is_passed_in_a_new_epoch_behind_all_that_the_target_holds() {
 }
 
 #[test]
+fn rule_11_a_gap_behind_a_doubt_is_never_passed_over_by_a_policy() {
+    for on_gap in [OnGap::Earliest, OnGap::Latest] {
+        let config = TopicConfig {
+            on_gap,
+            ..TopicConfig::default()
+        };
+        let evidence = Evidence {
+            trace: true,
+            ..gap()
+        };
+        let verdict = with_policies(config, &evidence);
+        let says = ["behind offset 80", "no on_gap passes over"];
+        assert_stops(&verdict, StopReason::OffsetOutOfRange, &says);
+    }
+}
+
+#[test]
 fn an_end_that_went_back_is_never_passed_over_by_a_policy() {
     let config = TopicConfig {
         on_gap: OnGap::Earliest,

@@ -6,6 +6,7 @@ use broker_lite::faults::{ApiKey, Fault, ResponseError, What};
 use wire::{client::OffsetSpec, record::Header};
 
 use super::*;
+use crate::checkpoint::{CheckpointStore, store::GroupStore};
 use crate::flow::adjust::{Action, AdjustError, Changes, Request, To, offline};
 
 fn request(topic: &str, action: Action) -> Request {
@@ -85,6 +86,62 @@ async fn rule_11_on_gap_earliest_goes_on_at_what_is_there() {
         pair.await_read("t", &["1", "2", "3", "5", "6", "7"]).await;
         running.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_11_a_gap_behind_a_crash_is_not_passed_over_and_a_set_says_what_it_doubles() {
+    let flow = "topics = [\"t\"]\non_gap = \"earliest\"";
+    let pair = Pair::start().await;
+    pair.east.create("t", &[]).await;
+    let mut wanted = Vec::new();
+    let mut first = None;
+    for value in ["1", "2", "3"] {
+        wanted.push(value);
+        pair.east.write("t", &[value]).await;
+        let running = pair.run(flow);
+        pair.await_read("t", &wanted).await;
+        running.stop().await;
+        let now = pair.checkpoints().await.remove("t-0").unwrap();
+        first.get_or_insert(now);
+    }
+    // As if the process had died before any later checkpoint, and retention then left only the last record.
+    let partition = TopicPartition::new("t", 0);
+    let client = &pair.west.client;
+    let store = GroupStore::new(client.clone(), "strait.f".to_owned());
+    let lost = (partition.clone(), codec::encode(&first.unwrap()));
+    for (_, outcome) in store.commit(&[lost]).await {
+        outcome.unwrap();
+    }
+    pair.east
+        .client
+        .delete_records(&partition, 2)
+        .await
+        .unwrap();
+    let running = pair.run(flow);
+    running.await_reason("t", "offset_out_of_range").await;
+    running.stop().await;
+    pair.await_read("t", &wanted).await;
+    for (to, twice) in [
+        (To::Offset(2), "offset 2 or behind"),
+        (To::Offset(3), "offset 3 or behind"),
+    ] {
+        let dry = Request {
+            dry_run: true,
+            ..request("t", Action::Set(to))
+        };
+        let shown = pair.adjust(flow, &dry).await.unwrap();
+        let meaning = &shown.changes[0].meaning;
+        assert!(
+            meaning.contains("offsets 1 to 2 the target holds") && meaning.contains(twice),
+            "{meaning}"
+        );
+    }
+    let set = request("t", Action::Set(To::Offset(3)));
+    pair.adjust(flow, &set).await.unwrap();
+    pair.east.write("t", &["4"]).await;
+    let running = pair.run(flow);
+    pair.await_read("t", &["1", "2", "3", "4"]).await;
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -234,6 +291,53 @@ async fn a_partition_that_was_reset_and_did_not_start_goes_on_where_it_is_set() 
     pair.east.write("t", &["2"]).await;
     pair.await_read("t", &["1", "2"]).await;
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_cannot_be_looked_at_keeps_no_other_from_starting() {
+    let pair = Pair::start().await;
+    for topic in ["t", "u"] {
+        pair.east.create(topic, &[]).await;
+        pair.east.write(topic, &["1"]).await;
+    }
+    let flow = "topics = [\".\"]";
+    let running = pair.run(flow);
+    for topic in ["t", "u"] {
+        pair.await_read(topic, &["1"]).await;
+    }
+    running.stop().await;
+    for topic in ["t", "u"] {
+        pair.east.write(topic, &["2"]).await;
+    }
+    let refused = What::Refuse(ResponseError::UnknownServerError);
+    let fault = Fault::new(ApiKey::Fetch, refused).topic("t").always();
+    let hook = pair.east.broker.faults().set(fault).unwrap();
+    let running = pair.run(flow);
+    pair.await_read("u", &["1", "2"]).await;
+    hook.wait(1).await;
+    pair.await_read("t", &["1"]).await;
+    hook.remove();
+    pair.await_read("t", &["1", "2"]).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_waits_for_what_the_leader_remembers() {
+    let pair = Pair::start().await;
+    pair.east.create("t", &[]).await;
+    pair.east.write("t", &["1"]).await;
+    let flow = "topics = [\"t\"]";
+    let running = pair.run(flow);
+    pair.await_read("t", &["1"]).await;
+    running.stop().await;
+    let refused = What::Refuse(ResponseError::NotLeaderOrFollower);
+    let fault = Fault::new(ApiKey::DescribeProducers, refused).always();
+    let hook = pair.west.broker.faults().set(fault).unwrap();
+    let set = request("t", Action::Set(To::Earliest));
+    let told = pair.adjust(flow, &set).await;
+    assert!(matches!(told, Err(AdjustError::Unavailable(_))), "{told:?}");
+    hook.remove();
+    assert_eq!(pair.checkpoints().await["t-0"].source_offset, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,11 +14,11 @@ use wire::{
 use super::{Reconciler, TargetReader};
 
 /// Batches of others that are passed over on the way back from the end, at most.
-const STEPS: usize = 10_000;
+pub const STEPS: usize = 10_000;
 /// Looks that a moving leader may cost.
 const LOOKS: usize = 5;
 /// Batches at the end of a target among which one of the unit's own is looked for where there is no checkpoint.
-const TRACES: usize = 16;
+pub const TRACES: usize = 16;
 const MAX_DECOMPRESSED: usize = 1 << 30;
 /// Enough for any batch: the first one comes whole.
 const ONE_BATCH: i32 = 1;
@@ -114,7 +114,8 @@ impl Reconciler for TargetReader {
 }
 
 impl TargetReader {
-    /// Whether producer `id` wrote one of the last batches of `target`, which has these offsets.
+    /// Whether producer `id` wrote one of the batches of `target` at these offsets, among the last `most` of them; none
+    /// if there are more, or one cannot be read.
     ///
     /// # Errors
     /// If they cannot be read now.
@@ -123,23 +124,24 @@ impl TargetReader {
         target: &TopicPartition,
         offsets: std::ops::Range<i64>,
         id: i64,
-    ) -> Result<bool, ClientError> {
+        most: usize,
+    ) -> Result<Option<bool>, ClientError> {
         let mut at = offsets.end - 1;
-        for _ in 0..TRACES {
+        for _ in 0..most {
             if at < offsets.start {
-                break;
+                return Ok(Some(false));
             }
             let request = one_batch(target, at);
             let fetched = self.client.fetch(request).await?;
             let Some(Ok(batch)) = batches(fetched.records).next() else {
-                break;
+                return Ok(None);
             };
             if batch.header.producer_id == id {
-                return Ok(true);
+                return Ok(Some(true));
             }
             at = batch.header.base_offset.min(at) - 1;
         }
-        Ok(false)
+        Ok((at < offsets.start).then_some(false))
     }
 
     async fn look_once(

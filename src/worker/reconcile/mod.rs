@@ -14,7 +14,7 @@ use std::fmt::Debug;
 use host::BoxFuture;
 use wire::{TopicPartition, batch::BatchView, client::Client};
 
-pub use evidence::{Evidence, Memory, Newest, Tail};
+pub use evidence::{Evidence, Memory, Newest, STEPS, TRACES, Tail};
 pub(super) use skip::{Passed, Skip};
 pub(super) use verdict::{Verdict, verdict};
 
