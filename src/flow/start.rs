@@ -343,7 +343,13 @@ impl Identity {
                 "offset {wanted} is next, {} has offsets {start} to {end}: {why}",
                 self.source.alias
             );
-            return Err(self.stop(StopReason::OffsetOutOfRange, wanted, text));
+            // Only a gap is left behind by going on at what is there; else that would copy again what is copied.
+            let at = if wanted > end || evidence.trace {
+                -1
+            } else {
+                wanted
+            };
+            return Err(self.stop(StopReason::OffsetOutOfRange, at, text));
         }
         match (&checkpoint.last_record, evidence.last) {
             (Some(last), Some(seen)) if !is_the_same(last, seen) => Err(self.stop(

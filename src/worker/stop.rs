@@ -10,7 +10,7 @@ use wire::TopicPartition;
 pub struct Stop {
     /// From the closed list.
     pub reason: StopReason,
-    /// The source offset that it is about.
+    /// The source offset that it is about; -1: none, or it takes a person to say where to go on.
     pub source_offset: i64,
     /// For people: names cluster, topic, partition and offset, and what to do.
     pub text: String,
@@ -25,6 +25,9 @@ impl Stop {
         self
     }
 }
+
+/// What to look for where the source does not say it.
+const BEHIND: &str = "the one behind the last record on the target that the source has, too";
 
 /// Where a person continues a partition.
 #[derive(Clone, Debug)]
@@ -45,18 +48,27 @@ impl Advice {
     }
 
     /// The command that continues after a stop about the source offset `at`, once its cause is dealt with; `next` as in
-    /// [`Stop::advised`].
+    /// [`Stop::advised`]. Where a guess would lose or double records, it has `OFFSET` in it, and what that is.
     pub fn command(&self, reason: StopReason, at: i64, next: i64) -> String {
         match reason {
             // Behind what is in the way.
-            StopReason::RecordRefused | StopReason::SourceCorrupt => self.set(at + 1),
+            StopReason::RecordRefused => self.set(at + 1),
+            StopReason::SourceCorrupt => self.ask("the first one behind the damaged batch"),
+            StopReason::TargetTruncated if at < 0 => self.set("earliest"),
             StopReason::TargetTruncated => self.set(at),
-            StopReason::OffsetOutOfRange | StopReason::CheckpointMissing => self.set(-1),
+            StopReason::OffsetOutOfRange if at < 0 => self.ask(BEHIND),
+            StopReason::OffsetOutOfRange => self.set("earliest"),
+            StopReason::CheckpointMissing => self.ask(&format!(
+                "earliest, to write behind records of others; if they are this flow's, {BEHIND}"
+            )),
             StopReason::SourceRecordMismatch
             | StopReason::SourceDenied
             | StopReason::TargetDiffers
             | StopReason::TakenOver
-            | StopReason::TargetDenied => self.set(next),
+            | StopReason::TargetDenied => match next {
+                0.. => self.set(next),
+                _ => self.ask("where it is to go on"),
+            },
             // About the topic as a whole.
             StopReason::SourceTopicMissing
             | StopReason::SourceTopicRecreated
@@ -71,17 +83,17 @@ impl Advice {
         }
     }
 
-    fn set(&self, to: i64) -> String {
+    fn set(&self, to: impl fmt::Display) -> String {
         let TopicPartition { topic, partition } = &self.source;
-        let to = if to < 0 {
-            "earliest".to_owned()
-        } else {
-            to.to_string()
-        };
         let (file, flow) = (&self.file, &self.flow);
         format!(
             "strait checkpoint set {file} --flow {flow} --topic {topic} --partition {partition} --to {to}"
         )
+    }
+
+    /// A person has to say where; `what` tells what to look for.
+    fn ask(&self, what: &str) -> String {
+        format!("{} (OFFSET: {what})", self.set("OFFSET"))
     }
 
     fn reset(&self) -> String {
@@ -236,6 +248,17 @@ mod tests {
             command(StopReason::OffsetOutOfRange),
             format!("{set} earliest")
         );
+        // A batch may have more records behind the damaged one, and comes whole.
+        let behind = format!("{set} OFFSET (OFFSET: the first one behind the damaged batch)");
+        assert_eq!(command(StopReason::SourceCorrupt), behind);
+        let lost_end = advice.command(StopReason::OffsetOutOfRange, -1, 12);
+        let lost_checkpoint = command(StopReason::CheckpointMissing);
+        for ask in [lost_end, lost_checkpoint] {
+            assert!(
+                ask.starts_with(&format!("{set} OFFSET (")) && ask.contains(BEHIND),
+                "{ask}"
+            );
+        }
         let reset = "strait checkpoint reset /etc/strait.toml --flow f --topic orders";
         assert_eq!(command(StopReason::TargetTopicMissing), reset);
     }
