@@ -1,8 +1,8 @@
 //! Keeps topics out that would form a cycle, through flows of this file or of other processes.
 //!
 //! What other processes do shows in the groups on the source: a flow that copies our target topic into our
-//! source topic. Such a flow must be at work, since groups outlive flows; and a cycle through a third cluster does
-//! not show. Where groups cannot be read, nothing is known of other processes, and the flow goes on.
+//! source topic. Such a flow must be at work on it, since groups outlive flows, and checkpoints the selection of topics;
+//! and a cycle through a third cluster does not show. Where groups cannot be read, nothing is known of other processes, and the flow goes on.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -120,7 +120,7 @@ impl<'a> Cycles<'a> {
         };
         match read {
             Ok(mut writers) => {
-                writers.compare(&self.writers);
+                writers.compare(&self.writers, self.flow.host.clock.monotonic());
                 self.writers = writers;
                 self.told = false;
                 true

@@ -56,25 +56,14 @@ async fn a_flow_that_is_at_work_elsewhere_closes_a_cycle_that_the_next_start_ref
     back.await_reason("orders", "checkpoint_missing").await;
     back.stop().await;
 
-    // One with a member is: here a member by name only, which is what the group's state is made of.
-    let mut properties = rdkafka::ClientConfig::new();
-    properties.set("bootstrap.servers", pair.west.broker.address().to_string());
-    properties.set("group.id", "strait.there");
-    let member: rdkafka::consumer::BaseConsumer = properties.create().unwrap();
-    rdkafka::consumer::Consumer::subscribe(&member, &["orders"]).unwrap();
-    eventually("the group has a member", async || {
-        assert!(
-            member
-                .poll(Duration::from_millis(100))
-                .is_none_or(|polled| polled.is_ok())
-        );
-        let groups = client.list_groups().await.unwrap();
-        match groups.iter().find(|group| group.group == "strait.there") {
-            Some(group) if group.state == "Stable" => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
+    // One with a member that has the partition is: here a member by name only, and at first one that has another topic.
+    pair.west.create("invoices", &[]).await;
+    let elsewhere = member_with(&pair, "invoices").await;
+    let back = one(west, east, "back", ORDERS);
+    back.await_reason("orders", "checkpoint_missing").await;
+    back.stop().await;
+    drop(elsewhere);
+    let member = member_with(&pair, "orders").await;
     assert!(held.offset > 0);
     let error = refused(one(west, east, "back", ORDERS)).await;
     for part in [
@@ -87,6 +76,34 @@ async fn a_flow_that_is_at_work_elsewhere_closes_a_cycle_that_the_next_start_ref
     let other = one(west, east, "back", "topics = [\"invoices\"]");
     other.await_ready().await;
     other.stop().await;
+    drop(member);
+}
+
+/// A member of the flow's group that was handed `topic`, and nothing else.
+async fn member_with(pair: &Pair, topic: &str) -> rdkafka::consumer::BaseConsumer {
+    let mut properties = rdkafka::ClientConfig::new();
+    properties.set("bootstrap.servers", pair.west.broker.address().to_string());
+    properties.set("group.id", "strait.there");
+    let member: rdkafka::consumer::BaseConsumer = properties.create().unwrap();
+    rdkafka::consumer::Consumer::subscribe(&member, &[topic]).unwrap();
+    let client = &pair.west.client;
+    eventually("the member has the topic", async || {
+        assert!(
+            member
+                .poll(Duration::from_millis(100))
+                .is_none_or(|polled| polled.is_ok())
+        );
+        let group = ["strait.there".to_owned()];
+        let (_, found) = client.describe_groups(&group).await.unwrap().remove(0);
+        let found = found.map_err(|error| error.to_string())?;
+        let mut has = found.members.iter().flat_map(|member| &member.assignment);
+        match found.members.len() == 1 && has.any(|partition| partition.topic == topic) {
+            true => Ok(()),
+            false => Err(format!("{found:?}")),
+        }
+    })
+    .await;
+    member
 }
 
 /// Both start where there is no topic yet, so that neither sees the other at its start.

@@ -1,6 +1,9 @@
 //! Flows of other processes that write to a cluster, by the checkpoints that their groups hold there.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use uuid::Uuid;
 use wire::{
@@ -14,6 +17,11 @@ use crate::checkpoint::{Checkpoint, Stored, codec};
 /// What the groups of flows begin with.
 pub const GROUPS: &str = "strait.";
 
+/// For so long a flow without members that stood still is taken to be only quiet.
+const QUIET: Duration = Duration::from_mins(2);
+/// The state of a group whose members know what each of them has.
+const STABLE: &str = "Stable";
+
 /// One partition that a flow writes.
 #[derive(Clone, Debug)]
 pub struct Writer {
@@ -25,18 +33,52 @@ pub struct Writer {
     pub checkpoint: Checkpoint,
     /// Whether the flow's group has members.
     pub members: bool,
-    /// Whether its checkpoint was seen to move while the group had none, as when one process runs the whole flow.
-    pub moved: bool,
+    /// Whether one of them has the partition, or they are about to share out anew. A flow that leaves the topic out now
+    /// keeps its checkpoint.
+    pub held: bool,
+    /// When its checkpoint was last seen to move while the group had no members, as when one process runs the whole
+    /// flow.
+    moved_at: Option<Duration>,
+    /// Whether that is not long ago.
+    moves: bool,
 }
 
 impl Writer {
-    /// Whether the flow is at work. Groups outlive their flows, as when a direction was turned round.
+    /// Whether the flow copies to the partition now. Groups outlive their flows, as when a direction was turned round.
     pub fn is_active(&self) -> bool {
-        self.members || self.moved
+        self.held || self.moves
     }
 
     fn key(&self) -> (String, TopicPartition) {
         (self.group.clone(), self.partition.clone())
+    }
+}
+
+/// What the members of a group have.
+enum Shares {
+    Told(BTreeSet<TopicPartition>),
+    /// They share out anew, or the coordinator does not tell: it may be anything.
+    Unknown,
+}
+
+impl Shares {
+    async fn read(client: &Client, group: &str) -> Result<Self, ClientError> {
+        let described = client.describe_groups(&[group.to_owned()]).await?;
+        let described = described.into_iter().next();
+        Ok(match described.and_then(|(_, found)| found.ok()) {
+            Some(found) if found.state == STABLE => {
+                let members = found.members.into_iter();
+                Self::Told(members.flat_map(|member| member.assignment).collect())
+            }
+            _ => Self::Unknown,
+        })
+    }
+
+    fn hold(&self, partition: &TopicPartition) -> bool {
+        match self {
+            Self::Told(partitions) => partitions.contains(partition),
+            Self::Unknown => true,
+        }
     }
 }
 
@@ -63,13 +105,19 @@ impl Writers {
                 held => held?,
             };
             let members = !matches!(group.state.as_str(), "" | "Empty" | "Dead");
+            let shares = match members {
+                true => Shares::read(client, &group.group).await?,
+                false => Shares::Told(BTreeSet::new()),
+            };
             let held = held.into_iter().filter_map(|(partition, committed)| {
                 Some(Writer {
                     checkpoint: checkpoint(committed)?,
+                    held: shares.hold(&partition),
                     partition,
                     group: group.group.clone(),
                     members,
-                    moved: false,
+                    moved_at: None,
+                    moves: false,
                 })
             });
             writers.0.extend(held.filter(|writer| {
@@ -79,15 +127,18 @@ impl Writers {
         Ok(writers)
     }
 
-    /// Finds out what has moved since `before`.
-    pub fn compare(&mut self, before: &Self) {
+    /// Finds out what has moved since `before`, now that the clock shows `now`.
+    pub fn compare(&mut self, before: &Self, now: Duration) {
         let known: BTreeMap<_, _> = before.0.iter().map(|one| (one.key(), one)).collect();
         for writer in self.0.iter_mut().filter(|writer| !writer.members) {
             let Some(before) = known.get(&writer.key()) else {
                 continue;
             };
             let went_on = before.checkpoint.source_offset != writer.checkpoint.source_offset;
-            writer.moved = before.moved || !before.members && went_on;
+            let moved = !before.members && went_on;
+            writer.moved_at = moved.then_some(now).or(before.moved_at);
+            let since = writer.moved_at.map(|at| now.saturating_sub(at));
+            writer.moves = since.is_some_and(|since| since < QUIET);
         }
     }
 
@@ -124,7 +175,7 @@ mod tests {
     use super::*;
 
     fn writers(all: &[(&str, u128, i64, bool)]) -> Writers {
-        let one = |(group, from, source_offset, members): &(&str, u128, i64, bool)| Writer {
+        let one = |(group, from, source_offset, held): &(&str, u128, i64, bool)| Writer {
             group: (*group).to_owned(),
             partition: TopicPartition::new("orders", 0),
             checkpoint: Checkpoint {
@@ -143,8 +194,10 @@ mod tests {
                 stopped: None,
                 anchors: Vec::new(),
             },
-            members: *members,
-            moved: false,
+            members: *held,
+            held: *held,
+            moved_at: None,
+            moves: false,
         };
         Writers(all.iter().map(one).collect())
     }
@@ -173,26 +226,36 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_that_moves_shows_a_flow_at_work() {
-        let compare = |before: &Writers, offset, members| {
-            let mut now = writers(&[("g", 1, offset, members)]);
-            now.compare(before);
-            now
+    fn a_checkpoint_that_moves_shows_a_flow_at_work_for_a_while() {
+        let at = Duration::from_secs;
+        let compare = |before: &Writers, offset, held, now| {
+            let mut found = writers(&[("g", 1, offset, held)]);
+            found.compare(before, at(now));
+            found
         };
         let active = |writers: &Writers| writers.0[0].is_active();
-        let rests = compare(&Writers::default(), 5, false);
+        let rests = compare(&Writers::default(), 5, false, 0);
         assert!(!active(&rests), "seen for the first time");
-        assert!(!active(&compare(&rests, 5, false)));
-        let moved = compare(&rests, 6, false);
-        assert!(
-            active(&moved) && active(&compare(&moved, 6, false)),
-            "it may only be quiet"
-        );
-        let member = compare(&rests, 5, true);
+        assert!(!active(&compare(&rests, 5, false, 30)));
+        let moved = compare(&rests, 6, false, 30);
+        let quiet = compare(&moved, 6, false, 60);
+        assert!(active(&moved) && active(&quiet), "it may only be quiet");
+        let still = compare(&quiet, 6, false, 150);
+        assert!(!active(&still), "it was turned off, or has left the topic");
+        assert!(active(&compare(&still, 7, false, 180)));
+        let member = compare(&rests, 5, true, 30);
         assert!(active(&member));
         assert!(
-            !active(&compare(&member, 7, false)),
+            !active(&compare(&member, 7, false, 60)),
             "it has left with its last checkpoint"
         );
+    }
+
+    #[test]
+    fn a_member_is_at_work_on_what_it_has() {
+        let partition = |index| TopicPartition::new("orders", index);
+        let told = Shares::Told(BTreeSet::from([partition(1)]));
+        assert!(told.hold(&partition(1)) && !told.hold(&partition(0)));
+        assert!(Shares::Unknown.hold(&partition(0)));
     }
 }
