@@ -15,8 +15,14 @@ impl Supervisor<'_> {
     /// things to see to. What was cut short is as it was, or stopped and started again by the next round.
     pub(in crate::flow) async fn serve(&mut self, job: Job) {
         let clock = Arc::clone(&self.flow.host.clock);
+        let mut changes = self.membership.view();
         let outcome = tokio::select! {
             biased;
+            // A partition that goes to another process is not kept waiting.
+            _ = changes.changed() => {
+                let text = "the flow's group hands out partitions anew; try again";
+                Err(AdjustError::Unavailable(text.to_owned()))
+            }
             outcome = self.adjust(&job.request) => outcome,
             () = clock.sleep(PATIENCE) => {
                 let text = "a cluster does not answer; look at `strait checkpoint list`";
