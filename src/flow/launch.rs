@@ -50,13 +50,6 @@ pub(super) struct Judged {
     pub(super) limits: Limits,
 }
 
-impl Judged {
-    /// Whether it may start.
-    pub(super) fn runs(&self) -> bool {
-        matches!(self.verdict, Verdict::Run { .. })
-    }
-}
-
 /// A unit and what both sides hold of it.
 #[derive(Debug)]
 pub(super) struct Found {

@@ -233,6 +233,8 @@ impl Identity {
         self.check_target(checkpoint, evidence.target)?;
         let mut barrier = checkpoint.fingerprint != self.fingerprint;
         if self.sealed && (barrier || start.producer.is_none()) {
+            // What the epoch before wrote behind its checkpoint is looked for.
+            start.appends_at = None;
             self.next_epoch(&mut start, evidence.remembered);
             barrier = true;
         }
@@ -384,6 +386,7 @@ impl Identity {
         let mut start = match known {
             Some(known) if known.source_offset == to && known.target_offset <= end => Progress {
                 last_record: None,
+                appends_at: None,
                 ..known
             },
             known => Progress {

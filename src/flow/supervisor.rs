@@ -367,10 +367,10 @@ impl<'a> Supervisor<'a> {
         if !plan.start.is_empty() {
             let (judged, unseen) = flow.judge(&self.booted, &plan.start, &self.anew).await?;
             troubles.extend(unseen);
-            for one in judged.iter().filter(|one| one.runs()) {
-                self.anew.remove(&one.unit.route.target);
+            // Behind its first checkpoint the old one counts no more.
+            for target in self.workers.launch(judged).await {
+                self.anew.remove(&target);
             }
-            self.workers.launch(judged).await;
         }
         Ok(troubles)
     }

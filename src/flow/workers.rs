@@ -222,7 +222,8 @@ impl Workers<'_> {
     }
 
     /// Starts what may start, behind its barrier; the rest is stopped from the beginning.
-    pub(super) async fn launch(&mut self, judged: Vec<Judged>) {
+    /// The target partitions of those that were started.
+    pub(super) async fn launch(&mut self, judged: Vec<Judged>) -> Vec<TopicPartition> {
         let mut barriers: Vec<(TopicPartition, Stored)> = Vec::new();
         for one in &judged {
             if let Verdict::Run { start, barrier, .. } = &one.verdict
@@ -241,6 +242,7 @@ impl Workers<'_> {
             let (flow, count) = (&self.flow.config.name, failed.len());
             tracing::warn!(%flow, %partition, count, %error, "workers wait: no first checkpoint");
         }
+        let mut started = Vec::new();
         for one in judged {
             match &one.verdict {
                 Verdict::Stop(stop) => self.refuse(&one.unit, one.stored.as_ref(), stop.clone()),
@@ -254,9 +256,11 @@ impl Workers<'_> {
                         self.flow.events(&one.unit.route).decided(*decision);
                     }
                     self.spawn(&one, start.clone(), *barrier);
+                    started.push(one.unit.route.target.clone());
                 }
             }
         }
+        started
     }
 
     fn spawn(&mut self, judged: &Judged, start: Progress, barrier: bool) {

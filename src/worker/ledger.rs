@@ -109,14 +109,25 @@ impl Ledger {
     }
 
     /// Everything up to and with `last` turned out to be on the target already, `records` in number; the
-    /// target goes on at `target_offset`. Nothing is in flight.
-    pub(super) fn passed_over(&mut self, records: i64, last: LastRecord, target_offset: i64) {
+    /// target goes on at `target_offset`. Nothing is in flight. What was not written in this epoch takes no
+    /// number of it: leaders want an epoch to begin at 0 (`ProducerAppendInfo.checkSequence`).
+    pub(super) fn passed_over(
+        &mut self,
+        records: i64,
+        in_this_epoch: bool,
+        last: LastRecord,
+        target_offset: i64,
+    ) {
         debug_assert!(
             self.entries.is_empty(),
             "nothing is sent while records are passed over"
         );
-        self.progress
-            .advance(last.source_offset + 1, records.unsigned_abs(), 0);
+        let numbered = if in_this_epoch {
+            records.unsigned_abs()
+        } else {
+            0
+        };
+        self.progress.advance(last.source_offset + 1, numbered, 0);
         let appended = Appended {
             first_offset: target_offset - 1,
             last_offset: target_offset - 1,

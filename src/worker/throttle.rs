@@ -117,6 +117,11 @@ struct Due {
 }
 
 impl Toll {
+    /// Gives up its place in the limiter's queue until it pays on.
+    pub(super) fn leave_queue(&mut self) {
+        self.paying = None;
+    }
+
     /// Pays the next part; how long that took, and whether it was the last. Cancel-safe: the place in the queue
     /// is kept until the toll itself is dropped.
     pub(super) async fn pay(&mut self) -> (Duration, bool) {

@@ -122,6 +122,15 @@ impl Unit {
         self.guard.holds(oldest, wall_ms)
     }
 
+    /// The same of what is on its way from another process, if the leader remembers a batch of this time.
+    pub(super) fn is_guarded_by(&self, remembered: Option<i64>, wall_ms: i64) -> bool {
+        let guard = Guard {
+            last: remembered,
+            ..self.guard
+        };
+        guard.holds(i64::MAX, wall_ms)
+    }
+
     /// Stamps a batch whose first record has this sequence.
     pub(super) fn stamp(
         &mut self,
@@ -152,7 +161,7 @@ impl Unit {
 
 /// Whether the leader surely still remembers the unit's producer (EXACTNESS 2): it forgets it by the time of the
 /// last record.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Guard {
     expiration: Option<Duration>,
     log_append_time: bool,

@@ -18,8 +18,14 @@ impl Supervisor<'_> {
             return;
         }
         let clock = Arc::clone(&self.flow.host.clock);
+        let mut changes = self.membership.view();
         let outcome = tokio::select! {
             biased;
+            // A partition that goes to another process is not kept waiting.
+            _ = changes.changed() => {
+                let text = "the flow's group hands out partitions anew; try again";
+                Err(AdjustError::Unavailable(text.to_owned()))
+            }
             outcome = self.adjust(&job) => outcome,
             () = clock.sleep(PATIENCE) => {
                 let text = "a cluster does not answer; look at `strait checkpoint list`";

@@ -518,6 +518,31 @@ fn rule_11_a_gap_is_passed_in_a_new_epoch_behind_all_that_the_target_holds() {
 }
 
 #[test]
+fn a_new_epoch_looks_for_what_the_one_before_wrote_behind_a_jump() {
+    let identity = Identity {
+        sealed: true,
+        fingerprint: 8,
+        ..identity()
+    };
+    let mut checkpoint = identity.checkpoint(&progress());
+    checkpoint.appends_at = Some(checkpoint.target_offset);
+    let mut evidence = evidence();
+    let mut start = |fingerprint| {
+        checkpoint.fingerprint = fingerprint;
+        checkpoint.producer = Some(identity.producer(0));
+        evidence.stored = Some(codec::encode(&checkpoint));
+        match identity.verdict(&evidence) {
+            Verdict::Run { start, .. } => start.appends_at,
+            stop => panic!("{stop:?}"),
+        }
+    };
+    assert_eq!(start(8), Some(80), "in the same epoch sequences tell");
+    assert_eq!(start(7), None);
+    let same = identity.jump(Some(&checkpoint), 100, &evidence);
+    assert_eq!(same.appends_at, None);
+}
+
+#[test]
 fn rule_11_a_gap_behind_a_doubt_is_never_passed_over_by_a_policy() {
     for on_gap in [OnGap::Earliest, OnGap::Latest] {
         let config = TopicConfig {

@@ -375,10 +375,7 @@ async fn rule_7_who_goes_on_unguarded_waits_for_late_appends_unless_the_last_one
     // As a killed process leaves it.
     committed = checkpoint_of(&bench).await.1;
     committed.metadata = committed.metadata.replace(" settled=yes", "");
-    let client = &bench.pair.west.client;
-    let left = [(partition, committed)];
-    let left = client.commit_group_offsets("strait.f", &left);
-    left.await.unwrap();
+    bench.leave((partition, committed)).await;
     let hook = bench.fault(Fault::new(ApiKey::Produce, What::Delay(Duration::ZERO)));
     let begun = Instant::now();
     let running = bench.pair.run("topics = [\"t\"]");
@@ -389,6 +386,81 @@ async fn rule_7_who_goes_on_unguarded_waits_for_late_appends_unless_the_last_one
         "{:?}",
         begun.elapsed()
     );
+    bench.await_exactly().await;
+    running.stop().await;
+}
+
+impl Bench {
+    /// The flow with a `drain_timeout` that does not outlast a broker that hangs.
+    fn run_impatient(&self) -> Running {
+        let (east, west) = (
+            self.pair.east.broker.address(),
+            self.pair.west.broker.address(),
+        );
+        let text = config_text(east, west, "topics = [\"t\"]");
+        run_text(&format!("{text}\n[limits]\ndrain_timeout = \"300ms\"\n"))
+    }
+
+    /// What a flow that was killed leaves: `committed` as its last checkpoint.
+    async fn leave(&self, committed: (TopicPartition, CommittedOffset)) {
+        let client = &self.pair.west.client;
+        let committed = client.commit_group_offsets("strait.f", &[committed]).await;
+        assert!(
+            committed
+                .unwrap()
+                .iter()
+                .all(|(_, outcome)| outcome.is_ok())
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_7_a_stop_that_leaves_a_batch_in_doubt_is_not_settled() {
+    let mut bench = Bench::start(OLD).await;
+    let running = bench.run_impatient();
+    bench.write(2).await;
+    bench.await_exactly().await;
+    running.stop().await;
+    assert!(
+        checkpoint_of(&bench)
+            .await
+            .1
+            .metadata
+            .contains(" settled=yes")
+    );
+
+    // The start is settled, the end is not: a batch is with a broker that hangs.
+    let running = bench.run_impatient();
+    let hang = What::Delay(Duration::from_secs(4));
+    let hook = bench.fault(Fault::new(ApiKey::Produce, hang));
+    bench.write(1).await;
+    hook.wait(1).await;
+    running.stop().await;
+    assert!(!checkpoint_of(&bench).await.1.metadata.contains("settled"));
+
+    // It is appended after the next process has begun, which does not append it again.
+    let running = bench.run_impatient();
+    bench.write(1).await;
+    bench.await_exactly().await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_5_what_an_older_epoch_left_takes_no_number_of_the_new_one() {
+    let mut bench = Bench::start(now()).await;
+    let running = bench.pair.run("topics = [\"t\"]");
+    bench.write(2).await;
+    bench.await_exactly().await;
+    running.stop().await;
+    let killed = checkpoint_of(&bench).await;
+    let running = bench.pair.run("topics = [\"t\"]");
+    bench.write(2).await;
+    bench.await_exactly().await;
+    running.stop().await;
+    bench.leave(killed).await;
+    // Another mapping, so another epoch, while the leader remembers the one before.
+    let running = bench.pair.run("topics = [\"t\"]\non_poison = \"skip\"");
+    bench.write(2).await;
     bench.await_exactly().await;
     running.stop().await;
 }

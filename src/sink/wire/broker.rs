@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use wire::{
     TopicPartition,
     client::Client,
-    connection::{Connection, PendingProduce},
+    connection::{Connection, MayGo, PendingProduce},
     error::ClientError,
     produce::ProduceBatch,
 };
@@ -60,6 +60,8 @@ pub(super) struct Item {
 pub(super) struct Reply {
     answers: mpsc::Sender<Answer>,
     broken: Arc<AtomicBool>,
+    /// The lane was dropped.
+    gone: Arc<AtomicBool>,
 }
 
 impl Reply {
@@ -67,12 +69,14 @@ impl Reply {
         Self {
             answers,
             broken: Arc::default(),
+            gone: Arc::default(),
         }
     }
 
     /// Nobody waits for answers any more.
     pub(super) fn give_up(&self) {
         self.broken.store(true, Ordering::Release);
+        self.gone.store(true, Ordering::Release);
     }
 }
 
@@ -166,8 +170,10 @@ impl Broker {
             let (pause, until) = (self.throttled_until.saturating_sub(now), self.deadline);
             let unanswered = !self.requests.is_empty();
             let timed = unanswered && self.may_give_up();
-            let throttled = !self.waiting.is_empty() && !pause.is_zero();
-            let forbidden = !self.waiting.is_empty() && !self.lease.may_write();
+            // There is room, and yet nothing was sent: the broker asked for a pause, or the lease was missing.
+            let room = !self.waiting.is_empty() && self.requests.len() < REQUESTS;
+            let throttled = room && !pause.is_zero();
+            let forbidden = room && pause.is_zero();
             tokio::select! {
                 biased;
                 answer = next_answer(&self.connection, &mut self.requests), if unanswered => {
@@ -231,7 +237,7 @@ impl Broker {
             return;
         };
         let batches: Vec<_> = items.iter().map(|item| item.batch.clone()).collect();
-        match connection.begin_produce(&batches, PRODUCE_TIMEOUT) {
+        match connection.begin_produce(&batches, PRODUCE_TIMEOUT, self.may_go(&items)) {
             Ok(pending) => {
                 if self.requests.is_empty() {
                     self.restart_timer();
@@ -247,6 +253,19 @@ impl Broker {
                 self.fail(&reason);
             }
         }
+    }
+
+    /// A slow connection writes long after it was given something: not without the lease, and nothing of a lane
+    /// that is gone.
+    fn may_go(&self, items: &[Item]) -> MayGo {
+        let lease = Arc::clone(&self.lease);
+        let gone: Vec<_> = items
+            .iter()
+            .map(|item| Arc::clone(&item.reply.gone))
+            .collect();
+        MayGo::new(move || {
+            lease.may_write() && !gone.iter().any(|gone| gone.load(Ordering::Acquire))
+        })
     }
 
     /// The first waiting batch of each partition, topics together, up to the size of a request.

@@ -98,7 +98,9 @@ fn same_epoch(progress: &Progress, tail: &Tail) -> Result<Option<Skip>, String> 
 /// counted by offsets, which holds where nobody else writes (EXACTNESS 6.3); only content can confirm it.
 fn leftovers(progress: &Progress, evidence: &Evidence) -> Option<Skip> {
     let records = evidence.end - progress.target_offset;
-    let untouched = progress.sequence == 0 && records > 0;
+    // Who began behind all that was there has left nothing there.
+    let begins = progress.appends_at == Some(progress.target_offset);
+    let untouched = progress.sequence == 0 && records > 0 && !begins;
     let newest = evidence.newest.as_ref().filter(|_| untouched)?;
     Some(Skip {
         left: records,

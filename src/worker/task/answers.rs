@@ -57,12 +57,18 @@ impl Task {
         let First::Sent(sent) = &unit.first else {
             return Ok(());
         };
+        // Who asks the target does not keep others from paying.
+        if let Some(toll) = &mut self.toll {
+            toll.leave_queue();
+        }
         let (target, offset) = (&self.settings.route.target, appended.first_offset);
         let found = unit.exactness.reconciler.read_back(target, offset).await;
         let found = found
             .map_err(|why| End::Lost(Retry::Reconcile, format!("reading {target} back: {why}")))?;
         if is_there(sent, found.as_ref(), offset) {
             unit.first = First::Confirmed;
+            // What comes late of whoever wrote before is refused from here.
+            self.doubt = false;
             return Ok(());
         }
         let text =

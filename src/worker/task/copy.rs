@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{End, Task, ends::source_end};
+use super::{End, QUIET, Task, ends::source_end};
 use crate::{
     config::OnPoison,
     sink::{Form, Lane, Outgoing, Sealed},
@@ -12,6 +12,7 @@ use crate::{
         Settings, StopReason,
         prepare::{Body, Part, opening, prepare},
         throttle::Toll,
+        unit::First,
     },
 };
 
@@ -39,7 +40,8 @@ impl Task {
             }
             let in_flight = self.ledger.in_flight();
             let lease = &self.settings.lease;
-            let forbidden = !self.ready.is_empty() && !lease.may_write();
+            // Ready, paid for, with room, and yet not sent: only the lease was missing.
+            let forbidden = self.toll.is_none() && self.has_room();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return End::Asked,
@@ -130,6 +132,9 @@ impl Task {
                 );
                 return Err(End::Stop(StopReason::RecordRefused, at, text));
             }
+            if self.doubt && self.is_first_unguarded(&part) {
+                return Err(self.wait_for_late_appends());
+            }
             let (clock, sequence) = (&self.settings.host.clock, self.ledger.next_sequence());
             let ticket = self.ledger.push(&part, permit, clock.monotonic());
             let batch = match part.body {
@@ -160,6 +165,28 @@ impl Task {
             self.outstanding += 1;
         }
         Ok(())
+    }
+
+    /// Whether this is the first batch of a pass, and so old that a leader that accepts it may forget it at once:
+    /// then a late append of the same batch by whoever wrote before would be accepted too (EXACTNESS 2, 7).
+    fn is_first_unguarded(&self, part: &Part) -> bool {
+        let (Some(unit), Body::Sealed(view)) = (&self.unit, &part.body) else {
+            return false;
+        };
+        let wall_ms = self.settings.host.clock.wall_ms();
+        matches!(unit.first, First::Awaited) && !unit.is_guarded(view.header.max_timestamp, wall_ms)
+    }
+
+    /// The next pass begins once what is on its way from before has been appended, or never will be.
+    fn wait_for_late_appends(&mut self) -> End {
+        self.doubt = false;
+        if let Some(unit) = &mut self.unit {
+            unit.quiet_until = self.settings.host.clock.monotonic() + QUIET;
+        }
+        let target = &self.settings.route.target;
+        let text =
+            format!("{target}: whoever wrote last may have a batch on its way; looking again");
+        End::Lost(Retry::Reconcile, text)
     }
 
     /// Goes on behind records that the target refuses, once a checkpoint behind them is committed.

@@ -51,8 +51,10 @@ pub(super) struct Task {
     toll: Option<Toll>,
     /// Batches handed to the lane and not answered.
     outstanding: usize,
-    /// Whether nothing of the unit is on its way to the target: by whoever wrote it last, or by this process.
-    settled: bool,
+    /// Whether who wrote the unit before may still have a batch on its way to the target.
+    doubt: bool,
+    /// Whether a stop gave up before all answers were in.
+    unanswered: bool,
     timeline: Timeline,
     /// Whether an open transaction was last seen at the source's end.
     held: bool,
@@ -80,7 +82,8 @@ impl Task {
             ready: VecDeque::new(),
             toll: None,
             outstanding: 0,
-            settled: settings.start.settled,
+            doubt: !settings.start.settled,
+            unanswered: false,
             timeline,
             held: false,
             progress,
@@ -103,10 +106,9 @@ impl Task {
             let at = self.ledger.progress().source_offset;
             match end {
                 End::Asked => {
-                    if self.settled {
-                        self.progress
-                            .send_modify(|progress| progress.settled = true);
-                    }
+                    let settled = self.is_settled();
+                    self.progress
+                        .send_modify(|progress| progress.settled = settled);
                     self.enter(WorkerState::Ended);
                     break;
                 }
@@ -166,16 +168,21 @@ impl Task {
         self.toll = None;
         if matches!(end, End::Asked) {
             self.enter(WorkerState::Draining);
-            self.settled = self.drain(&mut *lane, self.settings.drain_timeout).await;
+            self.unanswered = !self.drain(&mut *lane, self.settings.drain_timeout).await;
         } else if self.unit.is_some() {
             // Nothing of the unit may be on its way when the target is read again; the sink answers for all.
             self.drain(&mut *lane, Duration::MAX).await;
-            // What was refused is not on its way.
-            self.settled |= matches!(end, End::Cut);
         } else if matches!(end, End::Cut) {
             self.drain(&mut *lane, self.settings.drain_timeout).await;
         }
         end
+    }
+
+    /// Whether nothing of the unit is on its way to the target. librdkafka does not tell.
+    fn is_settled(&self) -> bool {
+        let now = self.settings.host.clock.monotonic();
+        let unit = self.unit.as_ref();
+        unit.is_some_and(|unit| unit.quiet_until <= now) && !self.doubt && !self.unanswered
     }
 
     fn enter(&self, state: WorkerState) {

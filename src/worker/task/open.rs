@@ -74,6 +74,12 @@ impl Task {
                     return Err(End::Stop(reason, at, text));
                 }
                 Verdict::Go { skip, remembered } => {
+                    if self.doubt && !unit.is_guarded_by(remembered, clock.wall_ms()) {
+                        // What is on its way could still be appended (EXACTNESS 7): look again.
+                        clock.sleep(QUIET).await;
+                        self.doubt = false;
+                        continue;
+                    }
                     let skip = skip.filter(|skip| skip.certain || !unit.leftovers_differ);
                     if unit.is_another_owner(progress, skip.as_ref()) {
                         let text = format!("{target}: another process writes what this one would");
@@ -86,14 +92,6 @@ impl Task {
                             .reconciled(progress.source_offset, skip.left);
                     }
                     unit.begin(skip, remembered);
-                    if !self.settled && !unit.is_guarded(i64::MAX, clock.wall_ms()) {
-                        // What whoever wrote last has on its way could still be appended (EXACTNESS 7).
-                        self.settled = true;
-                        clock.sleep(QUIET).await;
-                        continue;
-                    }
-                    // From here this process has.
-                    self.settled = false;
                     return Ok(());
                 }
             }
@@ -126,7 +124,7 @@ impl Task {
                     leader_epoch: -1,
                     payload_crc: None,
                 };
-                self.ledger.passed_over(records, last, next);
+                self.ledger.passed_over(records, certain, last, next);
                 self.publish();
                 if let Some(unit) = &mut self.unit {
                     unit.skip = None;

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! * A request is registered and queued in one step without an await: whatever is registered gets
-//!   written, whole, whether or not its caller still waits.
+//!   written, whole, whether or not its caller still waits, unless its [`MayGo`] says no.
 //! * While somebody is [`Alone`], others' requests are registered and held back, in their order.
 //! * A request holds a slot from before it is queued until its answer is in, so the queue, which has
 //!   room for all slots, is never full.
@@ -10,6 +10,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -31,11 +32,36 @@ pub(super) const IN_FLIGHT: usize = 64;
 /// Why a connection broke that the broker closed.
 pub(super) const CLOSED: &str = "closed by the broker";
 
+/// Asked when a frame's turn to be written has come, which on a slow connection may be long after it was sent:
+/// if it says no, the frame is not written and the connection breaks.
+#[derive(Clone)]
+pub struct MayGo(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl MayGo {
+    /// Asks `allowed`, which must not block.
+    pub fn new(allowed: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(allowed))
+    }
+}
+
+impl fmt::Debug for MayGo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MayGo")
+    }
+}
+
+/// What is to be written.
+#[derive(Debug)]
+struct Frame {
+    segments: Segments,
+    may_go: Option<MayGo>,
+}
+
 /// The stream, shared by the callers. Closes it when dropped.
 #[derive(Debug)]
 pub(super) struct Exchange {
     slots: Arc<Semaphore>,
-    frames: mpsc::Sender<Segments>,
+    frames: mpsc::Sender<Frame>,
     waiting: Arc<Waiting>,
     task: AbortHandle,
 }
@@ -52,7 +78,7 @@ struct State {
     callers: HashMap<i32, Caller>,
     broken: Option<String>,
     /// What is not sent because somebody is, or wants to be, alone.
-    held: Option<VecDeque<Segments>>,
+    held: Option<VecDeque<Frame>>,
 }
 
 /// A caller may be gone when its answer comes; the slot is taken until then. None: it is alone.
@@ -76,6 +102,15 @@ impl Drop for Alone<'_> {
     }
 }
 
+impl From<Bytes> for Frame {
+    fn from(bytes: Bytes) -> Self {
+        Self {
+            segments: bytes.into(),
+            may_go: None,
+        }
+    }
+}
+
 impl Exchange {
     pub(super) fn new(stream: Box<dyn ByteStream>, max_frame: usize) -> Self {
         let (frames, queue) = mpsc::channel(IN_FLIGHT);
@@ -94,15 +129,21 @@ impl Exchange {
     pub(super) async fn ask(&self, id: i32, frame: Bytes) -> Option<Bytes> {
         // The semaphore is never closed.
         let slot = Arc::clone(&self.slots).acquire_owned().await.ok()?;
-        let answered = self.queue(id, Segments::from(frame), Some(slot))?;
+        let answered = self.queue(id, frame.into(), Some(slot))?;
         answered.await.ok()
     }
 
     /// Sends a frame now and leaves the waiting to the caller, who sees to it that no more than
     /// [`IN_FLIGHT`] are on their way; none if the connection broke.
-    pub(super) fn begin(&self, id: i32, frame: Segments) -> Option<oneshot::Receiver<Bytes>> {
+    pub(super) fn begin(
+        &self,
+        id: i32,
+        segments: Segments,
+        may_go: MayGo,
+    ) -> Option<oneshot::Receiver<Bytes>> {
         let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
-        self.queue(id, frame, Some(slot))
+        let may_go = Some(may_go);
+        self.queue(id, Frame { segments, may_go }, Some(slot))
     }
 
     /// Waits until all answers are in; what others send from now on waits until the result is dropped.
@@ -134,13 +175,13 @@ impl Exchange {
         id: i32,
         frame: Bytes,
     ) -> Option<Bytes> {
-        self.queue(id, Segments::from(frame), None)?.await.ok()
+        self.queue(id, frame.into(), None)?.await.ok()
     }
 
     fn queue(
         &self,
         id: i32,
-        frame: Segments,
+        frame: Frame,
         slot: Option<OwnedSemaphorePermit>,
     ) -> Option<oneshot::Receiver<Bytes>> {
         let (answer, answered) = oneshot::channel();
@@ -211,7 +252,7 @@ impl Waiting {
 /// Reads and writes until either fails; then the stream is closed and everybody told.
 async fn converse(
     stream: Box<dyn ByteStream>,
-    queue: mpsc::Receiver<Segments>,
+    queue: mpsc::Receiver<Frame>,
     max_frame: usize,
     waiting: Arc<Waiting>,
 ) {
@@ -226,10 +267,13 @@ async fn converse(
 
 async fn write_frames(
     mut writer: impl AsyncWrite + Unpin,
-    mut queue: mpsc::Receiver<Segments>,
+    mut queue: mpsc::Receiver<Frame>,
 ) -> String {
     while let Some(mut frame) = queue.recv().await {
-        if let Err(error) = writer.write_all_buf(&mut frame).await {
+        if frame.may_go.is_some_and(|MayGo(allowed)| !allowed()) {
+            return "what it had to send may not be sent any more".to_owned();
+        }
+        if let Err(error) = writer.write_all_buf(&mut frame.segments).await {
             return error.to_string();
         }
         // TLS may keep what the socket does not take at once until it is flushed.

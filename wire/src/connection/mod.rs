@@ -20,6 +20,7 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
+pub use exchange::MayGo;
 use exchange::{Alone, Exchange};
 use host::{ByteStream, Clock};
 use kafka_protocol::{
@@ -157,7 +158,7 @@ impl Connection {
 
     /// Sends batches, to be acknowledged by all in-sync replicas, and does not wait: requests of one
     /// connection are worked on and answered in their order. At most 64 may be on their way. The answer has no
-    /// timer of its own.
+    /// timer of its own. `may_go` is asked right before the request is written.
     ///
     /// # Errors
     /// If the connection broke, or both sides share no version from 9 to 13.
@@ -165,6 +166,7 @@ impl Connection {
         &self,
         batches: &[ProduceBatch],
         timeout: Duration,
+        may_go: MayGo,
     ) -> Result<PendingProduce, ClientError> {
         self.touch();
         let id_known = batches.iter().all(|batch| !batch.topic_id.is_nil());
@@ -174,7 +176,7 @@ impl Connection {
         let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         let client = &self.settings.client_id;
         let frame = produce::encode(batches, version, id, client, timeout);
-        let answer = self.exchange.begin(id, frame.into());
+        let answer = self.exchange.begin(id, frame.into(), may_go);
         let answer = answer.ok_or_else(|| self.unreachable())?;
         Ok(PendingProduce { answer, version })
     }

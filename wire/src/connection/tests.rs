@@ -413,7 +413,10 @@ async fn who_is_alone_waits_for_what_is_on_its_way_and_holds_back_the_rest() {
         // One that waits for a slot, and one that does not wait at all.
         let asked = call(&connection);
         let frame = Bytes::from_static(b"\0\0\0\x04pong");
-        let begun = connection.exchange.begin(8888, frame.into()).unwrap();
+        let begun = connection
+            .exchange
+            .begin(8888, frame.into(), MayGo::new(|| true))
+            .unwrap();
         assert!(broker.hears_nothing().await, "held back");
         broker.metadata(&first, "before").await;
         assert_eq!(before.await.unwrap().unwrap(), "before");

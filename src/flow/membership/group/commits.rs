@@ -8,7 +8,7 @@
 //! what failed for a reason that is a partition's own goes again in halves until the partition is found;
 //! what failed for the member's or the coordinator's reason failed for all.
 
-use std::{collections::BTreeMap, fmt::Debug, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, mem::take, time::Duration};
 
 use host::{BoxFuture, Clock};
 use rdkafka::{
@@ -28,7 +28,7 @@ use wire::{
     error::{ApiError, ClientError},
 };
 
-use super::{Shared, context::Context};
+use super::{Lost, Shared, context::Context};
 use crate::{checkpoint::store::GroupOffsets, worker::Lease as _};
 
 type Offsets = [(TopicPartition, CommittedOffset)];
@@ -109,11 +109,15 @@ impl Committed {
         self.last.retain(|partition, _| ours(partition));
     }
 
-    /// Forgets everything if partitions were lost meanwhile.
-    fn after(&mut self, losses: u64) {
-        if std::mem::replace(&mut self.losses, losses) != losses {
-            self.last.clear();
+    /// Forgets partitions that were lost meanwhile: another member may have committed for them since. What is
+    /// still held stays: without it an idle member's lease could not be renewed.
+    fn after(&mut self, losses: u64, lost: impl FnOnce() -> Lost) {
+        if std::mem::replace(&mut self.losses, losses) == losses {
+            return;
         }
+        let lost = lost();
+        self.last
+            .retain(|partition, _| !lost.all && !lost.partitions.contains(partition));
     }
 
     /// The partition whose commit is the oldest.
@@ -189,7 +193,7 @@ impl Commits<'_> {
             return;
         }
         let mut committed = self.shared.committed();
-        committed.after(self.shared.losses());
+        committed.after(self.shared.losses(), || take(&mut *self.shared.lost()));
         let leads = self.shared.holdings().may_commit(self.control);
         let leader = || {
             let offset = CommittedOffset {
@@ -205,7 +209,11 @@ impl Commits<'_> {
         self.next_renewal = now + RENEW_PAUSE;
         let mut outcomes = CommitOutcomes::new();
         self.commit_ours(&[again], &mut committed, &mut outcomes);
-        if let Some((_, Err(error))) = outcomes.first() {
+        if let Some((partition, Err(error))) = outcomes.first() {
+            // The next try is another one's: this one may never be taken again.
+            if let Some((_, at)) = committed.last.get_mut(partition) {
+                *at = now;
+            }
             tracing::debug!(flow = %self.flow, %error, "the lease is not renewed");
         }
     }
@@ -223,7 +231,7 @@ impl Commits<'_> {
         let done = list(offsets).and_then(|list| self.consumer.commit(&list, CommitMode::Sync));
         match done {
             Ok(()) => {
-                committed.after(losses);
+                committed.after(losses, || take(&mut *self.shared.lost()));
                 if self.shared.losses() == losses {
                     self.shared.lease.confirm(sent);
                 }
@@ -312,17 +320,23 @@ mod tests {
             metadata: String::new(),
         };
         let partition = |index| TopicPartition::new("t", index);
+        let lost = |all, partitions: &[i32]| Lost {
+            partitions: partitions.iter().copied().map(partition).collect(),
+            all,
+        };
         let mut committed = Committed::default();
-        committed.after(3);
+        committed.after(3, Lost::default);
         for (index, at) in [(0, 5), (1, 3), (2, 4)] {
             let entry = (offset(7), Duration::from_secs(at));
             committed.last.insert(partition(index), entry);
         }
-        committed.after(3);
+        committed.after(3, || panic!("nothing was lost"));
         assert_eq!(committed.oldest(), Some((partition(1), offset(7))));
         committed.retain(|p| *p != partition(1));
         assert_eq!(committed.oldest(), Some((partition(2), offset(7))));
-        committed.after(4);
+        committed.after(4, || lost(false, &[2]));
+        assert_eq!(committed.oldest(), Some((partition(0), offset(7))));
+        committed.after(5, || lost(true, &[]));
         assert_eq!(committed.oldest(), None);
     }
 

@@ -101,8 +101,18 @@ struct Shared {
     committed: Mutex<Committed>,
     /// How often partitions were taken away without notice.
     losses: AtomicU64,
+    /// Which, since this was last taken.
+    lost: Mutex<Lost>,
     view: watch::Sender<View>,
     lease: Arc<SessionLease>,
+}
+
+/// Partitions that were taken away without notice.
+#[derive(Debug, Default)]
+struct Lost {
+    partitions: BTreeSet<TopicPartition>,
+    /// All that there were.
+    all: bool,
 }
 
 /// What the supervisor wants of the group.
@@ -124,12 +134,18 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn lost(&self) -> MutexGuard<'_, Lost> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn losses(&self) -> u64 {
         self.losses.load(Ordering::Acquire)
     }
 
     /// These are gone already: their topic is, or the session ended and all are.
     fn lose(&self, partitions: Vec<TopicPartition>) {
+        // Before it is counted, so that who sees the count finds them.
+        self.lost().partitions.extend(partitions.iter().cloned());
         self.losses.fetch_add(1, Ordering::AcqRel);
         let mut holdings = self.holdings();
         holdings.lose(partitions);
@@ -143,6 +159,7 @@ impl Shared {
 
     /// All are gone already.
     fn lose_all(&self) {
+        self.lost().all = true;
         self.losses.fetch_add(1, Ordering::AcqRel);
         self.holdings().lose_all();
         self.lease.end();
@@ -178,6 +195,7 @@ impl Group {
             holdings: Mutex::default(),
             committed: Mutex::default(),
             losses: AtomicU64::new(0),
+            lost: Mutex::default(),
             view: watch::Sender::new(View {
                 standing: Standing::Joining,
                 assignment: Assignment::Partitions(BTreeSet::new()),
