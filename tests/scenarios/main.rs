@@ -4,7 +4,7 @@
 //! `STRAIT_TEST_KAFKA=1` it runs them between two Apache Kafkas, and from each kind to the other,
 //! instead, scenarios that are not about data (who runs what, what stops a worker) between two Kafkas only,
 //! unless `STRAIT_TEST_PAIRS=all`; that needs Java 17 and the jars that `tests/kafka/fetch.sh` copies.
-//! `STRAIT_TEST_TRANSPORT=librdkafka` runs them over librdkafka instead of sealed.
+//! `STRAIT_TEST_TRANSPORT=librdkafka` runs those that depend on the transport over librdkafka instead of sealed.
 //! `STRAIT_TEST_SCALE=10` makes the data of the larger scenarios ten times as large.
 //!
 //! The strait under test is the real program: a file, a process, signals. What must arrive is known
@@ -50,10 +50,13 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().expect("a tokio runtime");
     let pool = Arc::new(pair::Pool::default());
     let all = std::env::var_os("STRAIT_TEST_PAIRS").is_some_and(|pairs| pairs == "all");
+    let librdkafka = std::env::var_os("STRAIT_TEST_TRANSPORT").is_some();
     let mut trials = Vec::new();
     for &kinds in kinds {
         for case in cases::ALL {
-            if kinds.0 != kinds.1 && !case.is_about_data() && !all {
+            let told_already = kinds.0 != kinds.1 && !case.is_about_data()
+                || librdkafka && case.is_about_processes();
+            if told_already && !all {
                 continue;
             }
             let (handle, pool) = (runtime.handle().clone(), Arc::clone(&pool));

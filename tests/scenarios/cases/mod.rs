@@ -83,7 +83,12 @@ cases! {
 impl Case {
     /// Whether it is about the bytes that travel: then it matters that the clusters differ.
     pub fn is_about_data(&self) -> bool {
-        matches!(self.room, "fidelity" | "crashes")
+        self.room == "fidelity"
+    }
+
+    /// Whether it is about who runs what, whichever client carries the records.
+    pub fn is_about_processes(&self) -> bool {
+        matches!(self.room, "chaos" | "sharing" | "topics")
     }
 }
 
