@@ -41,8 +41,8 @@ pub(super) struct Context {
     /// librdkafka begins none before the last one is answered.
     rebalances: Mutex<VecDeque<Rebalance>>,
     closing: AtomicBool,
-    /// librdkafka said that the session timed out, and has not joined since.
-    timed_out: AtomicBool,
+    /// librdkafka said that the session timed out, or that a broker went away, and has not joined since.
+    cut_off: AtomicBool,
 }
 
 /// How librdkafka's log calls a session that timed out.
@@ -54,7 +54,7 @@ impl Context {
             outage,
             rebalances: Mutex::default(),
             closing: AtomicBool::new(false),
-            timed_out: AtomicBool::new(false),
+            cut_off: AtomicBool::new(false),
         }
     }
 
@@ -70,12 +70,13 @@ impl Context {
 
     /// The group took this member in.
     pub(super) fn joined(&self) {
-        self.timed_out.store(false, Ordering::Release);
+        self.cut_off.store(false, Ordering::Release);
     }
 
-    /// Whether the session timed out, and it has not joined since.
-    pub(super) fn timed_out(&self) -> bool {
-        self.timed_out.load(Ordering::Acquire)
+    /// Whether the session timed out or a broker went away, and it has not joined since. A coordinator that
+    /// crashes may have forgotten the member id that it gave out last, and takes it for a namesake's then.
+    pub(super) fn was_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Acquire)
     }
 
     fn rebalances(&self) -> MutexGuard<'_, VecDeque<Rebalance>> {
@@ -87,16 +88,21 @@ impl Context {
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.outage.begins(reason);
-        } else {
-            tracing::debug!(%error, reason, "librdkafka");
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AllBrokersDown) => {
+                self.cut_off.store(true, Ordering::Release);
+                self.outage.begins(reason);
+            }
+            Some(RDKafkaErrorCode::BrokerTransportFailure) => {
+                self.cut_off.store(true, Ordering::Release);
+            }
+            _ => tracing::debug!(%error, reason, "librdkafka"),
         }
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if facility == TIMED_OUT {
-            self.timed_out.store(true, Ordering::Release);
+            self.cut_off.store(true, Ordering::Release);
         }
         telemetry::librdkafka_log(level, facility, message);
     }

@@ -3,9 +3,9 @@
 //! It never waits for a broker. librdkafka forgets its member id when a session times out, and goes on to
 //! send heartbeats until the revocation that follows is answered, and commits that had waited for the
 //! coordinator; a broker takes a static member without its id for a namesake and answers that it is fenced,
-//! which is fatal. So revocations are answered at once, commits are another thread's
-//! ([`super::commits`]), and being fenced after a session that timed out means to begin anew with a fresh
-//! consumer.
+//! which is fatal. So does one that crashed before it wrote down the id that it gave out. So revocations are answered
+//! at once, commits are another thread's ([`super::commits`]), and being fenced after a session that timed out, or a
+//! broker that went away, means to begin anew with a fresh consumer.
 
 use std::{
     sync::{Arc, TryLockError},
@@ -63,7 +63,7 @@ pub(super) struct Member {
 enum End {
     Stopped,
     /// A fresh consumer may go on.
-    TimedOut,
+    CutOff,
     Over {
         fenced: bool,
         reason: String,
@@ -88,8 +88,8 @@ impl Member {
             let (fenced, reason) = match end {
                 End::Stopped => return,
                 End::Over { fenced, reason } => (fenced, reason),
-                End::TimedOut => {
-                    tracing::warn!(flow = %self.flow, "the session in the group timed out; joining again");
+                End::CutOff => {
+                    tracing::warn!(flow = %self.flow, "cut off from the group; joining again");
                     self.runtime
                         .block_on(async { self.clock.sleep(PAUSE).await });
                     match self.consumer() {
@@ -199,8 +199,8 @@ impl Session<'_> {
             }
         }
         let fenced = code == RDKafkaErrorCode::FencedInstanceId;
-        if fenced && self.consumer.context().timed_out() {
-            return End::TimedOut;
+        if fenced && self.consumer.context().was_cut_off() {
+            return End::CutOff;
         }
         End::Over { fenced, reason }
     }
