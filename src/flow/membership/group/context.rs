@@ -6,11 +6,13 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
+use host::Clock;
 use rdkafka::{
     ClientContext, TopicPartitionList,
     config::RDKafkaLogLevel,
@@ -41,20 +43,24 @@ pub(super) struct Context {
     /// librdkafka begins none before the last one is answered.
     rebalances: Mutex<VecDeque<Rebalance>>,
     closing: AtomicBool,
-    /// librdkafka said that the session timed out, or that a broker went away, and has not joined since.
-    cut_off: AtomicBool,
+    clock: Arc<dyn Clock>,
+    /// When librdkafka last said that the session timed out, or that a broker went away.
+    cut_off: Mutex<Option<Duration>>,
 }
 
+/// How long a broker may take to be itself again after it went away.
+const OF_LATE: Duration = Duration::from_secs(60);
 /// How librdkafka's log calls a session that timed out.
 const TIMED_OUT: &str = "SESSTMOUT";
 
 impl Context {
-    pub(super) fn new(outage: Outage) -> Self {
+    pub(super) fn new(outage: Outage, clock: Arc<dyn Clock>) -> Self {
         Self {
             outage,
             rebalances: Mutex::default(),
             closing: AtomicBool::new(false),
-            cut_off: AtomicBool::new(false),
+            clock,
+            cut_off: Mutex::default(),
         }
     }
 
@@ -68,15 +74,17 @@ impl Context {
         self.closing.store(true, Ordering::Release);
     }
 
-    /// The group took this member in.
-    pub(super) fn joined(&self) {
-        self.cut_off.store(false, Ordering::Release);
+    /// Whether the session timed out or a broker went away of late. A coordinator that crashes may have forgotten
+    /// the member id that it gave out last, and takes it for a namesake's then; and what had waited for it is sent
+    /// under the former id after the member has joined again.
+    pub(super) fn was_cut_off(&self) -> bool {
+        let at = *self.cut_off.lock().unwrap_or_else(PoisonError::into_inner);
+        at.is_some_and(|at| self.clock.monotonic().saturating_sub(at) < OF_LATE)
     }
 
-    /// Whether the session timed out or a broker went away, and it has not joined since. A coordinator that
-    /// crashes may have forgotten the member id that it gave out last, and takes it for a namesake's then.
-    pub(super) fn was_cut_off(&self) -> bool {
-        self.cut_off.load(Ordering::Acquire)
+    fn cut_off(&self) {
+        let now = self.clock.monotonic();
+        *self.cut_off.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     fn rebalances(&self) -> MutexGuard<'_, VecDeque<Rebalance>> {
@@ -90,11 +98,11 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AllBrokersDown) => {
-                self.cut_off.store(true, Ordering::Release);
+                self.cut_off();
                 self.outage.begins(reason);
             }
             Some(RDKafkaErrorCode::BrokerTransportFailure) => {
-                self.cut_off.store(true, Ordering::Release);
+                self.cut_off();
             }
             _ => tracing::debug!(%error, reason, "librdkafka"),
         }
@@ -102,7 +110,7 @@ impl ClientContext for Context {
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if facility == TIMED_OUT {
-            self.cut_off.store(true, Ordering::Release);
+            self.cut_off();
         }
         telemetry::librdkafka_log(level, facility, message);
     }

@@ -73,7 +73,7 @@ enum End {
 impl Member {
     /// A consumer that has not joined.
     pub(super) fn consumer(&self) -> anyhow::Result<BaseConsumer<Context>> {
-        let context = Context::new(self.outage.clone());
+        let context = Context::new(self.outage.clone(), Arc::clone(&self.clock));
         Ok(self.config.create_with_context(context)?)
     }
 
@@ -210,7 +210,6 @@ impl Session<'_> {
         match rebalance {
             Rebalance::Assign(partitions) => {
                 take_up(self.consumer, &partitions);
-                self.consumer.context().joined();
                 let list = commits::partitions(&partitions);
                 tracing::debug!(flow = %self.flow, more = list.len(), "partitions are assigned");
                 self.shared.holdings().assign(list);
