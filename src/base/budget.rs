@@ -18,6 +18,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 /// What one may hold, as a part of what is free (dynamic thresholds, Choudhury and Hahne 1998).
 const ROOM: usize = 4;
 
+/// The most that one may take at a time while `free` are free, so that something is left for the next.
+pub fn fair(free: usize) -> usize {
+    free / ROOM
+}
+
 /// Clones share one budget.
 #[derive(Clone, Debug)]
 pub struct Budget {
@@ -119,7 +124,7 @@ impl Share {
     /// that holds nothing always does.
     pub fn has_room(&self, most: usize, free: usize) -> bool {
         let held = self.in_flight();
-        held == 0 || held < (free / ROOM).min(most)
+        held == 0 || held < fair(free).min(most)
     }
 
     fn hold(&self, bytes: usize) -> Held {

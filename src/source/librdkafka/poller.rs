@@ -36,7 +36,7 @@ use super::{
     tail::pass_over,
 };
 use crate::{
-    base::budget::{Permit, Share},
+    base::budget::{Permit, Share, fair},
     source::{Batch, Content, Event, SourceError},
 };
 
@@ -193,12 +193,14 @@ impl Poller {
         }
     }
 
-    /// Hands on one partition's batch, or stalls the partition if there is no room for it.
+    /// Hands on one partition's batch, or as much of it as leaves something for the next partition; stalls the
+    /// partition if there is no room for it.
     fn hand_on(&mut self, partition: &TopicPartition) {
         let Some(state) = get(&mut self.partitions, partition) else {
             return;
         };
-        let (charge, free) = (state.building.charge(), self.settings.budget.free());
+        let free = self.settings.budget.free();
+        let (count, charge) = state.building.part(fair(free));
         let room = state.sender.capacity() > 0 && state.share.has_room(state.most, free);
         let share = room.then(|| state.share.clone());
         // Who waits already need not wait again: the next burst tries once more.
@@ -217,9 +219,15 @@ impl Poller {
         let Some(state) = get(&mut self.partitions, partition) else {
             return;
         };
+        let content = match state.building.take(count) {
+            records if records.is_empty() => Content::Nothing,
+            records => Content::Open(records),
+        };
+        let rest = state.building.first_offset();
+        let next = rest.unwrap_or(state.next);
         let batch = Batch {
             first_offset: state.first,
-            next_offset: state.next,
+            next_offset: next,
             epoch: -1,
             source_end: if state.end < 0 {
                 -1
@@ -228,17 +236,16 @@ impl Poller {
             },
             // Only the wire client tells.
             held: false,
-            content: match state.building.take() {
-                records if records.is_empty() => Content::Nothing,
-                records => Content::Open(records),
-            },
+            content,
             permit,
         };
-        state.first = state.next;
-        let (next, stalled) = (state.next, std::mem::take(&mut state.stalled));
+        state.first = next;
+        let stalled = rest.is_none() && std::mem::take(&mut state.stalled);
         // There was room, and only this thread fills it; a worker that went away is closed later.
         state.sender.try_send(Ok(vec![batch])).ok();
-        self.dirty.remove(partition);
+        if rest.is_none() {
+            self.dirty.remove(partition);
+        }
         self.note_position(partition, next);
         if stalled {
             self.assign(partition, next);

@@ -12,6 +12,7 @@ use kafka_protocol::{
 use wire::Isolation;
 
 use super::session::Plan;
+use crate::base::budget::fair;
 
 /// Bytes of one answer: enough for several large batches, small enough that few buffers hold much.
 const MAX_RESPONSE: usize = 4 << 20;
@@ -19,9 +20,9 @@ const MIN_RESPONSE: usize = 64 << 10;
 /// Bytes of one partition in an answer, at least: enough for most batches.
 const MIN_PARTITION: usize = 64 << 10;
 
-/// How much one answer may have: a quarter of what is free, so that all source brokers together leave something.
+/// How much one answer may have, so that all source brokers together leave something.
 pub(super) fn response_bytes(free: usize, total: usize) -> usize {
-    (free / 4).clamp(MIN_RESPONSE, MAX_RESPONSE).min(total)
+    fair(free).clamp(MIN_RESPONSE, MAX_RESPONSE).min(total)
 }
 
 /// How much of one partition may come at a time, if it may have `most` in flight.
