@@ -40,5 +40,7 @@ pub mod source;
 pub mod status;
 pub mod survey;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod verify;
 pub mod worker;

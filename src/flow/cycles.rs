@@ -2,7 +2,8 @@
 //!
 //! What other processes do shows in the groups on the source: a flow that copies our target topic into our
 //! source topic. Such a flow must be at work on it, since groups outlive flows, and checkpoints the selection of topics;
-//! and a cycle through a third cluster does not show. Where groups cannot be read, nothing is known of other processes, and the flow goes on.
+//! and a cycle through a third cluster does not show. Where groups cannot be read, nothing is known of other processes,
+//! and the flow goes on.
 
 use std::{collections::BTreeSet, time::Duration};
 

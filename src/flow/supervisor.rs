@@ -130,9 +130,7 @@ impl Flow {
         })?;
         Ok(Arc::new(group))
     }
-}
 
-impl Flow {
     /// Both sides as they are now.
     pub(super) async fn snapshot(
         &self,

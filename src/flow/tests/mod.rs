@@ -1,5 +1,6 @@
 //! Flows between two broker-lites in this process, seen through the wire client.
 
+mod adjust;
 mod cycles;
 mod exactness;
 mod limits;
@@ -10,12 +11,11 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use broker_lite::Broker;
 use host::Host;
-use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use wire::{
     Isolation, TopicPartition,
-    client::{Client, ClientSettings, CommittedOffset, FetchRequest, NewTopic},
+    client::{CommittedOffset, FetchRequest},
     record::{BatchBuilder, Codec},
 };
 
@@ -29,45 +29,17 @@ use crate::{
     checkpoint::{LastRecord, Stored, codec},
     config::{Config, Sources},
     http::StatusSource,
+    testing::Cluster,
 };
 
+/// Both ways in which records travel.
+const TRANSPORTS: [&str; 2] = ["", "transport = \"librdkafka\"\n"];
 /// Anything takes less.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-struct Cluster {
-    broker: Broker,
-    client: Client,
-    folder: TempDir,
-}
-
 impl Cluster {
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = broker_lite::Config::new("127.0.0.1:0", folder.path());
-        let broker = Broker::start(config, Host::real()).await.unwrap();
-        let address = broker.address();
-        let bootstrap = vec![(address.ip().to_string(), address.port())];
-        let client = Client::new(Host::real(), ClientSettings::new(bootstrap, "test"));
-        Self {
-            broker,
-            client,
-            folder,
-        }
-    }
-
     async fn create(&self, topic: &str, configs: &[(&str, &str)]) {
-        let configs = configs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
-        let topic = NewTopic {
-            name: topic.to_owned(),
-            partitions: 1,
-            replication_factor: -1,
-            configs,
-        };
-        let outcomes = self.client.create_topics(&[topic], false).await.unwrap();
-        outcomes[0].1.clone().unwrap();
+        self.create_topic(topic, 1, configs).await;
     }
 
     async fn delete(&self, topic: &str) {

@@ -118,6 +118,7 @@ pub async fn copied_topic(pair: &Pair) -> Result<(String, Strait, Content)> {
     Ok((topic, strait, expected))
 }
 
+/// 100 more records in a partition.
 pub fn append(pair: &Pair, topic: &str, partition: i32, expected: &mut Content) -> Result<()> {
     let all = expected.entry((topic.to_owned(), partition)).or_default();
     let records = model::mixed(5, partition, all.len(), 100);

@@ -14,7 +14,7 @@ use super::{
     },
     fidelity::digests,
     lifecycle::{await_ready, eventually},
-    stops::make_again,
+    stops::{append, make_again},
 };
 
 /// From the creation of a topic or partition to the arrival of its records: 5 s are promised and what it took is
@@ -185,13 +185,5 @@ pub async fn a_topic_excluded_and_included_again_goes_on_where_it_was(
     }
     let verdict = pair.await_equal(&expected, 30).await?;
     ensure!(verdict.repeated == 0, "{verdict:?}");
-    Ok(())
-}
-
-fn append(pair: &Pair, topic: &str, partition: i32, expected: &mut Content) -> Result<()> {
-    let all = expected.entry((topic.to_owned(), partition)).or_default();
-    let records = model::mixed(5, partition, all.len(), 50);
-    Application::new(&pair.source, "lz4")?.produce(topic, partition, &records)?;
-    all.extend(digests(&records));
     Ok(())
 }

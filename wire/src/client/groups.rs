@@ -123,9 +123,7 @@ impl Client {
         });
         Ok(partitions.collect())
     }
-}
 
-impl Client {
     /// Forgets what a group committed for partitions; refused for topics that its members subscribe to.
     ///
     /// # Errors

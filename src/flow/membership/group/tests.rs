@@ -2,49 +2,29 @@
 
 use std::time::Instant;
 
-use broker_lite::Broker;
+use broker_lite::faults::{ApiKey, Fault, ResponseError, What};
 use host::Host;
-use wire::client::{ClientSettings, NewTopic};
 
 use super::*;
 use crate::{
     checkpoint::{StoreError, Stored},
     telemetry::Outages,
+    testing::Cluster,
 };
 
 /// Anything takes less.
 const DEADLINE: Duration = Duration::from_secs(30);
 const CONTROL: &str = "strait.f.control";
 
-struct Bench {
-    broker: Broker,
-    client: Client,
-    _folder: tempfile::TempDir,
+/// Topic `t` of four partitions, and the flow's control topic.
+async fn start() -> Cluster {
+    let cluster = Cluster::start().await;
+    cluster.create_topic("t", 4, &[]).await;
+    cluster.create_topic(CONTROL, 1, &[]).await;
+    cluster
 }
 
-impl Bench {
-    /// With topic `t` of four partitions.
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = broker_lite::Config::new("127.0.0.1:0", folder.path());
-        let broker = Broker::start(config, Host::real()).await.unwrap();
-        let address = broker.address();
-        let bootstrap = vec![(address.ip().to_string(), address.port())];
-        let client = Client::new(Host::real(), ClientSettings::new(bootstrap, "test"));
-        let topics = [("t", 4), (CONTROL, 1)].map(|(name, partitions)| NewTopic {
-            name: name.to_owned(),
-            partitions,
-            replication_factor: 1,
-            configs: Vec::new(),
-        });
-        client.create_topics(&topics, false).await.unwrap();
-        Self {
-            broker,
-            client,
-            _folder: folder,
-        }
-    }
-
+impl Cluster {
     fn member(&self, name: &str) -> Group {
         let mut properties = ClientConfig::new();
         properties.set("bootstrap.servers", self.broker.address().to_string());
@@ -117,7 +97,7 @@ async fn commit(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_is_handed_over_once_it_is_settled_and_committed_for_until_then() {
-    let bench = Bench::start().await;
+    let bench = start().await;
     let first = bench.member("a");
     let all = offered(&first, |partitions| partitions.len() == 5).await;
     first.hold();
@@ -151,7 +131,7 @@ async fn a_partition_is_handed_over_once_it_is_settled_and_committed_for_until_t
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_does_not_wait_for_ever() {
-    let bench = Bench::start().await;
+    let bench = start().await;
     let first = bench.member("a");
     offered(&first, |partitions| partitions.len() == 5).await;
     let held = first.hold();
@@ -169,7 +149,7 @@ async fn a_revocation_does_not_wait_for_ever() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_partition_that_is_refused_does_not_fail_the_others() {
-    let bench = Bench::start().await;
+    let bench = start().await;
     let member = bench.member("a");
     offered(&member, |partitions| partitions.len() == 5).await;
     let long = "x".repeat(5000);
@@ -190,7 +170,7 @@ async fn one_partition_that_is_refused_does_not_fail_the_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_lease_of_an_idle_leader_is_kept_and_ends_with_its_target() {
-    let bench = Bench::start().await;
+    let bench = start().await;
     let member = bench.member("a");
     let lease = member.lease();
     assert!(!lease.may_write());
@@ -209,8 +189,35 @@ async fn the_lease_of_an_idle_leader_is_kept_and_ends_with_its_target() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_may_change_while_a_member_that_lost_its_place_joins_anew() {
+    let bench = start().await;
+    let member = bench.member("a");
+    offered(&member, |partitions| partitions.len() == 5).await;
+    let faults = bench.broker.faults();
+    let late = What::Delay(Duration::from_secs(2));
+    faults.set(Fault::new(ApiKey::JoinGroup, late)).unwrap();
+    let forgotten = What::Refuse(ResponseError::UnknownMemberId);
+    faults
+        .set(Fault::new(ApiKey::Heartbeat, forgotten))
+        .unwrap();
+    offered(&member, BTreeSet::is_empty).await;
+    bench.create_topic("new", 1, &[]).await;
+    // The request to join is on its way, under no member id.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    member.share(["t", "new", CONTROL].map(str::to_owned).into());
+    // A static member that comes back is given what it had (EXACTNESS 9).
+    offered(&member, |partitions| partitions.len() == 5).await;
+    member.rejoin();
+    offered(&member, BTreeSet::is_empty).await;
+    let new = TopicPartition::new("new", 0);
+    let all = offered(&member, |partitions| partitions.contains(&new)).await;
+    assert_eq!(all.len(), 6, "{all:?}");
+    member.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_leaves_is_succeeded_before_its_session_ends() {
-    let bench = Bench::start().await;
+    let bench = start().await;
     let first = bench.member("a");
     offered(&first, |partitions| partitions.len() == 5).await;
     let second = bench.member("b");

@@ -1,10 +1,9 @@
 //! The fetcher's part in a fair budget.
 
-use broker_lite::Broker;
 use host::Host;
 use kafka_protocol::{messages::TopicName, protocol::StrBytes};
 use wire::{
-    client::{Client, ClientSettings, NewTopic},
+    client::{Client, ClientSettings},
     record::{BatchBuilder, Codec},
 };
 
@@ -13,6 +12,7 @@ use crate::{
     base::budget::Budget,
     source::{PartitionReader, Source, wire::WireSource},
     telemetry::Outages,
+    testing::Cluster,
 };
 
 const BUDGET: usize = 1 << 20;
@@ -123,38 +123,16 @@ fn answers_leave_something_to_other_brokers() {
     assert_eq!(response_bytes(0, 32 << 10), 32 << 10);
 }
 
-struct East {
-    _broker: Broker,
-    client: Client,
-    _folder: tempfile::TempDir,
+async fn start(topics: &[&str]) -> Cluster {
+    let east = Cluster::start().await;
+    for topic in topics {
+        east.create_topic(topic, 1, &[]).await;
+    }
+    east
 }
 
-impl East {
-    async fn start(topics: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = broker_lite::Config::new("127.0.0.1:0", folder.path());
-        let broker = Broker::start(config, Host::real()).await.unwrap();
-        let address = broker.address();
-        let bootstrap = vec![(address.ip().to_string(), address.port())];
-        let client = Client::new(Host::real(), ClientSettings::new(bootstrap, "test"));
-        let topics = topics.iter().map(|topic| NewTopic {
-            name: (*topic).to_owned(),
-            partitions: 1,
-            replication_factor: -1,
-            configs: Vec::new(),
-        });
-        let topics: Vec<_> = topics.collect();
-        for (_, outcome) in client.create_topics(&topics, false).await.unwrap() {
-            outcome.unwrap();
-        }
-        Self {
-            _broker: broker,
-            client,
-            _folder: folder,
-        }
-    }
-
-    async fn write(&self, topic: &str, bytes: usize) {
+impl Cluster {
+    async fn write_bytes(&self, topic: &str, bytes: usize) {
         let partition = TopicPartition::new(topic, 0);
         self.client
             .produce(&partition, records(0, bytes))
@@ -187,10 +165,10 @@ async fn next(reader: &mut PartitionReader) -> Batch {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn partitions_that_nobody_reads_leave_room_for_one_that_is_read() {
     const HOT: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
-    let east = East::start(&[&HOT[..], &["quiet"]].concat()).await;
+    let east = start(&[&HOT[..], &["quiet"]].concat()).await;
     for topic in HOT {
         for _ in 0..40 {
-            east.write(topic, 20_000).await;
+            east.write_bytes(topic, 20_000).await;
         }
     }
     let budget = Budget::new(BUDGET);
@@ -204,7 +182,7 @@ async fn partitions_that_nobody_reads_leave_room_for_one_that_is_read() {
     }
     let mut quiet = open(&source, "quiet").await;
     for _ in 0..20 {
-        east.write("quiet", 1000).await;
+        east.write_bytes("quiet", 1000).await;
         drop(next(&mut quiet).await);
     }
     assert!(budget.in_flight() <= BUDGET);
@@ -213,16 +191,16 @@ async fn partitions_that_nobody_reads_leave_room_for_one_that_is_read() {
 /// The hot one is read as fast as it comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_record_of_a_quiet_partition_comes_within_a_few_answers_beside_a_hot_one() {
-    let east = East::start(&["hot", "quiet"]).await;
+    let east = start(&["hot", "quiet"]).await;
     for _ in 0..400 {
-        east.write("hot", 20_000).await;
+        east.write_bytes("hot", 20_000).await;
     }
     let budget = Budget::new(BUDGET);
     let source = WireSource::new(settings(east.client.clone(), &budget));
     let mut hot = open(&source, "hot").await;
     let mut quiet = open(&source, "quiet").await;
     drop(next(&mut hot).await);
-    east.write("quiet", 10).await;
+    east.write_bytes("quiet", 10).await;
     let mut passed = 0;
     loop {
         tokio::select! {

@@ -1,0 +1,44 @@
+//! What the tests of several modules start from.
+
+use broker_lite::Broker;
+use host::Host;
+use tempfile::TempDir;
+use wire::client::{Client, ClientSettings, NewTopic};
+
+/// A broker-lite in this process, and a client of it.
+pub(crate) struct Cluster {
+    pub(crate) broker: Broker,
+    pub(crate) client: Client,
+    pub(crate) folder: TempDir,
+}
+
+impl Cluster {
+    /// A fresh one on a free port.
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = broker_lite::Config::new("127.0.0.1:0", folder.path());
+        let broker = Broker::start(config, Host::real()).await.unwrap();
+        let address = broker.address();
+        let bootstrap = vec![(address.ip().to_string(), address.port())];
+        let client = Client::new(Host::real(), ClientSettings::new(bootstrap, "test"));
+        Self {
+            broker,
+            client,
+            folder,
+        }
+    }
+
+    /// A new topic.
+    pub(crate) async fn create_topic(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
+        let configs = configs.iter();
+        let configs = configs.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let topic = NewTopic {
+            name: name.to_owned(),
+            partitions,
+            replication_factor: -1,
+            configs: configs.collect(),
+        };
+        let outcomes = self.client.create_topics(&[topic], false).await.unwrap();
+        outcomes[0].1.clone().unwrap();
+    }
+}
