@@ -282,6 +282,12 @@ impl Session<'_> {
             self.consumer.unsubscribe();
             return;
         }
+        if before.is_some() && self.shared.holdings().is_empty() {
+            // A member that lost its id with nothing assigned joins anew without a word. librdkafka aborts the process
+            // if the list changes then and names a topic it has no metadata of (`rd_kafka_cgrp_modify_subscription`);
+            // a list that comes after none does not change one.
+            self.consumer.unsubscribe();
+        }
         let topics: Vec<&str> = wishes.topics.iter().map(String::as_str).collect();
         if let Err(error) = self.consumer.subscribe(&topics) {
             tracing::error!(flow = %self.flow, %error, "cannot subscribe in the flow's group");
