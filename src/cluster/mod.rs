@@ -147,3 +147,6 @@ impl Cluster {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -212,10 +212,7 @@ impl Broker {
             }
             Err(error) => {
                 let reason = error.to_string();
-                for item in items {
-                    let lost = item.lost(&reason);
-                    item.answer(Err(lost));
-                }
+                Self::lose(items.into(), &reason);
                 self.broke(&reason);
             }
         }
@@ -312,6 +309,18 @@ impl Broker {
             let lost = item.unanswered(reason);
             item.answer(Err(lost));
         }
+        let waiting = std::mem::take(&mut self.waiting);
+        let (behind, waiting) = waiting.into_iter().partition(Item::is_broken);
+        self.waiting = waiting;
+        Self::lose(behind, reason);
+    }
+
+    /// These are not sent.
+    fn lose(items: VecDeque<Item>, reason: &str) {
+        for item in items {
+            let lost = item.lost(reason);
+            item.answer(Err(lost));
+        }
     }
 
     /// What a connection that broke tells of the request that the broker had before it.
@@ -343,10 +352,7 @@ impl Broker {
     /// There is no connection to be had: nothing of what waits is sent.
     fn is_away(&mut self, reason: &str) {
         self.outage.begins(reason);
-        for item in self.waiting.drain(..) {
-            let lost = item.lost(reason);
-            item.answer(Err(lost));
-        }
+        Self::lose(std::mem::take(&mut self.waiting), reason);
     }
 
     /// Nobody sends any more; who waits for an answer still gets it.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use host::sim::SimClock;
 use wire::{
     batch::HEADER_LEN,
+    client::ClientSettings,
     record::{BatchBuilder, Codec},
 };
 
@@ -29,6 +30,7 @@ const HANGS: Duration = Duration::from_millis(600);
 
 struct Bench {
     west: Cluster,
+    client: Client,
     clock: SimClock,
     sink: WireSink,
 }
@@ -42,9 +44,17 @@ impl Bench {
             clock: Arc::new(clock.clone()),
             ..Host::real()
         };
+        let address = west.broker.address();
+        let bootstrap = vec![(address.ip().to_string(), address.port())];
+        let client = Client::new(host.clone(), ClientSettings::new(bootstrap, "test"));
         let outage = Outages::new("f", "east", "west").target;
-        let sink = WireSink::new(west.client.clone(), host, outage, Arc::new(Unlimited));
-        Self { west, clock, sink }
+        let sink = WireSink::new(client.clone(), host, outage, Arc::new(Unlimited));
+        Self {
+            west,
+            client,
+            clock,
+            sink,
+        }
     }
 
     async fn lane(&self, partition: i32) -> Box<dyn Lane> {
@@ -52,15 +62,14 @@ impl Bench {
         self.sink.open(&partition, &LIMITS).await.unwrap()
     }
 
-    /// What happens to Produce requests with this partition.
-    fn fault(&self, partition: i32, what: What) -> Fault {
-        let _ = self;
-        Fault::new(ApiKey::Produce, what).partition("t", partition)
-    }
-
     fn set(&self, fault: Fault) -> broker_lite::faults::Hook {
         self.west.broker.faults().set(fault).unwrap()
     }
+}
+
+/// What happens to Produce requests with this partition.
+fn fault(partition: i32, what: What) -> Fault {
+    Fault::new(ApiKey::Produce, what).partition("t", partition)
 }
 
 /// A batch of one record, which nobody remembers.
@@ -87,7 +96,7 @@ async fn send(lane: &mut dyn Lane) -> Result<Appended, SinkError> {
 
 /// Whether a batch of `lane` passes one of `other` that hangs.
 async fn passes(bench: &Bench, lane: &mut dyn Lane, other: (i32, &mut dyn Lane)) -> bool {
-    let hook = bench.set(bench.fault(other.0, What::Delay(HANGS)));
+    let hook = bench.set(fault(other.0, What::Delay(HANGS)));
     other.1.send(7, batch()).await.unwrap();
     hook.wait(1).await;
     lane.send(8, batch()).await.unwrap();
@@ -112,7 +121,7 @@ async fn rule_13_a_partition_whose_replicas_are_late_goes_by_the_second_connecti
     let (mut slow, mut well) = (bench.lane(0).await, bench.lane(1).await);
     assert!(!passes(&bench, &mut *well, (0, &mut *slow)).await);
     let late = What::FailAfter(ResponseError::RequestTimedOut);
-    bench.set(bench.fault(0, late));
+    bench.set(fault(0, late));
     send(&mut *slow).await.unwrap_err();
     drop(slow);
     let mut slow = bench.lane(0).await;
@@ -127,11 +136,11 @@ async fn rule_13_a_partition_whose_replicas_are_late_goes_by_the_second_connecti
 async fn rule_13_a_partition_moves_only_when_nothing_of_it_is_outstanding() {
     let bench = Bench::start(1).await;
     let late = What::FailAfter(ResponseError::RequestTimedOut);
-    bench.set(bench.fault(0, late));
+    bench.set(fault(0, late));
     send(&mut *bench.lane(0).await).await.unwrap_err();
     let mut lane = bench.lane(0).await;
     let first = send(&mut *lane).await.unwrap().first_offset;
-    let hook = bench.set(bench.fault(0, What::Delay(HANGS)));
+    let hook = bench.set(fault(0, What::Delay(HANGS)));
     lane.send(1, batch()).await.unwrap();
     hook.wait(1).await;
     bench.clock.advance(Duration::from_secs(30));
@@ -160,7 +169,7 @@ async fn persist(bench: &Bench, partition: i32, batches: usize) -> usize {
 async fn rule_13_a_partition_that_is_closed_on_is_found_and_the_others_move_on() {
     const PARTITIONS: i32 = 8;
     let bench = Arc::new(Bench::start(PARTITIONS).await);
-    let hook = bench.set(bench.fault(3, What::Close).always());
+    let hook = bench.set(fault(3, What::Close).always());
     let culprit = Arc::clone(&bench);
     let culprit = tokio::spawn(async move { persist(&culprit, 3, 1).await });
     // The pauses of the connection are those of its clock.
@@ -208,4 +217,18 @@ async fn rule_13_a_partition_that_is_closed_on_is_found_and_the_others_move_on()
             >= 4
     );
     ticking.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_was_idle_for_long_is_not_written_to() {
+    let bench = Bench::start(1).await;
+    let mut lane = bench.lane(0).await;
+    let mut opened = Vec::new();
+    for minutes in [0, 8, 8, 10, 8] {
+        bench.clock.advance(Duration::from_secs(minutes * 60));
+        send(&mut *lane).await.unwrap();
+        opened.push(bench.client.connections().opened);
+    }
+    // Beside the one that found the leader.
+    assert_eq!(opened, [2, 2, 2, 3, 3]);
 }
