@@ -64,7 +64,7 @@ pub async fn processes_brokers_and_topics_come_and_go(pair: &mut Pair) -> Result
     let mut actors = Vec::new();
     for name in ["a", "b", "c"] {
         let more = format!("instance = \"{name}\"\ncheckpoint_interval = \"200ms\"");
-        let mut actor = Actor::new(pair.strait(&more)?);
+        let mut actor = Actor::new(name, pair.strait(&more)?);
         actor.strait.run()?;
         actors.push(actor);
     }
@@ -73,6 +73,7 @@ pub async fn processes_brokers_and_topics_come_and_go(pair: &mut Pair) -> Result
         actors,
         owners: Owners::default(),
         counts: BTreeMap::new(),
+        history: Vec::new(),
     };
     let end = Instant::now() + Duration::from_secs(extent.seconds);
     while Instant::now() < end {
@@ -95,12 +96,7 @@ pub async fn processes_brokers_and_topics_come_and_go(pair: &mut Pair) -> Result
     for actor in &chaos.actors {
         await_lag_zero(&actor.strait).await?;
     }
-    ensure!(
-        chaos.owners.longest <= ORPHANED,
-        "{} was nobody's for {:?}",
-        chaos.owners.which,
-        chaos.owners.longest
-    );
+    ensure!(chaos.owners.longest <= ORPHANED, chaos.tell());
     ensure!(peaks.iter().all(|peak| *peak < MEMORY), "{peaks:?} bytes");
     Ok(())
 }
@@ -208,6 +204,7 @@ fn write(application: &Application, topics: &Mutex<Topics>, stop: &AtomicBool) -
 
 /// One of the flow's processes.
 struct Actor {
+    name: &'static str,
     strait: Strait,
     /// When it goes on, if it is down or suspended.
     back: Option<(Instant, Back)>,
@@ -220,8 +217,12 @@ enum Back {
 }
 
 impl Actor {
-    fn new(strait: Strait) -> Self {
-        Self { strait, back: None }
+    fn new(name: &'static str, strait: Strait) -> Self {
+        Self {
+            name,
+            strait,
+            back: None,
+        }
     }
 
     fn go_on(&mut self, by: Instant) -> Result<()> {
@@ -240,12 +241,15 @@ struct Chaos {
     actors: Vec<Actor>,
     owners: Owners,
     counts: BTreeMap<&'static str, usize>,
+    /// What happened, and when.
+    history: Vec<(Instant, String)>,
 }
 
 impl Chaos {
     /// One thing more.
     async fn happen(&mut self, pair: &mut Pair, load: &Load) -> Result<()> {
         let roll = self.random.random_range(0..20);
+        let began = Instant::now();
         let what = match roll {
             0 => restart(&mut self.random, &mut pair.source, "source restarts").await?,
             1 => restart(&mut self.random, &mut pair.target, "target restarts").await?,
@@ -255,6 +259,10 @@ impl Chaos {
                 None => return Ok(()),
             },
         };
+        if roll < 5 {
+            let took = began.elapsed();
+            self.history.push((began, format!("{what}, {took:.1?}")));
+        }
         if roll < 2 {
             self.owners.forget();
         }
@@ -273,7 +281,7 @@ impl Chaos {
         let actor = &mut up[index];
         let pause = Duration::from_millis(self.random.random_range(0..9_000));
         let back = Instant::now() + pause;
-        Ok(Some(match roll {
+        let what = match roll {
             5..=9 => {
                 actor.strait.kill()?;
                 actor.back = Some((back, Back::Started));
@@ -296,7 +304,10 @@ impl Chaos {
                 actor.back = Some((back, Back::Started));
                 "clean stops"
             }
-        }))
+        };
+        let told = format!("{what}: {}, back after {pause:.1?}", actor.name);
+        self.history.push((Instant::now(), told));
+        Ok(Some(what))
     }
 
     /// Looks for a second or two at who runs what, and lets go on who may.
@@ -316,6 +327,36 @@ impl Chaos {
             self.owners.look(&load.topics().partitions, &owned);
         }
         Ok(())
+    }
+
+    /// Which partition was nobody's for the longest time, what happened meanwhile, and what the processes say of it.
+    fn tell(&self) -> String {
+        let Owners {
+            longest,
+            which,
+            until,
+            ..
+        } = &self.owners;
+        let mut text = format!("{which:?} was nobody's for {longest:?}");
+        let Some(until) = until else { return text };
+        let begin = *until - *longest - ORPHANED;
+        for (at, what) in &self.history {
+            if (begin..*until).contains(at) {
+                text += &format!("\n{:.1?} before its end: {what}", *until - *at);
+            }
+        }
+        for actor in &self.actors {
+            let log = actor.strait.log();
+            let lines = log.lines().filter(|line| {
+                line.contains(&which.0)
+                    || line.contains("supervisor")
+                    || line.contains("shared")
+                    || line.contains("outage")
+            });
+            text += "\n\n";
+            text += &lines.collect::<Vec<_>>().join("\n");
+        }
+        text
     }
 
     fn all_up(&mut self) -> Result<()> {
@@ -347,7 +388,8 @@ async fn restart(
 struct Owners {
     since: BTreeMap<(String, i32), Instant>,
     longest: Duration,
-    which: String,
+    which: (String, i32),
+    until: Option<Instant>,
 }
 
 impl Owners {
@@ -362,7 +404,8 @@ impl Owners {
             let orphaned = now - since.max(*made);
             if orphaned > self.longest {
                 self.longest = orphaned;
-                self.which = format!("{}-{}", partition.0, partition.1);
+                self.which = partition.clone();
+                self.until = Some(now);
             }
         }
     }
