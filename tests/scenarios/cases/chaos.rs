@@ -28,8 +28,11 @@ use super::{
     scale,
 };
 
-/// Longest time that a partition may be nobody's while both clusters are there.
+/// Longest time that a partition may be nobody's while both clusters are there, and since the last process went away:
+/// each that does so in the midst of a rebalance holds it up until its session ends.
 const ORPHANED: Duration = Duration::from_secs(15);
+/// After so many things nothing happens for so long.
+const CALM: (usize, Duration) = (25, Duration::from_secs(18));
 /// Largest resident memory of a process.
 const MEMORY: u64 = 300 << 20;
 
@@ -78,7 +81,9 @@ pub async fn processes_brokers_and_topics_come_and_go(pair: &mut Pair) -> Result
     let end = Instant::now() + Duration::from_secs(extent.seconds);
     while Instant::now() < end {
         chaos.happen(pair, &load).await?;
-        chaos.look(&load).await?;
+        let calm = chaos.history.len() % CALM.0 == CALM.0 - 1;
+        let until = Instant::now() + if calm { CALM.1 } else { chaos.pause() };
+        chaos.look(&load, until).await?;
     }
     chaos.all_up()?;
     let expected = load.finish().await?;
@@ -86,11 +91,13 @@ pub async fn processes_brokers_and_topics_come_and_go(pair: &mut Pair) -> Result
     let records = expected.values().map(Vec::len).sum::<usize>();
     let peaks = chaos.peaks()?;
     println!(
-        "{:?}: {records} records in {} partitions, {} repeated, nobody's for at most {:?}, peak memory {:?} MiB",
+        "{:?}: {records} records in {} partitions, {} repeated, nobody's for at most {:.1?} after something happened \
+         ({:.1?} while one thing followed another), peak memory {:?} MiB",
         chaos.counts,
         expected.len(),
         verdict.repeated,
         chaos.owners.longest,
+        chaos.owners.all_in_all,
         peaks.iter().map(|bytes| bytes >> 20).collect::<Vec<_>>(),
     );
     for actor in &chaos.actors {
@@ -305,14 +312,20 @@ impl Chaos {
                 "clean stops"
             }
         };
+        self.owners.disturbed = Some(Instant::now());
         let told = format!("{what}: {}, back after {pause:.1?}", actor.name);
         self.history.push((Instant::now(), told));
         Ok(Some(what))
     }
 
-    /// Looks for a second or two at who runs what, and lets go on who may.
-    async fn look(&mut self, load: &Load) -> Result<()> {
-        for _ in 0..self.random.random_range(1..6) {
+    /// Until the next thing happens.
+    fn pause(&mut self) -> Duration {
+        Duration::from_millis(self.random.random_range(400..2_400))
+    }
+
+    /// Looks at who runs what, and lets go on who may.
+    async fn look(&mut self, load: &Load, until: Instant) -> Result<()> {
+        while Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(400)).await;
             for actor in &mut self.actors {
                 actor.go_on(Instant::now())?;
@@ -387,6 +400,10 @@ async fn restart(
 #[derive(Default)]
 struct Owners {
     since: BTreeMap<(String, i32), Instant>,
+    /// When a process last went away.
+    disturbed: Option<Instant>,
+    /// Whatever happened meanwhile.
+    all_in_all: Duration,
     longest: Duration,
     which: (String, i32),
     until: Option<Instant>,
@@ -401,7 +418,9 @@ impl Owners {
                 continue;
             }
             let since = *self.since.entry(partition.clone()).or_insert(now);
-            let orphaned = now - since.max(*made);
+            let since = since.max(*made);
+            self.all_in_all = self.all_in_all.max(now - since);
+            let orphaned = now - self.disturbed.map_or(since, |at| since.max(at));
             if orphaned > self.longest {
                 self.longest = orphaned;
                 self.which = partition.clone();
