@@ -114,6 +114,8 @@ metrics! {
         "Source offsets passed over because their records were gone (on_gap): so many records are missing at most";
     Counter SKIPPED = "strait_skipped_records_total" ["flow", "topic"]
         "Records left out because the target refuses them (on_poison)";
+    Counter LOST = "strait_target_lost_records_total" ["flow", "topic"]
+        "Records that the target had acknowledged and lost (an unclean election), and that are written again";
     Gauge IN_FLIGHT = "strait_in_flight_bytes" []
         "Bytes of batches between source and target, all flows together";
     Gauge BUDGET = "strait_budget_bytes" []

@@ -130,6 +130,102 @@ async fn rule_9_a_newer_epoch_stops_the_worker_and_is_not_answered_with_another(
     running.stop().await;
 }
 
+/// With nobody to share the flow with, that is the end of the process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_9_a_newer_epoch_ends_a_process_that_runs_the_flow_alone() {
+    let mut bench = Bench::start(now()).await;
+    bench.pair.east.create("u", &[]).await;
+    let running = bench.pair.run(SOLO);
+    bench.write(1).await;
+    bench.await_exactly().await;
+    bench.pair.east.write("u", &["before"]).await;
+    bench.pair.await_read("u", &["before"]).await;
+    let refused = What::Refuse(ResponseError::InvalidProducerEpoch);
+    bench.fault(Fault::new(ApiKey::Produce, refused).always());
+    bench.write(1).await;
+    assert_eq!(running.ended().await.unwrap_err().exit_code(), 3);
+    // Its neighbour was drained.
+    let committed = bench.pair.west.client.group_offsets("strait.f").await;
+    let settled = |(partition, committed): &(TopicPartition, CommittedOffset)| {
+        partition.topic == "u" && committed.metadata.contains(" settled=yes")
+    };
+    assert!(committed.unwrap().iter().any(settled));
+}
+
+/// An old checkpoint shows the same, and ends nothing but its own partition.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_9_a_newer_epoch_than_the_checkpoints_at_the_start_stops_one_worker() {
+    let mut bench = Bench::start(now()).await;
+    let running = bench.pair.run(SOLO);
+    bench.write(1).await;
+    bench.await_exactly().await;
+    running.stop().await;
+    let old = checkpoint_of(&bench).await;
+    let running = bench.pair.run(&format!("{SOLO}\non_poison = \"skip\""));
+    bench.write(1).await;
+    bench.await_exactly().await;
+    running.stop().await;
+    bench.leave(old).await;
+    let running = bench.pair.run(SOLO);
+    running.await_reason("t", "target_differs").await;
+    running.stop().await;
+}
+
+const SOLO: &str = "topics = [\".*\"]\nassignment = \"solo\"";
+
+/// What decides that a take-over begins no epoch (docs/decisions/0011): the old owner's batches are with the broker,
+/// and the second of them is appended between the new owner's first one and its second. An epoch's first batch is taken
+/// wherever the epoch before it ended, so it would be there twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_9_what_an_old_owner_still_appends_is_what_the_new_one_would() {
+    let mut bench = Bench::start(now()).await;
+    let old = bench.pair.run(SOLO);
+    bench.write(2).await;
+    bench.await_exactly().await;
+    let late = What::Delay(Duration::from_secs(3));
+    let late = bench.fault(Fault::new(ApiKey::Produce, late));
+    bench.write(4).await;
+    late.wait(1).await;
+    let read_back = What::Delay(Duration::from_secs(5));
+    let read_back = bench.fault(Fault::new(ApiKey::Fetch, read_back));
+    let new = bench.pair.run(SOLO);
+    read_back.wait(1).await;
+    assert_eq!(bench.pair.west.read("t").await, values(0..9), "its first");
+    let second = bench.fault(Fault::new(ApiKey::Produce, What::Delay(Duration::ZERO)));
+    bench.await_exactly().await;
+    assert_eq!(second.fired(), 0, "the old owner appended it all");
+    second.wait(1).await;
+    old.stop().await;
+    bench.write(2).await;
+    bench.await_exactly().await;
+    new.stop().await;
+}
+
+/// Two processes that nobody told of each other: whatever is refused to one is written by the other, once, until one has
+/// found that often enough.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_9_of_two_owners_one_stops_and_nothing_is_doubled() {
+    let mut bench = Bench::start(now()).await;
+    let mut both = vec![bench.pair.run(SOLO), bench.pair.run(SOLO)];
+    while !both.iter().any(|one| one.task.is_finished()) {
+        let refused = What::Refuse(ResponseError::OutOfOrderSequenceNumber);
+        let hook = bench.fault(Fault::new(ApiKey::Produce, refused));
+        bench.write(2).await;
+        hook.wait(1).await;
+        // Beyond what the refused one has sent.
+        bench.write(2).await;
+        bench.await_exactly().await;
+        assert!(bench.written < 3 * 4 * 60, "nobody gives up");
+    }
+    let at = both.iter().position(|one| one.task.is_finished()).unwrap();
+    let ended = both.remove(at).ended().await;
+    assert_eq!(ended.unwrap_err().exit_code(), 3);
+    bench.pair.west.broker.faults().clear();
+    bench.write(3).await;
+    bench.await_exactly().await;
+    both.remove(0).stop().await;
+}
+
 /// Stops a flow whose checkpoints never got beyond its first one.
 async fn stop_with_an_old_checkpoint(bench: &mut Bench, flow: &str, batches: usize) {
     let running = bench.pair.run(flow);
@@ -201,19 +297,129 @@ async fn rule_6_a_batch_of_somebody_else_behind_ours_is_passed_over() {
     running.stop().await;
 }
 
+/// What an unclean election does to the target: it ends at `offset`, in the middle of a batch or before one.
+async fn cut_target(bench: &Bench, offset: i64) {
+    let faults = bench.pair.west.broker.faults();
+    let cut = move || faults.truncate("t", 0, offset).unwrap();
+    tokio::task::spawn_blocking(cut).await.unwrap();
+}
+
+/// A cut that leaves at least one known pair, under a worker that runs, one that starts, and one whose target's leader
+/// forgot the producer as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rule_10_a_target_that_lost_its_end_stops_the_worker() {
+async fn rule_10_what_the_target_lost_is_written_again() {
+    let flow = "topics = [\"t\"]";
+    let mut bench = Bench::start(now()).await;
+    let running = bench.pair.run(flow);
+    bench.write(4).await;
+    bench.await_exactly().await;
+    cut_target(&bench, 7).await;
+    bench.write(1).await;
+    bench.await_exactly().await;
+    cut_target(&bench, 12).await;
+    bench.write(3).await;
+    bench.await_exactly().await;
+    running.stop().await;
+    let before = checkpoint_of(&bench).await.1.offset;
+    assert_eq!(before, 24);
+
+    cut_target(&bench, 15).await;
+    let running = bench.pair.run(flow);
+    // Without a new record as well.
+    bench.await_exactly().await;
+    bench.write(2).await;
+    bench.await_exactly().await;
+    running.stop().await;
+    let (_, after) = checkpoint_of(&bench).await;
+    assert_eq!(after.offset, 30);
+    assert!(after.metadata.contains(" seq=30 "), "{}", after.metadata);
+    assert!(after.metadata.contains(":0:0:0 map="), "the epoch stays");
+
+    cut_target(&bench, 24).await;
+    let faults = bench.pair.west.broker.faults();
+    faults.forget_producers("t", 0).unwrap();
+    let running = bench.pair.run(flow);
+    bench.await_exactly().await;
+    bench.write(1).await;
+    bench.await_exactly().await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_10_the_place_is_committed_before_anything_is_written_behind_it() {
     let mut bench = Bench::start(now()).await;
     let running = bench.pair.run("topics = [\"t\"]");
     bench.write(4).await;
     bench.await_exactly().await;
+    running.stop().await;
+    cut_target(&bench, 6).await;
+    let running = bench.pair.run("topics = [\"t\"]");
     let faults = bench.pair.west.broker.faults();
-    let end = tokio::task::spawn_blocking(move || faults.truncate("t", 0, 6))
+    let refused = What::Refuse(ResponseError::UnknownServerError);
+    let hold = Fault::new(ApiKey::OffsetCommit, refused).skip(1).always();
+    let hook = faults.set(hold).unwrap();
+    hook.wait(3).await;
+    assert_eq!(bench.pair.west.read("t").await, values(0..6));
+    hook.remove();
+    bench.await_exactly().await;
+    running.stop().await;
+}
+
+/// Others wrote behind what was left: its end says nothing, but its leader's memory does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_10_records_of_others_where_ours_were_hide_no_loss() {
+    for foreign in [2, 9] {
+        let mut bench = Bench::start(now()).await;
+        let running = bench.pair.run("topics = [\"t\"]");
+        bench.write(4).await;
+        bench.await_exactly().await;
+        cut_target(&bench, 6).await;
+        let others = vec!["foreign"; foreign];
+        bench.pair.west.write("t", &others).await;
+        bench.write(1).await;
+        let mut all = values(0..6);
+        all.extend(others.into_iter().map(str::to_owned));
+        all.extend(values(6..15));
+        let all: Vec<_> = all.iter().map(String::as_str).collect();
+        bench.pair.await_read("t", &all).await;
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_10_a_target_that_lost_every_known_pair_stops_the_worker() {
+    let mut bench = Bench::start(now()).await;
+    let running = bench.pair.run("topics = [\"t\"]");
+    bench.write(4).await;
+    bench.await_exactly().await;
+    running.stop().await;
+    cut_target(&bench, 0).await;
+    bench.write(1).await;
+    let running = bench.pair.run("topics = [\"t\"]");
+    running.await_reason("t", "target_truncated").await;
+    assert!(bench.pair.west.read("t").await.is_empty());
+    running.stop().await;
+}
+
+/// The source lost what would have to be written again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_10_what_both_sides_lost_stops_the_worker() {
+    let mut bench = Bench::start(now()).await;
+    let running = bench.pair.run("topics = [\"t\"]");
+    bench.write(4).await;
+    bench.await_exactly().await;
+    let source = TopicPartition::new("t", 0);
+    bench
+        .pair
+        .east
+        .client
+        .delete_records(&source, 9)
         .await
         .unwrap();
-    assert_eq!(end.unwrap(), 6);
+    cut_target(&bench, 6).await;
     bench.write(1).await;
     running.await_reason("t", "target_truncated").await;
+    assert_eq!(bench.pair.west.read("t").await, values(0..6));
     running.stop().await;
 }
 
