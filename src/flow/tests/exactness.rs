@@ -325,6 +325,7 @@ async fn cut_target(bench: &Bench, offset: i64) {
 /// forgot the producer as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rule_10_what_the_target_lost_is_written_again() {
+    let metrics = super::metrics::recorder();
     let flow = "topics = [\"t\"]";
     let mut bench = Bench::start(now()).await;
     let running = bench.pair.run(flow);
@@ -351,6 +352,13 @@ async fn rule_10_what_the_target_lost_is_written_again() {
     assert_eq!(after.offset, 30);
     assert!(after.metadata.contains(" seq=30 "), "{}", after.metadata);
     assert!(after.metadata.contains(":0:0:0 map="), "the epoch stays");
+    let lost = metrics.render();
+    let lost = lost.lines().find_map(|line| {
+        line.strip_prefix(r#"strait_target_lost_records_total{flow="f",topic="t"} "#)
+    });
+    // Other tests may add theirs.
+    let lost: u64 = lost.unwrap().parse().unwrap();
+    assert!(lost >= 6 + 3 + 9, "{lost}");
 
     cut_target(&bench, 24).await;
     let faults = bench.pair.west.broker.faults();
@@ -424,6 +432,20 @@ async fn rule_10_a_target_that_lost_every_known_pair_stops_the_worker() {
     let running = bench.pair.run("topics = [\"t\"]");
     running.await_reason("t", "target_truncated").await;
     assert!(bench.pair.west.read("t").await.is_empty());
+    running.stop().await;
+}
+
+/// A leader without a memory takes what comes next. That is found by its offset, and nothing more is written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_10_a_leader_that_lost_all_of_the_producer_under_a_running_worker_stops_it() {
+    let mut bench = Bench::start(now()).await;
+    let running = bench.pair.run("topics = [\"t\"]");
+    bench.write(4).await;
+    bench.await_exactly().await;
+    cut_target(&bench, 0).await;
+    bench.write(1).await;
+    running.await_reason("t", "target_topic_recreated").await;
+    assert_eq!(bench.pair.west.read("t").await, &values(0..15)[12..]);
     running.stop().await;
 }
 
