@@ -102,7 +102,7 @@ impl Unit {
 
     /// Where the source is read from, if that is not the acknowledged prefix.
     pub(super) fn rewound(&self) -> Option<&Progress> {
-        self.skip.as_ref()?.0.rewound.as_ref()
+        self.skip.as_ref()?.0.rewound.as_deref()
     }
 
     /// Whether what was found is more than this process ever sent, for the third time in a row: another one

@@ -21,7 +21,7 @@ pub(in crate::worker) struct Skip {
     /// Their number was counted by our own sequence, not by offsets.
     pub(in crate::worker) certain: bool,
     /// Where the counting begins if that is not the acknowledged prefix: the target lost records of it.
-    pub(in crate::worker) rewound: Option<Progress>,
+    pub(in crate::worker) rewound: Option<Box<Progress>>,
 }
 
 /// What passing over one batch came to.

@@ -140,6 +140,7 @@ impl Task {
                 return Err(End::Lost(Retry::Reconcile, text));
             }
         }
+        let rewound = rewound.map(Box::new);
         let skip = skip.map(|skip| Skip { rewound, ..skip });
         unit.begin(skip, remembered);
         Ok(())
@@ -172,7 +173,7 @@ impl Task {
                 let is_decision = !certain || rewound.is_some();
                 let before = self.ledger.progress().clone();
                 if let Some(place) = rewound {
-                    self.ledger.go_back(place);
+                    self.ledger.go_back(*place);
                 }
                 self.ledger.passed_over(records, certain, last, next);
                 self.publish();
