@@ -5,6 +5,7 @@
 //! connect. A librdkafka client has for as long as it lives those of when it was made: it reads files once, and
 //! its Rust binding has no call for another password.
 
+pub mod guarantee;
 pub mod leaders;
 
 use std::{sync::Arc, time::Duration};

@@ -25,7 +25,7 @@ use crate::{
     },
     sink::Sink,
     source::Source,
-    telemetry::WorkerEvents,
+    telemetry::{self, WorkerEvents},
     worker::{
         Advice, Exactness, Lag, Lease, Progress, Settings, Stop, Throttles, Worker, WorkerState,
         reconcile::Reconciler,
@@ -224,6 +224,13 @@ impl Workers<'_> {
     /// Starts what may start, behind its barrier; the rest is stopped from the beginning.
     /// The target partitions of those that were started.
     pub(super) async fn launch(&mut self, judged: Vec<Judged>) -> Vec<TopicPartition> {
+        let moved = judged
+            .iter()
+            .filter(|one| one.moves && matches!(one.verdict, Verdict::Run { .. }));
+        let moved = moved.count();
+        if moved > 0 {
+            telemetry::moved(&self.flow.config.name, moved, self.sealing.is_some());
+        }
         let mut barriers: Vec<(TopicPartition, Stored)> = Vec::new();
         for one in &judged {
             if let Verdict::Run { start, barrier, .. } = &one.verdict

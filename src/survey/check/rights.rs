@@ -9,7 +9,8 @@ use wire::{
 
 use super::{FlowReport, Note, facts::Facts, note};
 use crate::{
-    config::{FlowConfig, Transport},
+    cluster::guarantee::TOPIC,
+    config::{FlowConfig, Require, Transport},
     flow::topics::writers::GROUPS,
     survey::Survey,
 };
@@ -107,6 +108,21 @@ pub fn needs(flow: &FlowConfig, survey: &Survey) -> Vec<Need> {
     let mut required = vec![Read, Write];
     required.extend((!survey.control_exists).then_some(Create));
     need(End::Target, Resource::Topic(control), required, vec![], "");
+    if sealed {
+        let mut operations = vec![Read, Write];
+        operations.extend((!survey.probe_exists).then_some(Create));
+        let (required, optional) = match flow.require {
+            Require::ExactlyOnce => (operations, vec![]),
+            Require::Any => (vec![], operations),
+        };
+        need(
+            End::Target,
+            Resource::Topic(TOPIC.to_owned()),
+            required,
+            optional,
+            "the target is not probed, so the guarantee is at-least-once",
+        );
+    }
     need(
         End::Target,
         Resource::Group(survey.group.clone()),
