@@ -20,7 +20,7 @@ use super::{BEHIND_GAP, EPOCH, FIRST, Kept, Outcome, Probed, Seen, TOPIC, code, 
 use crate::base::backoff::Backoff;
 
 /// How long a target may take until it can be probed: its topic is made, leaders move.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
 /// How long the leader waits for its replicas, as on the data path.
