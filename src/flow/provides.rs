@@ -18,16 +18,19 @@ use crate::{
 pub fn provides(transport: Transport, probed: &Probed, expiration: Option<Duration>) -> Provides {
     let (carrier, why) = match (transport, probed) {
         (Transport::Auto, Probed::Passed) => (WIRE, "the target passes the probe".to_owned()),
-        (Transport::Auto, Probed::Failed(_)) => (LIBRDKAFKA, failed(probed)),
+        (Transport::Auto, Probed::Failed(what)) => (LIBRDKAFKA, failed(what)),
         (Transport::Auto, Probed::Not(_)) => (WIRE, "nothing is known against it".to_owned()),
         (Transport::Wire, _) => (WIRE, "as configured".to_owned()),
         (Transport::Librdkafka, _) => (LIBRDKAFKA, "as configured".to_owned()),
     };
-    let (guarantee, reason) = match (carrier, probed) {
-        (WIRE, Probed::Passed) => (EXACTLY_ONCE, guarded(expiration)),
-        (LIBRDKAFKA, _) if transport == Transport::Librdkafka => (AT_LEAST_ONCE, LOOSE.to_owned()),
-        (LIBRDKAFKA, _) => (AT_LEAST_ONCE, format!("{}; {LOOSE}", failed(probed))),
-        _ => (AT_LEAST_ONCE, failed(probed)),
+    let (guarantee, reason) = match (transport, probed) {
+        (Transport::Librdkafka, _) => (AT_LEAST_ONCE, LOOSE.to_owned()),
+        (_, Probed::Passed) => (EXACTLY_ONCE, guarded(expiration)),
+        (_, Probed::Not(why)) => (AT_LEAST_ONCE, format!("not probed: {why}")),
+        (Transport::Wire, Probed::Failed(what)) => (AT_LEAST_ONCE, failed(what)),
+        (Transport::Auto, Probed::Failed(what)) => {
+            (AT_LEAST_ONCE, format!("{}; {LOOSE}", failed(what)))
+        }
     };
     Provides {
         transport: Some(carrier.to_owned()),
@@ -40,15 +43,15 @@ pub fn provides(transport: Transport, probed: &Probed, expiration: Option<Durati
 /// What librdkafka does not do.
 const LOOSE: &str = "librdkafka writes without sequence continuity: what was not checkpointed is repeated after a crash";
 
-/// Before, or without, a probe, for the reason `why`: nothing is decided yet, unless nothing depends on it.
+/// Before, or without, a probe: nothing is decided yet, for the reason `why`, unless nothing depends on it.
 pub fn unprobed(transport: Transport, why: &str) -> Provides {
-    let found = provides(transport, &Probed::Not(why.to_owned()), None);
     match transport {
-        Transport::Librdkafka => found,
+        Transport::Librdkafka => provides(transport, &Probed::Not(why.to_owned()), None),
         Transport::Auto | Transport::Wire => Provides {
             transport: None,
             transport_reason: None,
-            ..found
+            guarantee: AT_LEAST_ONCE.to_owned(),
+            guarantee_reason: why.to_owned(),
         },
     }
 }
@@ -78,12 +81,8 @@ pub fn refusal(flow: &FlowConfig, probed: &Probed, provides: &Provides) -> Optio
 }
 
 /// Why the target's leaders are not relied on.
-fn failed(probed: &Probed) -> String {
-    match probed {
-        Probed::Passed => String::new(),
-        Probed::Failed(what) => format!("the target fails the probe: {what}"),
-        Probed::Not(why) => format!("not probed: {why}"),
-    }
+fn failed(what: &str) -> String {
+    format!("the target fails the probe: {what}")
 }
 
 /// How much of what is written is guarded, in the words of docs/GUARANTEES.md.
@@ -173,6 +172,10 @@ mod tests {
             assert!(provides(Transport::Auto, &probed, None).is_sealed());
         }
         assert_eq!(unprobed(Transport::Auto, "not yet").transport, None);
+        assert_eq!(
+            unprobed(Transport::Librdkafka, "not yet").guarantee_reason,
+            LOOSE
+        );
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Board {
             clock,
             inner: Mutex::new(Inner {
                 phase: Phase::Starting,
-                provides: unprobed(flow.transport, "it was not probed yet"),
+                provides: unprobed(flow.transport, "not probed yet"),
                 member: None,
                 leader: false,
                 units: BTreeMap::new(),

@@ -224,13 +224,6 @@ impl Workers<'_> {
     /// Starts what may start, behind its barrier; the rest is stopped from the beginning.
     /// The target partitions of those that were started.
     pub(super) async fn launch(&mut self, judged: Vec<Judged>) -> Vec<TopicPartition> {
-        let moved = judged
-            .iter()
-            .filter(|one| one.moves && matches!(one.verdict, Verdict::Run { .. }));
-        let moved = moved.count();
-        if moved > 0 {
-            telemetry::moved(&self.flow.config.name, moved, self.sealing.is_some());
-        }
         let mut barriers: Vec<(TopicPartition, Stored)> = Vec::new();
         for one in &judged {
             if let Verdict::Run { start, barrier, .. } = &one.verdict
@@ -250,6 +243,7 @@ impl Workers<'_> {
             tracing::warn!(%flow, %partition, count, %error, "workers wait: no first checkpoint");
         }
         let mut started = Vec::new();
+        let mut moved = 0;
         for one in judged {
             match &one.verdict {
                 Verdict::Stop(stop) => self.refuse(&one.unit, one.stored.as_ref(), stop.clone()),
@@ -263,9 +257,13 @@ impl Workers<'_> {
                         self.flow.events(&one.unit.route).decided(*decision);
                     }
                     self.spawn(&one, start.clone(), *barrier);
+                    moved += usize::from(one.moves);
                     started.push(one.unit.route.target.clone());
                 }
             }
+        }
+        if moved > 0 {
+            telemetry::moved(&self.flow.config.name, moved, self.sealing.is_some());
         }
         started
     }

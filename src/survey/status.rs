@@ -98,7 +98,8 @@ pub fn flow_status(survey: &Survey, detail: &Detail) -> FlowStatus {
 /// What the flow's process told last.
 fn provides(survey: &Survey, detail: &Detail) -> Provides {
     let told = provides::still_holds(survey.transport, detail.provides.as_ref());
-    let why = "no process of the flow has told of a probe, or its control topic cannot be read";
+    let why =
+        "not known: no process of the flow has recorded it, or its control topic cannot be read";
     told.cloned()
         .unwrap_or_else(|| provides::unprobed(survey.transport, why))
 }

@@ -106,6 +106,10 @@ pub async fn expiration(client: &Client) -> Result<Duration, String> {
     Ok(shortest)
 }
 
+/// About the topic or the clocks, not about producers: MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, INVALID_TIMESTAMP,
+/// POLICY_VIOLATION.
+const BESIDE_THE_POINT: [i16; 4] = [10, 18, 32, 44];
+
 /// Why nothing was seen.
 enum Failure {
     /// Soon there may be.
@@ -114,19 +118,21 @@ enum Failure {
     Never(String),
 }
 
-/// A failed call: what passes and what is forbidden say nothing about the target, the rest is what it does.
+/// A failed call: what passes, is forbidden or beside the point says nothing about the target, the rest is what it does.
 fn judged<T>(outcome: Result<T, ClientError>) -> Result<Result<T, ClientError>, Failure> {
     let Err(error) = &outcome else {
         return Ok(outcome);
     };
-    if code(error).is_some_and(|code| DENIED.contains(&code)) {
-        return Err(Failure::Never(format!(
-            "strait may not use topic {TOPIC} ({error})"
-        )));
-    }
-    match error.class() {
-        Class::Retriable | Class::Throttled => Err(Failure::Again(error.to_string())),
-        Class::Fenced | Class::Fatal => Ok(outcome),
+    match (code(error), error.class()) {
+        (Some(code), _) if DENIED.contains(&code) => {
+            let reason = format!("strait may not use topic {TOPIC} ({error})");
+            Err(Failure::Never(reason))
+        }
+        (Some(code), _) if BESIDE_THE_POINT.contains(&code) => {
+            Err(Failure::Never(error.to_string()))
+        }
+        (_, Class::Retriable | Class::Throttled) => Err(Failure::Again(error.to_string())),
+        (_, Class::Fenced | Class::Fatal) => Ok(outcome),
     }
 }
 

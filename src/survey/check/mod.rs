@@ -282,7 +282,7 @@ impl FlowReport {
             name: name.to_owned(),
             source,
             target,
-            provides: unprobed(transport, "see the problems"),
+            provides: unprobed(transport, "not probed: see the problems"),
             expiration: None,
             topics: Vec::new(),
             problems: Vec::new(),

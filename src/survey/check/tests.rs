@@ -188,6 +188,11 @@ fn each_flow_takes_only_what_it_uses() {
         "only whole batches are read back: {read:?}"
     );
 
+    let probe = Resource::Topic("strait.probe".to_owned());
+    assert!(!wants(&flow(""), &new, Operation::Write).contains(&probe));
+    let required = flow("require = \"exactly-once\"");
+    assert!(wants(&required, &new, Operation::Write).contains(&probe));
+
     let needs = needs(&flow(""), &new);
     let mut facts = facts(&needs, |_, operation| operation == Operation::Create);
     facts.creates_any = true;
