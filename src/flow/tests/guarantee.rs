@@ -4,8 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use broker_lite::faults::{ApiKey, Fault, Hook, ResponseError, What};
 
-use super::*;
-use crate::{cluster::guarantee::TOPIC, status::Provides, survey};
+use super::{adjust::request, *};
+use crate::{
+    cluster::guarantee::TOPIC,
+    flow::adjust::{Action, Request, To},
+    status::Provides,
+    survey,
+};
 
 /// From now on the target refuses `api` for `topic`, or for all.
 fn refuse(pair: &Pair, api: ApiKey, error: ResponseError, topic: Option<&str>) -> Hook {
@@ -84,6 +89,12 @@ async fn rule_12_auto_falls_back_where_the_probe_fails_and_moves_back_later() {
     let found = check(&pair, flow).await;
     assert_eq!((&found.provides, found.problems.len()), (&provides, 0));
     assert!(found.warnings.iter().any(|one| one.code == "at_least_once"));
+    // A command asks the leader for nothing that the flow's transport does without.
+    let set = Request {
+        dry_run: true,
+        ..request("t", Action::Set(To::Earliest))
+    };
+    pair.adjust(flow, &set).await.unwrap();
 
     hook.remove();
     let running = pair.run(flow);
