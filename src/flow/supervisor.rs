@@ -162,7 +162,7 @@ impl<'a> Supervisor<'a> {
             source,
             sink,
             sealing,
-        } = flow.carriers(booted.expiration, membership.lease())?;
+        } = flow.carriers(&booted, membership.lease())?;
         let committer = Committer::new(
             &config.name,
             &config.target,
@@ -324,6 +324,9 @@ impl<'a> Supervisor<'a> {
                 .filter(|topic| !known.contains_key(&topic.key()));
             let new: Vec<_> = new.cloned().collect();
             flow.remember(&mut self.booted, &new).await?;
+        }
+        if leader {
+            flow.record_provides(&mut self.booted).await?;
         }
         let known = self.workers.known();
         let records = &self.booted.records;

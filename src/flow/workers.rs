@@ -25,7 +25,7 @@ use crate::{
     },
     sink::Sink,
     source::Source,
-    telemetry::WorkerEvents,
+    telemetry::{self, WorkerEvents},
     worker::{
         Advice, Exactness, Lag, Lease, Progress, Settings, Stop, StopReason, Throttles, Worker,
         WorkerState, reconcile::Reconciler,
@@ -254,6 +254,7 @@ impl Workers<'_> {
             tracing::warn!(%flow, %partition, count, %error, "workers wait: no first checkpoint");
         }
         let mut started = Vec::new();
+        let mut moved = 0;
         for one in judged {
             match &one.verdict {
                 Verdict::Stop(stop) => self.refuse(&one.unit, one.stored.as_ref(), stop.clone()),
@@ -267,9 +268,13 @@ impl Workers<'_> {
                         self.flow.events(&one.unit.route).decided(*decision);
                     }
                     self.spawn(&one, start.clone(), *barrier);
+                    moved += usize::from(one.moves);
                     started.push(one.unit.route.target.clone());
                 }
             }
+        }
+        if moved > 0 {
+            telemetry::moved(&self.flow.config.name, moved, self.sealing.is_some());
         }
         started
     }

@@ -11,10 +11,12 @@ use super::metrics::{
 };
 use crate::{
     base::ids::Route,
+    config::Transport,
     flow::{
         adjust::{Change, Changes, Position},
         start::Decision,
     },
+    status::{LIBRDKAFKA, Provides, WIRE},
     worker::{Progress, Stop},
 };
 
@@ -217,6 +219,33 @@ impl Throttle {
 /// Something of `flow` failed at `cluster` and is tried again.
 pub fn retried(flow: &str, cluster: &str, kind: Retry) {
     RETRIES.counter(&[flow, cluster, kind.code()]).increment(1);
+}
+
+/// What a flow found that it provides, and how `asked` came to the transport.
+pub fn provides(flow: &str, provides: &Provides, asked: Transport) {
+    let Provides {
+        transport,
+        transport_reason,
+        guarantee,
+        guarantee_reason: reason,
+    } = provides;
+    let transport = transport.as_deref().unwrap_or_default();
+    let why = transport_reason.as_deref().unwrap_or_default();
+    if asked == Transport::Librdkafka || provides.is_exactly_once() {
+        tracing::info!(%flow, transport, why, reason, "the flow provides {guarantee}");
+    } else {
+        tracing::warn!(%flow, transport, why, reason, "the flow provides {guarantee} only");
+    }
+}
+
+/// So many partitions of `flow` were copied over the other transport until now.
+pub fn moved(flow: &str, partitions: usize, sealed: bool) {
+    let (from, to) = if sealed {
+        (LIBRDKAFKA, WIRE)
+    } else {
+        (WIRE, LIBRDKAFKA)
+    };
+    tracing::info!(%flow, partitions, "moved from {from} to {to}: they go on from their checkpoints, behind a new one");
 }
 
 /// So many checkpoints were committed.

@@ -78,6 +78,8 @@ metrics! {
         "Topics that are not, or not wholly, replicated";
     Gauge RUNNING = "strait_flow_running" ["flow"]
         "1 while the flow's supervisor reaches both clusters, else 0";
+    Gauge EXACTLY_ONCE = "strait_exactly_once" ["flow", "transport"]
+        "1 if the flow's guarantee is exactly-once, 0 if it is at-least-once; absent until its target was probed";
     Gauge HELD = "strait_held_partitions" ["flow"]
         "Partitions at whose end an open transaction holds records back (wire transport, read_committed)";
     Gauge HELD_SECONDS = "strait_held_seconds" ["flow"]

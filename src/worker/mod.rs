@@ -37,7 +37,7 @@ use task::Task;
 pub use throttle::{Throttle, Throttles};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-pub use unit::Exactness;
+pub use unit::{Exactness, GUARD_MARGIN};
 
 use crate::{
     base::{ids::Route, meter::Meter},

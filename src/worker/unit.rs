@@ -17,7 +17,7 @@ use crate::checkpoint::ProducerState;
 const WINDOW: usize = 5;
 /// How much younger than the leader's expiration a timestamp must be: the leader sweeps every ten minutes, and
 /// clocks differ (EXACTNESS 2).
-const MARGIN: Duration = Duration::from_secs(20 * 60);
+pub const GUARD_MARGIN: Duration = Duration::from_secs(20 * 60);
 /// Reconciles that find what this process did not send, before it believes in another owner (EXACTNESS 9).
 const FOREIGN: u32 = 3;
 
@@ -184,7 +184,7 @@ impl Guard {
         let (Some(expiration), Some(last)) = (self.expiration, self.last) else {
             return false;
         };
-        let safe = expiration.saturating_sub(MARGIN);
+        let safe = expiration.saturating_sub(GUARD_MARGIN);
         let limit = wall_ms.saturating_sub(i64::try_from(safe.as_millis()).unwrap_or(i64::MAX));
         last > limit && (self.log_append_time || oldest > limit)
     }

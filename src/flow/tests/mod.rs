@@ -3,6 +3,7 @@
 mod adjust;
 mod cycles;
 mod exactness;
+mod guarantee;
 mod limits;
 mod metrics;
 mod policies;
