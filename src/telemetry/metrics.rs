@@ -94,6 +94,8 @@ metrics! {
         "Connections to brokers that were opened, and that failed before they could be used (without librdkafka's)";
     Counter THROTTLE = "strait_throttle_milliseconds_total" ["flow", "cluster", "request"]
         "Time for which brokers asked to wait, by quota: produce, fetch (wire transport)";
+    Counter SET_ASIDE = "strait_slow_partitions_total" ["flow", "cluster"]
+        "Times a partition held others back and went by the second connection to its broker: its replicas were late, or requests with it ended the connection";
     Counter LIMITED = "strait_limited_milliseconds_total" ["flow"]
         "Time for which partitions waited for rate_bytes or rate_records, added up";
     Counter CHECKPOINTS = "strait_checkpoints_total" ["flow"]

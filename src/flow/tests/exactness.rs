@@ -452,3 +452,32 @@ async fn rule_5_what_an_older_epoch_left_takes_no_number_of_the_new_one() {
     bench.await_exactly().await;
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_13_a_partition_whose_replicas_are_late_holds_back_no_other() {
+    let pair = Pair::start().await;
+    for topic in ["late", "well"] {
+        pair.east.create(topic, &[]).await;
+        pair.east.write_at(topic, &["0"], now()).await;
+    }
+    let running = pair.run("topics = [\"late\", \"well\"]");
+    for topic in ["late", "well"] {
+        pair.await_read(topic, &["0"]).await;
+    }
+    let faults = pair.west.broker.faults();
+    let set = |what| faults.set(Fault::new(ApiKey::Produce, what).topic("late"));
+    let told = set(What::FailAfter(ResponseError::RequestTimedOut)).unwrap();
+    pair.east.write_at("late", &["1"], now()).await;
+    told.wait(1).await;
+    // The next request with it hangs, on a connection of which `well` is not.
+    let hangs = Duration::from_secs(5);
+    let hook = set(What::Delay(hangs)).unwrap();
+    pair.east.write_at("late", &["2"], now()).await;
+    hook.wait(1).await;
+    let begun = Instant::now();
+    pair.east.write_at("well", &["1"], now()).await;
+    pair.await_read("well", &["0", "1"]).await;
+    assert!(begun.elapsed() < hangs);
+    pair.await_read("late", &["0", "1", "2"]).await;
+    running.stop().await;
+}
