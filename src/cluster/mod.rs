@@ -1,10 +1,11 @@
 //! One Kafka cluster, reached in both ways: by the wire client, and by librdkafka where a flow's records go
-//! through it.
+//! through it. [`guarantee`] tries what it does as a target, [`leaders`] finds who leads a partition.
 //!
 //! Both are secured by the same properties. The wire client reads passwords and PEM files again at each
 //! connect. A librdkafka client has for as long as it lives those of when it was made: it reads files once, and
 //! its Rust binding has no call for another password.
 
+pub mod guarantee;
 pub mod leaders;
 
 use std::{sync::Arc, time::Duration};
