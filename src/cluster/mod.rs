@@ -68,6 +68,7 @@ pub struct Cluster {
     bootstrap: String,
     properties: ClientConfig,
     security: Security,
+    rack: Option<String>,
     client: Client,
 }
 
@@ -94,6 +95,7 @@ impl Cluster {
             properties: librdkafka(config, &bootstrap),
             bootstrap,
             security: config.security.clone(),
+            rack: config.rack().map(str::to_owned),
             client: Client::new(host.clone(), settings),
         }
     }
@@ -106,6 +108,11 @@ impl Cluster {
     /// The servers to begin with, as the operator wrote them.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// `client.rack`: where this process is.
+    pub fn rack(&self) -> Option<&str> {
+        self.rack.as_deref()
     }
 
     /// For everything but records.
@@ -141,3 +148,6 @@ impl Cluster {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,6 +55,7 @@ impl Flow {
             isolation: config.isolation,
             budget: self.rated_budget(),
             outage: self.outages.source.clone(),
+            rack: self.source.rack().map(str::to_owned),
         });
         let target = self.target.client().clone();
         let outage = self.outages.target.clone();

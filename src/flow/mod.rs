@@ -27,6 +27,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use host::Host;
 pub use status::Board;
+use wire::TopicPartition;
 
 use self::topics::cycles::Web;
 use crate::{
@@ -130,6 +131,17 @@ pub enum FlowError {
         /// What the group said.
         reason: String,
     },
+    /// Another process writes what this one would, which nobody shares with it.
+    #[error(
+        "another process writes {partition} on {alias}, as this one would: end it, or let both share the flow \
+         (assignment = \"shared\")"
+    )]
+    TakenOver {
+        /// A target partition.
+        partition: TopicPartition,
+        /// Alias of the target.
+        alias: String,
+    },
     /// The group will not have this process.
     #[error("group {group} on {alias}: {reason}")]
     Group {
@@ -165,6 +177,6 @@ impl FlowError {
 
     /// Whether another process has this one's place.
     pub fn is_fenced(&self) -> bool {
-        matches!(self, Self::Fenced { .. })
+        matches!(self, Self::Fenced { .. } | Self::TakenOver { .. })
     }
 }

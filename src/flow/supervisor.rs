@@ -301,6 +301,12 @@ impl<'a> Supervisor<'a> {
     /// the next start.
     async fn round(&mut self, view: &View) -> Result<bool, StepError> {
         let flow = self.flow;
+        if let Some(partition) = self.workers.taken_over() {
+            return Err(StepError::Fatal(FlowError::TakenOver {
+                partition: partition.clone(),
+                alias: flow.config.target.clone(),
+            }));
+        }
         let mut snapshot = self.snapshot().await?;
         // Before cycles are cut: the lists of all members are to be the same.
         self.membership.share(self.shared_topics(&snapshot));

@@ -27,8 +27,8 @@ use crate::{
     source::Source,
     telemetry::{self, WorkerEvents},
     worker::{
-        Advice, Exactness, Lag, Lease, Progress, Settings, Stop, Throttles, Worker, WorkerState,
-        reconcile::Reconciler,
+        Advice, Exactness, Lag, Lease, Progress, Settings, Stop, StopReason, Throttles, Worker,
+        WorkerState, reconcile::Reconciler,
     },
 };
 
@@ -174,6 +174,17 @@ impl Workers<'_> {
         let ended = self.units.iter().filter(|(_, entry)| entry.wants_verdict());
         let ended = ended.map(|(route, _)| route.clone()).collect();
         self.release(ended).await;
+    }
+
+    /// A target partition that another process writes, where none shares the flow with this one.
+    pub(super) fn taken_over(&self) -> Option<&TopicPartition> {
+        let is_taken = |worker: &Worker| {
+            let state = &*worker.state.borrow();
+            matches!(state, WorkerState::Stopped(stop) if stop.reason == StopReason::TakenOver)
+        };
+        let mut units = self.units.iter().filter(|_| !self.shared);
+        let taken = units.find(|(_, entry)| entry.worker.as_ref().is_some_and(is_taken));
+        taken.map(|(route, _)| &route.target)
     }
 
     /// What is known here of these source partitions.

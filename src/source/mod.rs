@@ -14,7 +14,7 @@ pub mod wire;
 use std::{
     collections::VecDeque,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicI64, Ordering},
     },
 };
@@ -83,23 +83,33 @@ impl PartitionReader {
 /// When a source last heard from the broker that it reads a partition from: also when there was no news. Clones
 /// are the same one.
 #[derive(Clone, Debug)]
-pub struct Looks(Arc<AtomicI64>);
+pub struct Looks(Arc<RwLock<Arc<AtomicI64>>>);
 
 impl Default for Looks {
     fn default() -> Self {
-        Self(Arc::new(AtomicI64::new(i64::MIN)))
+        Self(Arc::new(RwLock::new(Arc::new(AtomicI64::new(i64::MIN)))))
     }
 }
 
 impl Looks {
     /// The broker answered now, in milliseconds since 1970.
     pub fn looked(&self, now: i64) {
-        self.0.store(now, Ordering::Relaxed);
+        self.broker().store(now, Ordering::Relaxed);
     }
 
     /// When it answered last; `i64::MIN`: not yet.
     pub fn latest(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
+        self.broker().load(Ordering::Relaxed)
+    }
+
+    /// The partition is read from another broker now, whose answers `other` tells of.
+    pub fn follow(&self, other: &Self) {
+        let broker = other.broker();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = broker;
+    }
+
+    fn broker(&self) -> Arc<AtomicI64> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -6,7 +6,7 @@ use metrics::{Counter, Histogram};
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::metrics::{
-    BATCH_SECONDS, BATCHES, BYTES, CHECKPOINTS, GAPS, LATENCY, LIMITED, OPENED, REBALANCES,
+    BATCH_SECONDS, BATCHES, BYTES, CHECKPOINTS, GAPS, LATENCY, LIMITED, LOST, OPENED, REBALANCES,
     RECORDS, RETRIES, SKIPPED, THROTTLE,
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
         start::Decision,
     },
     status::{LIBRDKAFKA, Provides, WIRE},
-    worker::Stop,
+    worker::{Progress, Stop},
 };
 
 /// What is tried again.
@@ -130,6 +130,18 @@ impl WorkerEvents {
     pub fn reconciled(&self, source_offset: i64, records: i64) {
         let (flow, source) = (&self.flow, &self.route.source);
         tracing::info!(%flow, partition = %source, source_offset, records, "the target holds these already");
+    }
+
+    /// The target lost records that it had acknowledged: the worker went back from `before` to `now`, and writes them
+    /// again, `records` in number.
+    pub fn went_back(&self, before: &Progress, now: &Progress, records: u64) {
+        let (flow, source, target) = (&self.flow, &self.route.source, &self.route.target);
+        LOST.counter(&[flow, &source.topic]).increment(records);
+        let (acknowledged, held) = (before.target_offset, now.target_offset);
+        let (from, to) = (now.source_offset, before.source_offset);
+        tracing::error!(%flow, partition = %source, %target, acknowledged, held, records, from, to, "the target lost \
+            records that it had acknowledged (an unclean election, a restored backup): source offsets from..to are \
+            written again");
     }
 
     /// A policy decided where the worker goes on.

@@ -95,6 +95,16 @@ impl Unit {
         self.guard.last = remembered;
     }
 
+    /// Whether it sent anything yet.
+    pub(super) fn has_sent(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// Where the source is read from, if that is not the acknowledged prefix.
+    pub(super) fn rewound(&self) -> Option<&Progress> {
+        self.skip.as_ref()?.0.rewound.as_deref()
+    }
+
     /// Whether what was found is more than this process ever sent, for the third time in a row: another one
     /// writes.
     pub(super) fn is_another_owner(&mut self, progress: &Progress, skip: Option<&Skip>) -> bool {

@@ -2,14 +2,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use bytes::Bytes;
-use kafka_protocol::messages::{
-    FetchRequest, FetchResponse,
-    fetch_response::{FetchableTopicResponse, PartitionData},
+use kafka_protocol::{
+    messages::{FetchRequest, FetchResponse, fetch_response::PartitionData},
+    protocol::StrBytes,
 };
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
@@ -20,7 +20,8 @@ use wire::{
 };
 
 use super::{
-    Settings,
+    Fetchers, Settings,
+    answer::{failure, name_of, size},
     cut::cut,
     request::{partition_bytes, request, response_bytes},
     session::{Asked, Position, Session},
@@ -48,19 +49,27 @@ const LAST_BY_NAME: i16 = 12;
 pub(super) struct Open {
     pub(super) partition: TopicPartition,
     pub(super) leader: Leader,
+    /// As in [`Partition`].
+    pub(super) until: Option<Duration>,
     pub(super) offset: i64,
     pub(super) epoch: i32,
     pub(super) most: usize,
     pub(super) sender: mpsc::Sender<Event>,
+    /// To be told of this broker's answers.
+    pub(super) looks: Looks,
 }
 
-struct Partition {
-    position: Position,
-    asked: Asked,
-    sender: mpsc::Sender<Event>,
+pub(super) struct Partition {
+    pub(super) leader: Leader,
+    /// Until when a replica is read instead of the leader, on the monotonic clock; none: the leader is.
+    pub(super) until: Option<Duration>,
+    pub(super) position: Position,
+    pub(super) asked: Asked,
+    pub(super) sender: mpsc::Sender<Event>,
+    pub(super) looks: Looks,
     share: Share,
     /// How many bytes it may have in flight, whatever is free.
-    most: usize,
+    pub(super) most: usize,
     /// The end that was told last, and whether an open transaction begins there; -1: none.
     end: (i64, bool),
 }
@@ -73,13 +82,15 @@ impl Partition {
 }
 
 pub(super) struct Fetcher {
-    broker: i32,
-    settings: Arc<Settings>,
+    pub(super) broker: i32,
+    pub(super) settings: Settings,
+    /// Of all brokers.
+    pub(super) fetchers: Weak<Fetchers>,
     looks: Looks,
     throttle: Throttle,
     connection: Option<Arc<Connection>>,
-    session: Session,
-    partitions: BTreeMap<TopicPartition, Partition>,
+    pub(super) session: Session,
+    pub(super) partitions: BTreeMap<TopicPartition, Partition>,
     /// Names of the topics, for answers that only know ids.
     names: HashMap<Uuid, String>,
     /// Told when a partition has room again.
@@ -88,10 +99,11 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(super) fn new(broker: i32, settings: Arc<Settings>, looks: Looks) -> Self {
+    pub(super) fn new(broker: i32, settings: Settings, fetchers: Weak<Fetchers>) -> Self {
         Self {
             broker,
-            looks,
+            fetchers,
+            looks: Looks::default(),
             throttle: settings.outage.throttle("fetch"),
             connection: None,
             session: Session::default(),
@@ -117,6 +129,7 @@ impl Fetcher {
                 }
                 !gone
             });
+            self.send_home();
             if self.partitions.is_empty() {
                 // No session and no connection for nothing.
                 self.disconnect();
@@ -156,7 +169,11 @@ impl Fetcher {
         if let Some(known) = known {
             self.session.leave(&open.partition, known.asked);
         }
+        open.looks.follow(&self.looks);
         let partition = Partition {
+            leader: open.leader,
+            until: open.until,
+            looks: open.looks,
             position: Position {
                 topic_id,
                 offset: open.offset,
@@ -184,7 +201,9 @@ impl Fetcher {
         });
         let plan = self.session.plan(partitions);
         let wait = if plan.all { WAIT } else { self.wait };
-        let request = request(&plan, self.settings.isolation, bytes, wait);
+        let rack = self.settings.rack.clone().unwrap_or_default();
+        let request = request(&plan, self.settings.isolation, bytes, wait)
+            .with_rack_id(StrBytes::from_string(rack));
         let answer = match self.ask(&request).await {
             Ok(answer) => answer,
             Err(error) => return self.give_up(&error),
@@ -246,11 +265,8 @@ impl Fetcher {
     }
 
     async fn ask(&mut self, request: &FetchRequest) -> Result<FetchResponse, ClientError> {
-        if self
-            .connection
-            .as_ref()
-            .is_none_or(|known| known.is_broken())
-        {
+        let usable = |known: &Arc<Connection>| !known.is_broken() && known.is_fresh();
+        if !self.connection.as_ref().is_some_and(usable) {
             self.connection = Some(self.settings.client.dial(self.broker).await?);
         }
         let Some(connection) = &self.connection else {
@@ -272,6 +288,7 @@ impl Fetcher {
         if let Some(failure) = failure(name, partition, &data) {
             return self.fail(name, failure);
         }
+        let replica = *data.preferred_read_replica;
         let end = match self.settings.isolation {
             Isolation::ReadUncommitted => data.high_watermark,
             Isolation::ReadCommitted => data.last_stable_offset,
@@ -333,6 +350,7 @@ impl Fetcher {
             };
             self.fail(name, failure);
         }
+        self.prefer(name, replica);
     }
 
     /// Tells a partition's worker why nothing more comes.
@@ -367,54 +385,6 @@ impl Fetcher {
         self.session.reset();
         self.names.clear();
     }
-}
-
-/// What the broker said instead of records.
-fn failure(
-    name: &TopicPartition,
-    partition: &Partition,
-    data: &PartitionData,
-) -> Option<SourceError> {
-    let (wanted, name) = (partition.position.offset, name.clone());
-    if data.diverging_epoch.end_offset >= 0 {
-        let end = data.diverging_epoch.end_offset;
-        return Some(SourceError::Truncated {
-            partition: name,
-            end,
-        });
-    }
-    let error = ApiError::from_code(data.error_code, None::<&str>)?;
-    Some(match error.code {
-        // OFFSET_OUT_OF_RANGE
-        1 => SourceError::OutOfRange {
-            partition: name,
-            wanted,
-        },
-        // CORRUPT_MESSAGE
-        2 => SourceError::Corrupt {
-            partition: name,
-            offset: wanted,
-            reason: error.to_string(),
-        },
-        // TOPIC_AUTHORIZATION_FAILED
-        29 => SourceError::Denied { partition: name },
-        // The leader moved, the topic is gone or another one, and so on: who opens it again sees.
-        _ => SourceError::Lost {
-            partition: name,
-            reason: error.to_string(),
-        },
-    })
-}
-
-fn name_of(topic: &FetchableTopicResponse, names: &HashMap<Uuid, String>) -> Option<String> {
-    if topic.topic.is_empty() {
-        return names.get(&topic.topic_id).cloned();
-    }
-    Some(topic.topic.to_string())
-}
-
-fn size(data: &PartitionData) -> usize {
-    data.records.as_ref().map_or(0, Bytes::len)
 }
 
 #[cfg(test)]

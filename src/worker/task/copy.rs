@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{End, QUIET, Task, ends::source_end};
+use super::{End, QUIET, Task};
 use crate::{
     config::OnPoison,
     sink::{Form, Lane, Outgoing, Sealed},
@@ -64,7 +64,7 @@ impl Task {
                             return end;
                         }
                     }
-                    Some(Err(error)) => return source_end(error),
+                    Some(Err(error)) => return self.source_end(error),
                     None => {
                         return End::Lost(Retry::Fetch, "the source has stopped".to_owned());
                     }

@@ -4,6 +4,7 @@ mod answers;
 mod copy;
 mod ends;
 mod open;
+mod rewind;
 
 use std::{collections::VecDeque, time::Duration};
 

@@ -47,6 +47,8 @@ pub struct ConnectionSettings {
     pub request_timeout: Duration,
     /// Largest answer, in bytes.
     pub max_frame: usize,
+    /// After so long without use it should not be used again.
+    pub max_idle: Duration,
     /// For timeouts.
     pub clock: Arc<dyn Clock>,
 }
@@ -144,10 +146,12 @@ impl Connection {
         answer
     }
 
-    /// How long nothing was asked or answered.
-    pub(crate) fn idle(&self) -> Duration {
+    /// Whether it was used of late: the broker may be closing one that was not, and a request that meets the close
+    /// is lost.
+    pub fn is_fresh(&self) -> bool {
         let last = Duration::from_millis(self.last_used.load(Ordering::Relaxed));
-        self.settings.clock.monotonic().saturating_sub(last)
+        let idle = self.settings.clock.monotonic().saturating_sub(last);
+        idle < self.settings.max_idle
     }
 
     fn touch(&self) {
