@@ -49,6 +49,8 @@ pub struct PartitionReader {
     events: mpsc::Receiver<Event>,
     looks: Looks,
     arrived: VecDeque<Batch>,
+    /// Why nothing follows what has arrived.
+    failure: Option<SourceError>,
 }
 
 impl PartitionReader {
@@ -58,6 +60,7 @@ impl PartitionReader {
             events,
             looks,
             arrived: VecDeque::new(),
+            failure: None,
         }
     }
 
@@ -69,14 +72,28 @@ impl PartitionReader {
     /// The next batch; none if the source has stopped. Cancel-safe.
     pub async fn next(&mut self) -> Option<Result<Batch, SourceError>> {
         loop {
-            if let Some(batch) = self.arrived.pop_front() {
+            if let Some(batch) = self.here() {
                 return Some(Ok(batch));
+            }
+            if let Some(failure) = self.failure.take() {
+                return Some(Err(failure));
             }
             match self.events.recv().await? {
                 Ok(batches) => self.arrived = batches.into(),
                 Err(error) => return Some(Err(error)),
             }
         }
+    }
+
+    /// The next batch, if it has arrived. A failure is kept for [`Self::next`].
+    pub fn here(&mut self) -> Option<Batch> {
+        while self.arrived.is_empty() && self.failure.is_none() {
+            match self.events.try_recv().ok()? {
+                Ok(batches) => self.arrived = batches.into(),
+                Err(failure) => self.failure = Some(failure),
+            }
+        }
+        self.arrived.pop_front()
     }
 }
 

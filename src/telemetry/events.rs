@@ -97,9 +97,9 @@ impl WorkerEvents {
         }
     }
 
-    /// A batch of the source could not travel sealed.
-    pub fn opened(&self, reason: &str) {
-        OPENED.counter(&[&self.flow, reason]).increment(1);
+    /// So many batches of the source did not travel sealed.
+    pub fn opened(&self, reason: &str, batches: u64) {
+        OPENED.counter(&[&self.flow, reason]).increment(batches);
     }
 
     /// The worker waited for its rate.

@@ -69,7 +69,7 @@ metrics! {
     Counter BATCHES = "strait_batches_total" ["flow"]
         "Batches acknowledged by the target";
     Counter OPENED = "strait_opened_batches_total" ["flow", "reason"]
-        "Source batches that could not travel sealed: trimmed, compacted, too_large, append_time";
+        "Source batches that did not travel sealed: trimmed, compacted, too_large, append_time, coalesced";
     Histogram BATCH_SECONDS = "strait_batch_seconds" ["flow"]
         "From handing a batch to the sink to its acknowledgement";
     Gauge WORKERS = "strait_workers" ["flow", "state", "reason"]

@@ -123,8 +123,16 @@ impl Unit {
     pub(super) fn has_room(&self, unresolved: (usize, i64), timestamp: i64, wall_ms: i64) -> bool {
         let (count, oldest) = unresolved;
         let confirmed = matches!(self.first, First::Confirmed);
-        count == 0
-            || count < WINDOW && confirmed && self.guard.holds(oldest.min(timestamp), wall_ms)
+        count == 0 || confirmed && count < self.window(oldest, timestamp, wall_ms)
+    }
+
+    /// How many batches may be unresolved once a pass is under way, a batch with this largest timestamp among them.
+    pub(super) fn window(&self, oldest: i64, timestamp: i64, wall_ms: i64) -> usize {
+        if self.guard.holds(oldest.min(timestamp), wall_ms) {
+            WINDOW
+        } else {
+            1
+        }
     }
 
     /// Whether the leader would refuse a late or repeated append of what is unresolved.

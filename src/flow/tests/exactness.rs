@@ -9,9 +9,9 @@ use broker_lite::faults::{ApiKey, Fault, ResponseError, What};
 use super::*;
 
 /// Old enough that no leader remembers the producer of such records.
-const OLD: i64 = 1_600_000_000_000;
+pub(super) const OLD: i64 = 1_600_000_000_000;
 
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     Host::real().clock.wall_ms()
 }
 
@@ -20,14 +20,14 @@ fn values(range: std::ops::Range<usize>) -> Vec<String> {
 }
 
 /// A pair whose source has topic `t`, and batches of three records written to it on demand.
-struct Bench {
-    pair: Pair,
+pub(super) struct Bench {
+    pub(super) pair: Pair,
     written: usize,
     timestamp: i64,
 }
 
 impl Bench {
-    async fn start(timestamp: i64) -> Self {
+    pub(super) async fn start(timestamp: i64) -> Self {
         let pair = Pair::start().await;
         pair.east.create("t", &[]).await;
         Self {
@@ -37,7 +37,7 @@ impl Bench {
         }
     }
 
-    async fn write(&mut self, batches: usize) {
+    pub(super) async fn write(&mut self, batches: usize) {
         for _ in 0..batches {
             let values = values(self.written..self.written + 3);
             let values: Vec<_> = values.iter().map(String::as_str).collect();
@@ -47,7 +47,7 @@ impl Bench {
     }
 
     /// Everything written is on the target, in order, each record once.
-    async fn await_exactly(&self) {
+    pub(super) async fn await_exactly(&self) {
         let all = values(0..self.written);
         let all: Vec<_> = all.iter().map(String::as_str).collect();
         self.pair.await_read("t", &all).await;
@@ -67,7 +67,7 @@ impl Bench {
         .await;
     }
 
-    fn fault(&self, fault: Fault) -> broker_lite::faults::Hook {
+    pub(super) fn fault(&self, fault: Fault) -> broker_lite::faults::Hook {
         self.pair
             .west
             .broker
@@ -135,7 +135,7 @@ async fn rule_13_a_slow_answer_is_waited_for() {
 }
 
 /// Stops a flow whose checkpoints never got beyond its first one.
-async fn stop_with_an_old_checkpoint(bench: &mut Bench, flow: &str, batches: usize) {
+pub(super) async fn stop_with_an_old_checkpoint(bench: &mut Bench, flow: &str, batches: usize) {
     let running = bench.pair.run(flow);
     bench.write(1).await;
     bench.await_exactly().await;

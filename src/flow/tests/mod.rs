@@ -1,6 +1,7 @@
 //! Flows between two broker-lites in this process, seen through the wire client.
 
 mod adjust;
+mod coalescing;
 mod cycles;
 mod exactness;
 mod guarantee;

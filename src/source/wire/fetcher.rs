@@ -23,7 +23,7 @@ use super::{
     Fetchers, Settings,
     answer::{failure, name_of, size},
     cut::cut,
-    request::{partition_bytes, request, response_bytes},
+    request::{Way, request},
     session::{Asked, Position, Session},
 };
 use crate::{
@@ -75,9 +75,9 @@ pub(super) struct Partition {
 }
 
 impl Partition {
-    /// Whether more of it may be fetched while so many bytes of the budget are free.
-    fn has_room(&self, free: usize) -> bool {
-        self.sender.capacity() > 0 && self.share.has_room(self.most, free)
+    /// Whether more of it may be fetched while one partition may hold so many bytes.
+    fn has_room(&self, room: usize) -> bool {
+        self.sender.capacity() > 0 && self.share.has_room(room.min(self.most))
     }
 }
 
@@ -89,6 +89,7 @@ pub(super) struct Fetcher {
     looks: Looks,
     throttle: Throttle,
     connection: Option<Arc<Connection>>,
+    way: Way,
     pub(super) session: Session,
     pub(super) partitions: BTreeMap<TopicPartition, Partition>,
     /// Names of the topics, for answers that only know ids.
@@ -106,6 +107,7 @@ impl Fetcher {
             looks: Looks::default(),
             throttle: settings.outage.throttle("fetch"),
             connection: None,
+            way: Way::default(),
             session: Session::default(),
             partitions: BTreeMap::new(),
             names: HashMap::new(),
@@ -141,7 +143,8 @@ impl Fetcher {
             }
             let budget = self.settings.budget.clone();
             let free = budget.free();
-            if !self.partitions.values().any(|one| one.has_room(free)) {
+            let room = self.way.room(free);
+            if !self.partitions.values().any(|one| one.has_room(room)) {
                 tokio::select! {
                     biased;
                     Some(open) = commands.recv() => self.open(open),
@@ -150,7 +153,7 @@ impl Fetcher {
                 }
                 continue;
             }
-            let bytes = response_bytes(free, budget.total());
+            let bytes = self.way.response_bytes(free, budget.total());
             let permit = tokio::select! {
                 biased;
                 Some(open) = commands.recv() => {
@@ -179,7 +182,7 @@ impl Fetcher {
                 offset: open.offset,
                 leader_epoch: open.leader.epoch,
                 last_epoch: open.epoch,
-                max_bytes: partition_bytes(open.most, self.settings.budget.total()),
+                max_bytes: 0,
             },
             asked: Asked::default(),
             sender: open.sender,
@@ -193,10 +196,16 @@ impl Fetcher {
 
     /// One request and its answer, which has `bytes` at most, save for a single batch that is larger.
     async fn fetch(&mut self, permit: Permit, bytes: usize) {
+        let connection = match self.connected().await {
+            Ok(connection) => connection,
+            Err(error) => return self.give_up(&error),
+        };
         // What this request has taken is as good as free for it.
-        let free = self.settings.budget.free() + bytes;
+        let room = self.way.room(self.settings.budget.free() + bytes);
+        let (way, total) = (self.way, self.settings.budget.total());
         let partitions = self.partitions.iter_mut().map(|(name, partition)| {
-            let wanted = partition.has_room(free).then_some(partition.position);
+            partition.position.max_bytes = way.partition_bytes(partition.most, total);
+            let wanted = partition.has_room(room).then_some(partition.position);
             (name, &mut partition.asked, wanted)
         });
         let plan = self.session.plan(partitions);
@@ -204,7 +213,8 @@ impl Fetcher {
         let rack = self.settings.rack.clone().unwrap_or_default();
         let request = request(&plan, self.settings.isolation, bytes, wait)
             .with_rack_id(StrBytes::from_string(rack));
-        let answer = match self.ask(&request).await {
+        let begun = self.settings.host.clock.monotonic();
+        let answer = match self.ask(&connection, &request).await {
             Ok(answer) => answer,
             Err(error) => return self.give_up(&error),
         };
@@ -221,6 +231,8 @@ impl Fetcher {
         self.throttle.asked(answer.throttle_time_ms);
         let sizes = answer.responses.iter().flat_map(|topic| &topic.partitions);
         let came = sizes.map(size).sum();
+        let took = self.settings.host.clock.monotonic().saturating_sub(begun);
+        self.way.came(came, took);
         self.wait = if came > 0 {
             SHORT_WAIT
         } else {
@@ -264,14 +276,22 @@ impl Fetcher {
         }
     }
 
-    async fn ask(&mut self, request: &FetchRequest) -> Result<FetchResponse, ClientError> {
+    async fn connected(&mut self) -> Result<Arc<Connection>, ClientError> {
         let usable = |known: &Arc<Connection>| !known.is_broken() && known.is_fresh();
-        if !self.connection.as_ref().is_some_and(usable) {
-            self.connection = Some(self.settings.client.dial(self.broker).await?);
-        }
-        let Some(connection) = &self.connection else {
-            unreachable!("it was just made");
+        let connection = match self.connection.take().filter(usable) {
+            Some(known) => known,
+            None => self.settings.client.dial(self.broker).await?,
         };
+        self.way.round_trip = connection.round_trip();
+        self.connection = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    async fn ask(
+        &self,
+        connection: &Connection,
+        request: &FetchRequest,
+    ) -> Result<FetchResponse, ClientError> {
         let by_id = self
             .partitions
             .values()

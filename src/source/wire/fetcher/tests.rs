@@ -121,10 +121,10 @@ fn answers_leave_something_to_other_brokers() {
     let total = 64 << 20;
     let mut free = total;
     for _ in 0..24 {
-        free -= response_bytes(free, total);
+        free -= Way::default().response_bytes(free, total);
     }
     assert!(free > (64 << 10), "24 brokers leave {free}");
-    assert_eq!(response_bytes(0, 32 << 10), 32 << 10);
+    assert_eq!(Way::default().response_bytes(0, 32 << 10), 32 << 10);
 }
 
 /// Each of many slow partitions has a few bytes in an answer that is otherwise another's, and none lets go of its
