@@ -5,6 +5,7 @@
 //! reads back what is there, and asks the leader what it remembers. [`verdict`] judges what was seen, and asks nothing.
 //! Each probe has a producer id of its own, so that any number of them may be at work at once.
 
+mod attempt;
 mod probe;
 #[cfg(test)]
 mod tests;
