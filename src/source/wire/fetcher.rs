@@ -22,7 +22,7 @@ use wire::{
 use super::{
     Settings,
     cut::cut,
-    request::{partition_bytes, request, response_bytes},
+    request::{ahead, partition_bytes, request, response_bytes},
     session::{Asked, Position, Session},
 };
 use crate::{
@@ -36,7 +36,9 @@ use crate::{
 const WAIT: Duration = Duration::from_millis(250);
 /// The same after some partition had no room and so was not part of the request; twice as long each time that
 /// nothing came.
-const SHORT_WAIT: Duration = Duration::from_millis(5);
+const SHORT_WAIT: Duration = Duration::from_millis(1);
+/// How long those that hold nothing wait behind others that hold all that is read ahead.
+const STALLED: Duration = Duration::from_millis(10);
 /// Between two looks for readers that went away while no partition has room.
 const LOOK: Duration = Duration::from_secs(1);
 /// Fetch versions: from 13 on topics go by id.
@@ -105,6 +107,7 @@ impl Fetcher {
 
     /// Fetches until the source is gone and all readers are.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Open>) {
+        let mut stalled = false;
         loop {
             while let Ok(open) = commands.try_recv() {
                 self.open(open);
@@ -127,17 +130,23 @@ impl Fetcher {
                 continue;
             }
             let budget = self.settings.budget.clone();
-            let free = budget.free();
-            if !self.partitions.values().any(|one| one.has_room(free)) {
+            let free = self.free(budget.free());
+            let pause = if !self.partitions.values().any(|one| one.has_room(free)) {
+                Some(LOOK)
+            } else {
+                (free == 0 && !stalled).then_some(STALLED)
+            };
+            stalled = false;
+            if let Some(pause) = pause {
                 tokio::select! {
                     biased;
                     Some(open) = commands.recv() => self.open(open),
                     () = self.freed.notified() => {}
-                    () = self.settings.host.clock.sleep(LOOK) => {}
+                    () = self.settings.host.clock.sleep(pause) => stalled = true,
                 }
                 continue;
             }
-            let bytes = response_bytes(free, budget.total());
+            let bytes = response_bytes(budget.free(), budget.total());
             let permit = tokio::select! {
                 biased;
                 Some(open) = commands.recv() => {
@@ -148,6 +157,14 @@ impl Fetcher {
             };
             self.fetch(permit, bytes).await;
         }
+    }
+
+    /// What is left to be read ahead while so much of the budget is free. What is read too early waits in memory of
+    /// its own, which costs as much as a copy.
+    fn free(&self, budget: usize) -> usize {
+        let shares = self.partitions.values().map(|one| one.share.in_flight());
+        let held: usize = shares.sum();
+        budget.min(ahead(self.settings.budget.total()).saturating_sub(held))
     }
 
     fn open(&mut self, open: Open) {
@@ -177,7 +194,7 @@ impl Fetcher {
     /// One request and its answer, which has `bytes` at most, save for a single batch that is larger.
     async fn fetch(&mut self, permit: Permit, bytes: usize) {
         // What this request has taken is as good as free for it.
-        let free = self.settings.budget.free() + bytes;
+        let free = self.free(self.settings.budget.free() + bytes);
         let partitions = self.partitions.iter_mut().map(|(name, partition)| {
             let wanted = partition.has_room(free).then_some(partition.position);
             (name, &mut partition.asked, wanted)

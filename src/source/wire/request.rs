@@ -16,9 +16,17 @@ use crate::base::budget::fair;
 
 /// Bytes of one answer: enough for several large batches, small enough that few buffers hold much.
 const MAX_RESPONSE: usize = 4 << 20;
+/// Bytes that are read ahead.
+const AHEAD: usize = 8 << 20;
 const MIN_RESPONSE: usize = 64 << 10;
 /// Bytes of one partition in an answer, at least: enough for most batches.
 const MIN_PARTITION: usize = 64 << 10;
+
+/// How much of a near broker is read ahead, all partitions together: as much as Produce requests on their way hold,
+/// and little enough that the budget is not scarce for that alone.
+pub(super) fn ahead(total: usize) -> usize {
+    AHEAD.min(total / 8)
+}
 
 /// How much one answer may have, so that all source brokers together leave something.
 pub(super) fn response_bytes(free: usize, total: usize) -> usize {

@@ -101,6 +101,31 @@ async fn while_the_budget_is_scarce_a_small_part_of_an_answer_does_not_keep_its_
     }
 }
 
+/// However much of the budget is free.
+#[tokio::test]
+async fn no_more_is_read_ahead_than_can_be_on_its_way() {
+    let budget = Budget::new(64 << 20);
+    let (mut fetcher, mut events) = fetcher(&budget, &["a", "b"]);
+    let all = fetcher.free(budget.free());
+    assert!(all <= 8 << 20, "{all} bytes");
+    let (answer, came) = answer(&[("a", 3 << 20), ("b", 1 << 20)]);
+    fetcher.hand_out(answer, budget.take(4 << 20).await, 4 << 20, came);
+    let free = fetcher.free(budget.free());
+    assert_eq!(free, all - came);
+    // One has its part of that; who has none gets something, whatever the others hold.
+    assert!(fetcher.partitions.values().all(|one| !one.has_room(free)));
+    drop(took(&mut events[1]));
+    let rooms: Vec<_> = fetcher
+        .partitions
+        .values()
+        .map(|one| one.has_room(0))
+        .collect();
+    assert_eq!(rooms, [false, true]);
+    drop(took(&mut events[0]));
+    assert_eq!(fetcher.free(budget.free()), all);
+    assert_eq!(fetcher.free(1000), 1000);
+}
+
 #[tokio::test]
 async fn a_batch_that_is_larger_than_was_asked_for_is_charged_whole() {
     let budget = Budget::new(BUDGET);
