@@ -56,7 +56,7 @@ bench-copy:
     tests/kafka/fetch.sh
     cargo bench --bench copy
 
-# How much later a record is on the target than on the source (RATES, SECONDS, RECORD_BYTES, PARTITIONS, ROUNDS)
+# How much later a record is on the target than on the source (RATES, DURATION in seconds, RECORD_BYTES, PARTITIONS, ROUNDS)
 bench-latency:
     tests/kafka/fetch.sh
     cargo bench --bench latency

@@ -1,7 +1,7 @@
 //! How much later a record is there for readers of the target than for those of the source.
 //!
 //! `just bench-latency` produces records of `RECORD_BYTES` (1,000) at each of `RATES` ("1000,10000") a second to a
-//! topic of `PARTITIONS` (1) for `SECONDS` (20), and reads them on the source and, through strait, on the target, in the
+//! topic of `PARTITIONS` (1) for `DURATION` (20) seconds, and reads them on the source and, through strait, on the target, in the
 //! same run with the same client (librdkafka, linger 1 ms). Printed are milliseconds from the call of the producer to the
 //! reader: of one cluster alone, through strait, and the difference, which is what strait and a second cluster add.
 //! Rounds alternate between the rates; medians of `ROUNDS` (3) come last.
@@ -51,7 +51,7 @@ fn main() -> Result<()> {
         partitions: setting("PARTITIONS", 1)?,
         ..Workload::from_environment()?
     };
-    let seconds = Duration::from_secs(setting("SECONDS", 20)?);
+    let seconds = Duration::from_secs(setting("DURATION", 20)?);
     let (source, target) = (
         Kafka::start(&Extra::default())?,
         Kafka::start(&Extra::default())?,
