@@ -61,10 +61,15 @@ bench-latency:
     tests/kafka/fetch.sh
     cargo bench --bench latency
 
-# Many partitions and several processes (TOPICS, PARTITIONS, PROCESSES, IDLE)
+# Many partitions and several processes (TOPICS, PARTITIONS, PROCESSES, IDLE); the clusters need memory for them
 bench-scale:
     tests/kafka/fetch.sh
-    cargo bench --bench scale
+    _JAVA_OPTIONS=-Xmx2g cargo bench --bench scale
+
+# One side behind 25 MB/s and 0 to 150 ms, MirrorMaker 2 beside (BROKERS=kafka|lite, FAR, DELAYS, WORKLOADS, SECONDS)
+bench-roundtrip:
+    tests/kafka/fetch.sh
+    BROKERS=${BROKERS:-kafka} cargo bench --bench roundtrip
 
 # All that CI runs
 ci:

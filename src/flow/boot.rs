@@ -1,14 +1,14 @@
 //! Before the first plan: reach both sides, and make sure that they are the right ones.
 //!
 //! Read first: cluster ids, the group's checkpoints, the control topic. Only when all of it is about
-//! these two clusters, the control topic is created, and the flow's first run is recorded in it.
+//! these two clusters, the control topic is created, the target probed, and the flow's first run recorded.
 
 use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use wire::TopicPartition;
 
-use super::{Flow, FlowError, status::Phase};
+use super::{Flow, FlowError, provides, status::Phase};
 use crate::{
     base::backoff::Backoff,
     checkpoint::{
@@ -16,7 +16,13 @@ use crate::{
         control_topic::{ControlError, ControlRecords, ControlTopic},
         store::GroupStore,
     },
-    cluster::Cluster,
+    cluster::{
+        Cluster,
+        guarantee::{self, Probed},
+    },
+    config::{Require, Transport},
+    status::Provides,
+    telemetry,
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -34,6 +40,8 @@ pub(super) struct Booted {
     pub(super) replicas: usize,
     /// How long the target's leaders remember a producer without news; none: it does not say.
     pub(super) expiration: Option<Duration>,
+    /// Over which transport the flow runs, and what that gives.
+    pub(super) provides: Provides,
 }
 
 /// The flow was asked to stop meanwhile.
@@ -73,11 +81,16 @@ impl Flow {
             return Ok(Err(error));
         }
         let control = ControlTopic::new(self.target.client().clone(), &self.config.name);
-        let expiration = self.producer_expiration().await;
         let opened = self
             .open_control(&control, stop, [&source_id, &target_id])
             .await?;
-        Ok(opened.map(|(records, replicas)| Booted {
+        let (records, replicas) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Err(error)),
+        };
+        let expiration = self.producer_expiration().await;
+        let provides = self.find_out(stop, expiration).await?;
+        Ok(provides.map(|provides| Booted {
             source_id,
             target_id,
             store,
@@ -85,33 +98,63 @@ impl Flow {
             records,
             replicas,
             expiration,
+            provides,
         }))
     }
 
-    /// The shortest time for which a broker of the target remembers a producer; none if one of them does not
-    /// say, which costs speed and not exactness (EXACTNESS 2).
+    /// For how long the target remembers a producer; none if it does not say, which costs speed and not exactness
+    /// (EXACTNESS 2).
     async fn producer_expiration(&self) -> Option<Duration> {
-        const NAME: &str = "producer.id.expiration.ms";
-        let client = self.target.client();
-        let mut shortest = None;
-        let brokers = client.describe_cluster().await.ok()?.brokers;
-        for broker in brokers {
-            let configs = client.describe_broker_configs(broker.id, &[NAME]).await;
-            let configs = match configs {
-                Ok(configs) => configs,
-                Err(error) => {
-                    let (flow, cluster) = (&self.config.name, self.target.alias());
-                    tracing::warn!(%flow, %cluster, broker = broker.id, %error, "cannot read {NAME}: batches \
-                        are written one at a time");
-                    return None;
-                }
-            };
-            let entry = configs.into_iter().find(|config| config.name == NAME)?;
-            let milliseconds = entry.value?.parse().ok()?;
-            let found = Duration::from_millis(milliseconds);
-            shortest = Some(shortest.map_or(found, |known: Duration| known.min(found)));
+        if self.config.transport == Transport::Librdkafka {
+            return None;
         }
-        shortest
+        let found = guarantee::expiration(self.target.client()).await;
+        if let Err(reason) = &found {
+            let (flow, cluster) = (&self.config.name, self.target.alias());
+            tracing::warn!(%flow, %cluster, %reason, "producer.id.expiration.ms is not known: batches are written \
+                one at a time");
+        }
+        found.ok()
+    }
+
+    /// Probes the target, decides on the transport, and says what that gives (EXACTNESS 12).
+    async fn find_out(
+        &self,
+        stop: &CancellationToken,
+        expiration: Option<Duration>,
+    ) -> Result<Result<Provides, FlowError>, Cancelled> {
+        let config = &self.config;
+        let probed = match config.transport {
+            Transport::Librdkafka => Probed::Not("nothing rests on it".to_owned()),
+            Transport::Auto | Transport::Wire => self.probed(stop).await?,
+        };
+        let provides = provides::provides(config.transport, &probed, expiration);
+        if let Some(refusal) = provides::refusal(config, &probed, &provides) {
+            return Ok(Err(FlowError::Guarantee(refusal)));
+        }
+        telemetry::provides(&config.name, &provides, config.transport);
+        self.board.provides(provides.clone());
+        Ok(Ok(provides))
+    }
+
+    /// What the target does. Where that cannot be found out for the moment, a flow that insists on it waits.
+    async fn probed(&self, stop: &CancellationToken) -> Result<Probed, Cancelled> {
+        let (client, factor) = (
+            self.target.client(),
+            self.config.defaults.replication_factor,
+        );
+        let found = || async {
+            let found = self.probe.get(client, &self.host, factor).await;
+            found.cloned()
+        };
+        if self.config.require == Require::ExactlyOnce {
+            return self.persist(&self.target, stop, found).await;
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(Cancelled),
+            found = found() => Ok(found.unwrap_or_else(Probed::Not)),
+        }
     }
 
     /// Reads the control topic and checks it, or creates it.

@@ -1,5 +1,7 @@
 //! Workers between a scripted source and a scripted sink.
 
+mod sealed;
+
 use std::{
     collections::VecDeque,
     num::NonZeroU64,

@@ -21,6 +21,9 @@ use super::{
     side::Side,
 };
 
+/// A Kafka that was killed looks through all its partitions before it serves any.
+const PATIENCE: Duration = Duration::from_secs(240);
+
 /// Digests of the records of each partition, in order.
 pub type Content = BTreeMap<(String, i32), Vec<String>>;
 
@@ -86,7 +89,7 @@ impl Application {
         for record in records {
             self.enqueue(topic, partition, record)?;
         }
-        self.producer.flush(Duration::from_secs(60))?;
+        self.producer.flush(PATIENCE)?;
         let failed = self.deliveries.0.lock();
         let failed = failed.unwrap_or_else(PoisonError::into_inner).take();
         match failed {

@@ -28,8 +28,11 @@ use super::{
     scale,
 };
 
-/// Longest time that a partition may be nobody's while both clusters are there.
+/// Longest time that a partition may be nobody's while both clusters are there, and since the last process went away:
+/// each that does so in the midst of a rebalance holds it up until its session ends.
 const ORPHANED: Duration = Duration::from_secs(15);
+/// After so many things nothing happens for so long.
+const CALM: (usize, Duration) = (25, Duration::from_secs(18));
 /// Largest resident memory of a process.
 const MEMORY: u64 = 300 << 20;
 
@@ -64,7 +67,7 @@ pub async fn processes_brokers_and_topics_come_and_go(pair: &mut Pair) -> Result
     let mut actors = Vec::new();
     for name in ["a", "b", "c"] {
         let more = format!("instance = \"{name}\"\ncheckpoint_interval = \"200ms\"");
-        let mut actor = Actor::new(pair.strait(&more)?);
+        let mut actor = Actor::new(name, pair.strait(&more)?);
         actor.strait.run()?;
         actors.push(actor);
     }
@@ -73,11 +76,14 @@ pub async fn processes_brokers_and_topics_come_and_go(pair: &mut Pair) -> Result
         actors,
         owners: Owners::default(),
         counts: BTreeMap::new(),
+        history: Vec::new(),
     };
     let end = Instant::now() + Duration::from_secs(extent.seconds);
     while Instant::now() < end {
         chaos.happen(pair, &load).await?;
-        chaos.look(&load).await?;
+        let calm = chaos.history.len() % CALM.0 == CALM.0 - 1;
+        let until = Instant::now() + if calm { CALM.1 } else { chaos.pause() };
+        chaos.look(&load, until).await?;
     }
     chaos.all_up()?;
     let expected = load.finish().await?;
@@ -85,22 +91,19 @@ pub async fn processes_brokers_and_topics_come_and_go(pair: &mut Pair) -> Result
     let records = expected.values().map(Vec::len).sum::<usize>();
     let peaks = chaos.peaks()?;
     println!(
-        "{:?}: {records} records in {} partitions, {} repeated, nobody's for at most {:?}, peak memory {:?} MiB",
+        "{:?}: {records} records in {} partitions, {} repeated, nobody's for at most {:.1?} after something happened \
+         ({:.1?} while one thing followed another), peak memory {:?} MiB",
         chaos.counts,
         expected.len(),
         verdict.repeated,
         chaos.owners.longest,
+        chaos.owners.all_in_all,
         peaks.iter().map(|bytes| bytes >> 20).collect::<Vec<_>>(),
     );
     for actor in &chaos.actors {
         await_lag_zero(&actor.strait).await?;
     }
-    ensure!(
-        chaos.owners.longest <= ORPHANED,
-        "{} was nobody's for {:?}",
-        chaos.owners.which,
-        chaos.owners.longest
-    );
+    ensure!(chaos.owners.longest <= ORPHANED, chaos.tell());
     ensure!(peaks.iter().all(|peak| *peak < MEMORY), "{peaks:?} bytes");
     Ok(())
 }
@@ -208,6 +211,7 @@ fn write(application: &Application, topics: &Mutex<Topics>, stop: &AtomicBool) -
 
 /// One of the flow's processes.
 struct Actor {
+    name: &'static str,
     strait: Strait,
     /// When it goes on, if it is down or suspended.
     back: Option<(Instant, Back)>,
@@ -220,8 +224,12 @@ enum Back {
 }
 
 impl Actor {
-    fn new(strait: Strait) -> Self {
-        Self { strait, back: None }
+    fn new(name: &'static str, strait: Strait) -> Self {
+        Self {
+            name,
+            strait,
+            back: None,
+        }
     }
 
     fn go_on(&mut self, by: Instant) -> Result<()> {
@@ -240,12 +248,15 @@ struct Chaos {
     actors: Vec<Actor>,
     owners: Owners,
     counts: BTreeMap<&'static str, usize>,
+    /// What happened, and when.
+    history: Vec<(Instant, String)>,
 }
 
 impl Chaos {
     /// One thing more.
     async fn happen(&mut self, pair: &mut Pair, load: &Load) -> Result<()> {
         let roll = self.random.random_range(0..20);
+        let began = Instant::now();
         let what = match roll {
             0 => restart(&mut self.random, &mut pair.source, "source restarts").await?,
             1 => restart(&mut self.random, &mut pair.target, "target restarts").await?,
@@ -255,6 +266,10 @@ impl Chaos {
                 None => return Ok(()),
             },
         };
+        if roll < 5 {
+            let took = began.elapsed();
+            self.history.push((began, format!("{what}, {took:.1?}")));
+        }
         if roll < 2 {
             self.owners.forget();
         }
@@ -273,7 +288,7 @@ impl Chaos {
         let actor = &mut up[index];
         let pause = Duration::from_millis(self.random.random_range(0..9_000));
         let back = Instant::now() + pause;
-        Ok(Some(match roll {
+        let what = match roll {
             5..=9 => {
                 actor.strait.kill()?;
                 actor.back = Some((back, Back::Started));
@@ -296,12 +311,21 @@ impl Chaos {
                 actor.back = Some((back, Back::Started));
                 "clean stops"
             }
-        }))
+        };
+        self.owners.disturbed = Some(Instant::now());
+        let told = format!("{what}: {}, back after {pause:.1?}", actor.name);
+        self.history.push((Instant::now(), told));
+        Ok(Some(what))
     }
 
-    /// Looks for a second or two at who runs what, and lets go on who may.
-    async fn look(&mut self, load: &Load) -> Result<()> {
-        for _ in 0..self.random.random_range(1..6) {
+    /// Until the next thing happens.
+    fn pause(&mut self) -> Duration {
+        Duration::from_millis(self.random.random_range(400..2_400))
+    }
+
+    /// Looks at who runs what, and lets go on who may.
+    async fn look(&mut self, load: &Load, until: Instant) -> Result<()> {
+        while Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(400)).await;
             for actor in &mut self.actors {
                 actor.go_on(Instant::now())?;
@@ -316,6 +340,36 @@ impl Chaos {
             self.owners.look(&load.topics().partitions, &owned);
         }
         Ok(())
+    }
+
+    /// Which partition was nobody's for the longest time, what happened meanwhile, and what the processes say of it.
+    fn tell(&self) -> String {
+        let Owners {
+            longest,
+            which,
+            until,
+            ..
+        } = &self.owners;
+        let mut text = format!("{which:?} was nobody's for {longest:?}");
+        let Some(until) = until else { return text };
+        let begin = *until - *longest - ORPHANED;
+        for (at, what) in &self.history {
+            if (begin..*until).contains(at) {
+                text += &format!("\n{:.1?} before its end: {what}", *until - *at);
+            }
+        }
+        for actor in &self.actors {
+            let log = actor.strait.log();
+            let lines = log.lines().filter(|line| {
+                line.contains(&which.0)
+                    || line.contains("supervisor")
+                    || line.contains("shared")
+                    || line.contains("outage")
+            });
+            text += "\n\n";
+            text += &lines.collect::<Vec<_>>().join("\n");
+        }
+        text
     }
 
     fn all_up(&mut self) -> Result<()> {
@@ -346,8 +400,13 @@ async fn restart(
 #[derive(Default)]
 struct Owners {
     since: BTreeMap<(String, i32), Instant>,
+    /// When a process last went away.
+    disturbed: Option<Instant>,
+    /// Whatever happened meanwhile.
+    all_in_all: Duration,
     longest: Duration,
-    which: String,
+    which: (String, i32),
+    until: Option<Instant>,
 }
 
 impl Owners {
@@ -359,10 +418,13 @@ impl Owners {
                 continue;
             }
             let since = *self.since.entry(partition.clone()).or_insert(now);
-            let orphaned = now - since.max(*made);
+            let since = since.max(*made);
+            self.all_in_all = self.all_in_all.max(now - since);
+            let orphaned = now - self.disturbed.map_or(since, |at| since.max(at));
             if orphaned > self.longest {
                 self.longest = orphaned;
-                self.which = format!("{}-{}", partition.0, partition.1);
+                self.which = partition.clone();
+                self.until = Some(now);
             }
         }
     }
