@@ -31,7 +31,7 @@ fn main() -> Result<()> {
     );
     let workload = Workload::from_environment()?;
     println!("{workload}");
-    let source = Kafka::start(&Extra::default())?;
+    let source = Kafka::start(1, &Extra::default())?;
     workload.fill(&source.bootstrap())?;
     println!(
         "{:<14} {:>8} {:>10} {:>10} {:>10}",
@@ -44,7 +44,7 @@ fn main() -> Result<()> {
             .zip(&mut cpu)
         {
             // A fresh target each time: nothing cached, nothing to skip.
-            let target = Kafka::start(&Extra::default())?;
+            let target = Kafka::start(1, &Extra::default())?;
             let figures =
                 measure::copy(copier, &source.bootstrap(), &target.bootstrap(), &workload)?;
             println!("{:<14} {figures}", copier.name());

@@ -53,7 +53,7 @@ fn main() -> Result<()> {
         settings,
         ..Extra::default()
     };
-    let (source, target) = (Kafka::start(&extra)?, Kafka::start(&extra)?);
+    let (source, target) = (Kafka::start(1, &extra)?, Kafka::start(1, &extra)?);
     let bootstraps = [source.bootstrap(), target.bootstrap()];
     let scale = Scale {
         topics: number("TOPICS", "125").parse()?,

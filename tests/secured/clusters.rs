@@ -132,7 +132,7 @@ listener.name.certificate.ssl.client.auth=required"
             users: &users,
         };
         Ok(Self {
-            kafka: Kafka::start(&extra)?,
+            kafka: Kafka::start(1, &extra)?,
             login,
             certificate,
         })
