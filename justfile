@@ -55,10 +55,10 @@ bench-copy:
     tests/kafka/fetch.sh
     cargo bench --bench copy
 
-# Many partitions and several processes (TOPICS, PARTITIONS, PROCESSES, IDLE)
+# Many partitions and several processes (TOPICS, PARTITIONS, PROCESSES, IDLE); the clusters need memory for them
 bench-scale:
     tests/kafka/fetch.sh
-    cargo bench --bench scale
+    _JAVA_OPTIONS=-Xmx2g cargo bench --bench scale
 
 # All that CI runs
 ci:

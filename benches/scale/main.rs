@@ -1,9 +1,9 @@
 //! Many partitions and several processes: how long a flow takes to start and to take over, what it costs while
 //! nothing happens, and whether its checkpoints really advance.
 //!
-//! `just bench-scale` starts two Apache Kafkas; for each number in `PROCESSES` ("1,2,10") a flow of its own copies
-//! `TOPICS` (125) topics of `PARTITIONS` (8) with one record each, is left alone for `IDLE` (60) seconds, loses a process to
-//! `kill -9`, and copies one record more for each partition. Nobody scrapes it while it idles.
+//! For each number in `PROCESSES` ("1,2,10") `just bench-scale` starts two Apache Kafkas; a flow copies `TOPICS` (125)
+//! topics of `PARTITIONS` (8) with one record each, is left alone for `IDLE` (60) seconds, loses a process to `kill -9`,
+//! and copies one record more for each partition. Nobody scrapes it while it idles.
 
 #![allow(unreachable_pub, reason = "a program: nothing reaches in from outside")]
 
@@ -47,27 +47,23 @@ fn main() -> Result<()> {
     if !env::args().any(|argument| argument == "--bench") {
         return Ok(());
     }
-    let number = |name: &str, usual: &str| env::var(name).unwrap_or_else(|_| usual.to_owned());
-    let settings = "num.network.threads=2\nnum.io.threads=2";
-    let extra = Extra {
-        settings,
-        ..Extra::default()
-    };
-    let (source, target) = (Kafka::start(1, &extra)?, Kafka::start(1, &extra)?);
-    let bootstraps = [source.bootstrap(), target.bootstrap()];
-    let scale = Scale {
-        topics: number("TOPICS", "125").parse()?,
-        partitions: number("PARTITIONS", "8").parse()?,
-        idle: Duration::from_secs(number("IDLE", "60").parse()?),
-        source: client(&bootstraps[0])?,
-        target: client(&bootstraps[1])?,
-        bootstraps,
-    };
     let runtime = tokio::runtime::Runtime::new()?;
-    for processes in number("PROCESSES", "1,2,10").split(',') {
+    for processes in setting("PROCESSES", "1,2,10").split(',') {
+        let settings = "num.network.threads=2\nnum.io.threads=2";
+        let extra = Extra {
+            settings,
+            ..Extra::default()
+        };
+        // Fresh ones: a node keeps a file open for each partition.
+        let (source, target) = (Kafka::start(1, &extra)?, Kafka::start(1, &extra)?);
+        let scale = Scale::new([source.bootstrap(), target.bootstrap()])?;
         runtime.block_on(scale.run(processes.trim().parse()?))?;
     }
     Ok(())
+}
+
+fn setting(name: &str, usual: &str) -> String {
+    env::var(name).unwrap_or_else(|_| usual.to_owned())
 }
 
 fn client(bootstrap: &str) -> Result<Client> {
@@ -77,6 +73,17 @@ fn client(bootstrap: &str) -> Result<Client> {
 }
 
 impl Scale {
+    fn new(bootstraps: [String; 2]) -> Result<Self> {
+        Ok(Self {
+            topics: setting("TOPICS", "125").parse()?,
+            partitions: setting("PARTITIONS", "8").parse()?,
+            idle: Duration::from_secs(setting("IDLE", "60").parse()?),
+            source: client(&bootstraps[0])?,
+            target: client(&bootstraps[1])?,
+            bootstraps,
+        })
+    }
+
     /// One flow over topics of its own.
     async fn run(&self, count: usize) -> Result<()> {
         let all = self.topics * usize::try_from(self.partitions)?;

@@ -21,6 +21,9 @@ use super::{
     side::Side,
 };
 
+/// A Kafka that was killed looks through all its partitions before it serves any.
+const PATIENCE: Duration = Duration::from_secs(240);
+
 /// Digests of the records of each partition, in order.
 pub type Content = BTreeMap<(String, i32), Vec<String>>;
 
@@ -85,7 +88,7 @@ impl Application {
     /// Produces in order; returns when all is acknowledged.
     pub fn produce(&self, topic: &str, partition: i32, records: &[Record]) -> Result<()> {
         self.send(topic, partition, records)?;
-        self.flush(Duration::from_secs(60))
+        self.flush()
             .with_context(|| format!("produce to {topic}-{partition}"))
     }
 
@@ -96,8 +99,8 @@ impl Application {
     }
 
     /// Waits until all is acknowledged.
-    pub fn flush(&self, patience: Duration) -> Result<()> {
-        self.producer.flush(patience)?;
+    pub fn flush(&self) -> Result<()> {
+        self.producer.flush(PATIENCE)?;
         let failed = self.deliveries.0.lock();
         let failed = failed.unwrap_or_else(PoisonError::into_inner).take();
         match failed {

@@ -37,8 +37,8 @@ fn main() -> ExitCode {
             kafka::libs().is_dir(),
             "no Kafka jars: run tests/kafka/fetch.sh first"
         );
-        // One pair of Kafkas serves all scenarios, some of which restart it: one at a time.
-        arguments.test_threads = Some(1);
+        // Scenarios mostly wait; each has a pair of Kafkas for itself.
+        arguments.test_threads = arguments.test_threads.or(Some(2));
         &[
             (Kind::Kafka, Kind::Kafka),
             (Kind::Lite, Kind::Kafka),

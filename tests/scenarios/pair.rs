@@ -38,7 +38,6 @@ impl Pair {
         Strait::new(&self.source, &self.target, &flow)
     }
 
-
     /// Waits until the target ends where `expected` does, compares, and wants nothing lost,
     /// altered or out of order. Returns the verdict, for its repeats.
     pub async fn await_equal(&self, expected: &Content, seconds: u64) -> Result<Verdict> {
@@ -89,11 +88,18 @@ pub fn content(side: &Side, topics: &[String]) -> Result<Content> {
     Ok(content)
 }
 
-/// Kafkas are slow to start, so one of each side serves all scenarios, one after the other.
+/// Kafkas are slow to start, so those that a scenario is done with serve the next one.
 #[derive(Debug, Default)]
 pub struct Pool {
-    kafkas: Mutex<(Option<Side>, Option<Side>)>,
+    kafkas: Mutex<Kafkas>,
     count: AtomicUsize,
+}
+
+/// Those that wait for a scenario.
+#[derive(Debug, Default)]
+struct Kafkas {
+    sources: Vec<Side>,
+    targets: Vec<Side>,
 }
 
 impl Pool {
@@ -108,12 +114,17 @@ impl Pool {
     }
 
     async fn take(&self, kinds: (Kind, Kind)) -> Result<Pair> {
-        let mut kafkas = self.kafkas.lock().await;
-        let (kept_source, kept_target) = &mut *kafkas;
-        let (source, target) = tokio::try_join!(
-            take_or_start(kinds.0, kept_source),
-            take_or_start(kinds.1, kept_target),
-        )?;
+        let (source, target) = {
+            let mut kafkas = self.kafkas.lock().await;
+            let waits = |kind, sides: &mut Vec<Side>| match kind {
+                Kind::Kafka => sides.pop(),
+                Kind::Lite => None,
+            };
+            let source = waits(kinds.0, &mut kafkas.sources);
+            (source, waits(kinds.1, &mut kafkas.targets))
+        };
+        let (source, target) =
+            tokio::try_join!(or_start(source, kinds.0), or_start(target, kinds.1))?;
         Ok(Pair {
             source,
             target,
@@ -123,26 +134,23 @@ impl Pool {
 
     /// A cluster that a failed scenario left down is not used again.
     async fn give_back(&self, pair: Pair) {
+        let usable =
+            |side: &Side| matches!(side, Side::Kafka(_)) && kafka::answers(&side.bootstrap());
         let mut kafkas = self.kafkas.lock().await;
-        let usable = |side: Side| {
-            let kafka = matches!(side, Side::Kafka(_));
-            (kafka && kafka::answers(&side.bootstrap())).then_some(side)
-        };
-        let (source, target) = (usable(pair.source), usable(pair.target));
-        kafkas.0 = kafkas.0.take().or(source);
-        kafkas.1 = kafkas.1.take().or(target);
+        kafkas.sources.extend(Some(pair.source).filter(usable));
+        kafkas.targets.extend(Some(pair.target).filter(usable));
     }
 
     /// Stops the Kafkas.
     pub async fn stop(&self) {
-        *self.kafkas.lock().await = (None, None);
+        *self.kafkas.lock().await = Kafkas::default();
     }
 }
 
-async fn take_or_start(kind: Kind, kept: &mut Option<Side>) -> Result<Side> {
-    match (kind, kept.take_if(|_| kind == Kind::Kafka)) {
-        (_, Some(side)) => Ok(side),
-        (kind, None) => Side::start(kind).await,
+async fn or_start(side: Option<Side>, kind: Kind) -> Result<Side> {
+    match side {
+        Some(side) => Ok(side),
+        None => Side::start(kind).await,
     }
 }
 

@@ -80,6 +80,11 @@ async fn what_a_flow_shows_has_the_names_and_labels_of_the_list() {
     running
         .await_partition("copied", |p| p.records == Some(3))
         .await;
+    eventually("a checkpoint", async || match handle.render() {
+        text if text.contains("strait_checkpoints_total{flow=\"f\"}") => Ok(()),
+        text => Err(text),
+    })
+    .await;
     let text =
         handle.render() + &metrics::once(|| crate::http::StatusSource::measure(&*running.status));
     running.stop().await;

@@ -13,6 +13,7 @@ use super::super::strait::Strait;
 
 /// One of them.
 pub struct Actor {
+    pub name: &'static str,
     pub strait: Strait,
     /// When it goes on, if it is down or suspended.
     back: Option<(Instant, Back)>,
@@ -41,9 +42,13 @@ impl Blow {
 
 impl Actor {
     /// Starts it.
-    pub fn start(mut strait: Strait) -> Result<Self> {
+    pub fn start(name: &'static str, mut strait: Strait) -> Result<Self> {
         strait.run()?;
-        Ok(Self { strait, back: None })
+        Ok(Self {
+            name,
+            strait,
+            back: None,
+        })
     }
 
     /// Whether it is neither down nor suspended.

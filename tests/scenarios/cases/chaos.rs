@@ -27,8 +27,11 @@ use super::{
     scale,
 };
 
-/// Longest time that a partition may be nobody's while both clusters are there.
+/// Longest time that a partition may be nobody's while both clusters are there, and since the last process went away:
+/// each that does so in the midst of a rebalance holds it up until its session ends.
 const ORPHANED: Duration = Duration::from_secs(15);
+/// After so many things nothing happens for so long.
+const CALM: (usize, Duration) = (25, Duration::from_secs(18));
 /// Largest resident memory of a process.
 const MEMORY: u64 = 300 << 20;
 
@@ -63,18 +66,21 @@ pub async fn processes_brokers_and_topics_come_and_go(pair: &mut Pair) -> Result
     let mut actors = Vec::new();
     for name in ["a", "b", "c"] {
         let more = format!("instance = \"{name}\"\ncheckpoint_interval = \"200ms\"");
-        actors.push(Actor::start(pair.strait(&more)?)?);
+        actors.push(Actor::start(name, pair.strait(&more)?)?);
     }
     let mut chaos = Chaos {
         random: StdRng::seed_from_u64(7),
         actors,
         owners: Owners::default(),
         counts: BTreeMap::new(),
+        history: Vec::new(),
     };
     let end = Instant::now() + Duration::from_secs(extent.seconds);
     while Instant::now() < end {
         chaos.happen(pair, &load).await?;
-        chaos.look(&load).await?;
+        let calm = chaos.history.len() % CALM.0 == CALM.0 - 1;
+        let until = Instant::now() + if calm { CALM.1 } else { chaos.pause() };
+        chaos.look(&load, until).await?;
     }
     chaos.all_up()?;
     let expected = load.finish().await?;
@@ -82,22 +88,19 @@ pub async fn processes_brokers_and_topics_come_and_go(pair: &mut Pair) -> Result
     let records = expected.values().map(Vec::len).sum::<usize>();
     let peaks = chaos.peaks()?;
     println!(
-        "{:?}: {records} records in {} partitions, {} repeated, nobody's for at most {:?}, peak memory {:?} MiB",
+        "{:?}: {records} records in {} partitions, {} repeated, nobody's for at most {:.1?} after something happened \
+         ({:.1?} while one thing followed another), peak memory {:?} MiB",
         chaos.counts,
         expected.len(),
         verdict.repeated,
         chaos.owners.longest,
+        chaos.owners.all_in_all,
         peaks.iter().map(|bytes| bytes >> 20).collect::<Vec<_>>(),
     );
     for actor in &chaos.actors {
         await_lag_zero(&actor.strait).await?;
     }
-    ensure!(
-        chaos.owners.longest <= ORPHANED,
-        "{} was nobody's for {:?}",
-        chaos.owners.which,
-        chaos.owners.longest
-    );
+    ensure!(chaos.owners.longest <= ORPHANED, chaos.tell());
     ensure!(peaks.iter().all(|peak| *peak < MEMORY), "{peaks:?} bytes");
     Ok(())
 }
@@ -208,12 +211,15 @@ struct Chaos {
     actors: Vec<Actor>,
     owners: Owners,
     counts: BTreeMap<&'static str, usize>,
+    /// What happened, and when.
+    history: Vec<(Instant, String)>,
 }
 
 impl Chaos {
     /// One thing more.
     async fn happen(&mut self, pair: &mut Pair, load: &Load) -> Result<()> {
         let roll = self.random.random_range(0..20);
+        let began = Instant::now();
         let what = match roll {
             0 => restart(&mut self.random, &mut pair.source, "source restarts").await?,
             1 => restart(&mut self.random, &mut pair.target, "target restarts").await?,
@@ -223,6 +229,10 @@ impl Chaos {
                 None => return Ok(()),
             },
         };
+        if roll < 5 {
+            let took = began.elapsed();
+            self.history.push((began, format!("{what}, {took:.1?}")));
+        }
         if roll < 2 {
             self.owners.forget();
         }
@@ -240,12 +250,21 @@ impl Chaos {
         let index = self.random.random_range(0..up.len());
         let pause = Duration::from_millis(self.random.random_range(0..9_000));
         let blow = Blow::any(&mut self.random);
-        up[index].suffer(blow, pause).map(Some)
+        let what = up[index].suffer(blow, pause)?;
+        self.owners.disturbed = Some(Instant::now());
+        let told = format!("{what}: {}, back after {pause:.1?}", up[index].name);
+        self.history.push((Instant::now(), told));
+        Ok(Some(what))
     }
 
-    /// Looks for a second or two at who runs what, and lets go on who may.
-    async fn look(&mut self, load: &Load) -> Result<()> {
-        for _ in 0..self.random.random_range(1..6) {
+    /// Until the next thing happens.
+    fn pause(&mut self) -> Duration {
+        Duration::from_millis(self.random.random_range(400..2_400))
+    }
+
+    /// Looks at who runs what, and lets go on who may.
+    async fn look(&mut self, load: &Load, until: Instant) -> Result<()> {
+        while Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(400)).await;
             for actor in &mut self.actors {
                 actor.go_on(Instant::now())?;
@@ -255,6 +274,36 @@ impl Chaos {
             self.owners.look(&load.topics().partitions, &owned);
         }
         Ok(())
+    }
+
+    /// Which partition was nobody's for the longest time, what happened meanwhile, and what the processes say of it.
+    fn tell(&self) -> String {
+        let Owners {
+            longest,
+            which,
+            until,
+            ..
+        } = &self.owners;
+        let mut text = format!("{which:?} was nobody's for {longest:?}");
+        let Some(until) = until else { return text };
+        let begin = *until - *longest - ORPHANED;
+        for (at, what) in &self.history {
+            if (begin..*until).contains(at) {
+                text += &format!("\n{:.1?} before its end: {what}", *until - *at);
+            }
+        }
+        for actor in &self.actors {
+            let log = actor.strait.log();
+            let lines = log.lines().filter(|line| {
+                line.contains(&which.0)
+                    || line.contains("supervisor")
+                    || line.contains("shared")
+                    || line.contains("outage")
+            });
+            text += "\n\n";
+            text += &lines.collect::<Vec<_>>().join("\n");
+        }
+        text
     }
 
     fn all_up(&mut self) -> Result<()> {
@@ -285,8 +334,13 @@ async fn restart(
 #[derive(Default)]
 struct Owners {
     since: BTreeMap<(String, i32), Instant>,
+    /// When a process last went away.
+    disturbed: Option<Instant>,
+    /// Whatever happened meanwhile.
+    all_in_all: Duration,
     longest: Duration,
-    which: String,
+    which: (String, i32),
+    until: Option<Instant>,
 }
 
 impl Owners {
@@ -298,10 +352,13 @@ impl Owners {
                 continue;
             }
             let since = *self.since.entry(partition.clone()).or_insert(now);
-            let orphaned = now - since.max(*made);
+            let since = since.max(*made);
+            self.all_in_all = self.all_in_all.max(now - since);
+            let orphaned = now - self.disturbed.map_or(since, |at| since.max(at));
             if orphaned > self.longest {
                 self.longest = orphaned;
-                self.which = format!("{}-{}", partition.0, partition.1);
+                self.which = partition.clone();
+                self.until = Some(now);
             }
         }
     }

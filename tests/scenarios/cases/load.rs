@@ -133,7 +133,7 @@ fn plain(
         drop(written);
         std::thread::sleep(Duration::from_millis(random.random_range(1..60)));
     }
-    application.flush(Duration::from_secs(120))
+    application.flush()
 }
 
 fn transact(age: Age, client: &ClientConfig, topic: &str, stop: &AtomicBool) {

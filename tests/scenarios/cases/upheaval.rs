@@ -142,7 +142,7 @@ impl Upheaval {
             for side in [&pair.source, &pair.target] {
                 strait.edit(|text| text.replace(&side.bootstrap(), &side.entrance()))?;
             }
-            actors.push(Actor::start(strait)?);
+            actors.push(Actor::start(name, strait)?);
             if actors.len() == 1 {
                 pair.await_equal(&load.so_far(), 120).await?;
             }
@@ -253,9 +253,7 @@ impl Upheaval {
                 None => {}
             }
         }
-        self.actors
-            .iter_mut()
-            .try_for_each(|actor| actor.go_on(by))
+        self.actors.iter_mut().try_for_each(|actor| actor.go_on(by))
     }
 
     /// Nothing waits for a person, save for who finds another one at work where it thinks to be alone.
