@@ -6,7 +6,7 @@
 use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
-use wire::TopicPartition;
+use wire::{Class, TopicPartition, error::ClientError};
 
 use super::{Flow, FlowError, status::Phase};
 use crate::{
@@ -19,8 +19,12 @@ use crate::{
     cluster::Cluster,
 };
 
+const EXPIRATION: &str = "producer.id.expiration.ms";
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// How long a broker that does not answer is asked again: one that has just gone is named by the others until its
+/// session ends (`broker.session.timeout.ms`, 9 s by default).
+const GOING: Duration = Duration::from_secs(30);
 
 /// What is known once both sides were reached.
 #[derive(Debug)]
@@ -73,7 +77,7 @@ impl Flow {
             return Ok(Err(error));
         }
         let control = ControlTopic::new(self.target.client().clone(), &self.config.name);
-        let expiration = self.producer_expiration().await;
+        let expiration = self.producer_expiration(stop).await?;
         let opened = self
             .open_control(&control, stop, [&source_id, &target_id])
             .await?;
@@ -90,28 +94,51 @@ impl Flow {
 
     /// The shortest time for which a broker of the target remembers a producer; none if one of them does not
     /// say, which costs speed and not exactness (EXACTNESS 2).
-    async fn producer_expiration(&self) -> Option<Duration> {
-        const NAME: &str = "producer.id.expiration.ms";
+    async fn producer_expiration(
+        &self,
+        stop: &CancellationToken,
+    ) -> Result<Option<Duration>, Cancelled> {
+        let clock = &self.host.clock;
+        let deadline = clock.monotonic() + GOING;
+        loop {
+            let (broker, error) = match self.shortest_expiration().await {
+                Ok(shortest) => return Ok(shortest),
+                Err(failed) => failed,
+            };
+            if error.class() != Class::Retriable || clock.monotonic() > deadline {
+                let (flow, cluster) = (&self.config.name, self.target.alias());
+                tracing::warn!(%flow, %cluster, broker, %error, "cannot read {EXPIRATION}: batches are written \
+                    one at a time");
+                return Ok(None);
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(Cancelled),
+                () = clock.sleep(FIRST_PAUSE) => {}
+            }
+        }
+    }
+
+    /// Of all brokers that are named now; an error names the one that did not answer.
+    async fn shortest_expiration(&self) -> Result<Option<Duration>, (Option<i32>, ClientError)> {
         let client = self.target.client();
         let mut shortest = None;
-        let brokers = client.describe_cluster().await.ok()?.brokers;
-        for broker in brokers {
-            let configs = client.describe_broker_configs(broker.id, &[NAME]).await;
-            let configs = match configs {
-                Ok(configs) => configs,
-                Err(error) => {
-                    let (flow, cluster) = (&self.config.name, self.target.alias());
-                    tracing::warn!(%flow, %cluster, broker = broker.id, %error, "cannot read {NAME}: batches \
-                        are written one at a time");
-                    return None;
-                }
+        let cluster = client.describe_cluster().await;
+        for broker in cluster.map_err(|error| (None, error))?.brokers {
+            let configs = client
+                .describe_broker_configs(broker.id, &[EXPIRATION])
+                .await
+                .map_err(|error| (Some(broker.id), error))?;
+            let mut configs = configs.into_iter();
+            let found = configs.find(|config| config.name == EXPIRATION);
+            let Some(Ok(milliseconds)) = found.and_then(|c| c.value).map(|text| text.parse())
+            else {
+                return Ok(None);
             };
-            let entry = configs.into_iter().find(|config| config.name == NAME)?;
-            let milliseconds = entry.value?.parse().ok()?;
             let found = Duration::from_millis(milliseconds);
             shortest = Some(shortest.map_or(found, |known: Duration| known.min(found)));
         }
-        shortest
+        Ok(shortest)
     }
 
     /// Reads the control topic and checks it, or creates it.

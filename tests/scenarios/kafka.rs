@@ -16,6 +16,9 @@ use wire::client::{Client, ClientSettings};
 /// The folder of the package that these tests belong to: the repository's root, or one of its folders.
 const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 
+/// For nodes to be ready, on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(240);
+
 /// What nodes have beyond the usual.
 #[derive(Debug, Default)]
 pub struct Extra<'a> {
@@ -192,7 +195,7 @@ impl Node {
 
     /// Ready is when a client gets metadata, not when the port is open.
     fn await_ready(&mut self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(90);
+        let deadline = Instant::now() + PATIENCE;
         let bootstrap = servers([self.port].into_iter());
         loop {
             if let Some(process) = &mut self.process
@@ -206,7 +209,7 @@ impl Node {
             if answers(&bootstrap) {
                 return Ok(());
             }
-            ensure!(Instant::now() < deadline, "Kafka is not ready after 90 s");
+            ensure!(Instant::now() < deadline, "Kafka is not ready after {PATIENCE:?}");
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -282,7 +285,7 @@ pub fn answers(bootstrap: &str) -> bool {
     let Some(servers) = servers.collect::<Option<Vec<(String, u16)>>>() else {
         return false;
     };
-    let patience = Duration::from_secs(1);
+    let patience = Duration::from_secs(3);
     let settings = ClientSettings {
         connect_timeout: patience,
         request_timeout: patience,

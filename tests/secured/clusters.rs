@@ -130,6 +130,7 @@ listener.name.certificate.ssl.client.auth=required"
             listeners: &listeners,
             settings: &more,
             users: &users,
+            ..Extra::default()
         };
         Ok(Self {
             kafka: Kafka::start(1, &extra)?,

@@ -17,6 +17,9 @@ use crate::{
 /// Between two looks at a target whose replicas are behind their leader, and how many there are.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const LOOKS: usize = 100;
+/// Looks before a target that ends too early is believed: a leader that was suspended, and has a successor by now, answers
+/// from its past until it hears of it.
+const LOOKS_AT_LESS: usize = 30;
 
 impl Task {
     pub(super) async fn open(&mut self) -> Result<(PartitionReader, Box<dyn Lane>), End> {
@@ -58,13 +61,16 @@ impl Task {
             clock.sleep(quiet).await;
         }
         let progress = self.ledger.progress();
-        for _ in 0..LOOKS {
+        for look in 0..LOOKS {
             let (from, id) = (progress.target_offset, unit.producer.id);
             let evidence = unit.exactness.reconciler.look(target, from, id).await;
             let evidence = evidence
                 .map_err(|why| End::Lost(Retry::Reconcile, format!("reading {target}: {why}")))?;
             match verdict(progress, &unit.producer, &evidence) {
                 Verdict::Wait => clock.sleep(LOOK_AGAIN).await,
+                Verdict::Stop(StopReason::TargetTruncated, _) if look < LOOKS_AT_LESS => {
+                    clock.sleep(LOOK_AGAIN).await;
+                }
                 Verdict::Stop(reason, text) => {
                     let text = format!("{target}: {text}");
                     let at = match reason {
