@@ -39,13 +39,17 @@ test-foreign:
 fuzz seconds="20":
     FUZZ_SECONDS={{seconds}} cargo test -p wire --test fuzz_decoders
 
-# Longer than CI: the scenarios with twenty times the data, ten minutes of chaos with 1,600 partitions, every pair and
-# transport, decoders for five minutes
+# Longer than CI: the scenarios with twenty times the data, ten minutes of chaos with 1,600 partitions, fifty of
+# upheaval among three brokers on each side and among one, every pair and transport, decoders for five minutes
 soak:
     tests/kafka/fetch.sh
     STRAIT_TEST_SCALE=20 cargo test --release --test scenarios -- kill_nine
     STRAIT_TEST_SCALE=20 STRAIT_TEST_KAFKA=1 cargo test --release --test scenarios -- kill_nine
     STRAIT_TEST_SCALE=20 STRAIT_TEST_KAFKA=1 cargo test --release --test scenarios -- kafka_to_kafka::processes_brokers
+    STRAIT_TEST_SCALE=20 STRAIT_TEST_KAFKA=1 STRAIT_TEST_BROKERS=3 cargo test --release --test scenarios -- --test-threads 1 whatever_dies
+    STRAIT_TEST_SCALE=20 STRAIT_TEST_KAFKA=1 STRAIT_TEST_BROKERS=3 cargo test --release --test scenarios -- --test-threads 1 kafka_to_kafka::two_that
+    STRAIT_TEST_SCALE=20 STRAIT_TEST_KAFKA=1 cargo test --release --test scenarios -- --test-threads 1 kafka_to_kafka::fresh_records
+    STRAIT_TEST_SCALE=20 STRAIT_TEST_KAFKA=1 cargo test --release --test scenarios -- --test-threads 1 kafka_to_kafka::old_records_arrive_once
     STRAIT_TEST_PAIRS=all STRAIT_TEST_TRANSPORT=librdkafka cargo test --release --test scenarios
     STRAIT_TEST_PAIRS=all STRAIT_TEST_KAFKA=1 cargo test --release --test scenarios
     FUZZ_SECONDS=300 cargo test --release -p wire --test fuzz_decoders

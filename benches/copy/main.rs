@@ -98,9 +98,9 @@ impl Cluster {
         let extra = Extra {
             listeners: &[("CERTIFICATE", secured)],
             settings: &settings,
-            users: &[],
+            ..Extra::default()
         };
-        let kafka = Kafka::start(&extra)?;
+        let kafka = Kafka::start(1, &extra)?;
         Ok(Self { kafka, secured })
     }
 

@@ -53,8 +53,8 @@ fn main() -> Result<()> {
     };
     let seconds = Duration::from_secs(setting("DURATION", 20)?);
     let (source, target) = (
-        Kafka::start(&Extra::default())?,
-        Kafka::start(&Extra::default())?,
+        Kafka::start(1, &Extra::default())?,
+        Kafka::start(1, &Extra::default())?,
     );
     let bootstraps = [source.bootstrap(), target.bootstrap()];
     workload.create(&bootstraps[0])?;

@@ -41,10 +41,13 @@ impl Cluster {
                 "advertised.listeners=PLAINTEXT://{advertised}\nnum.network.threads=2\nnum.io.threads=2"
             );
             let start = move || {
-                Kafka::start(&Extra {
-                    settings: &settings,
-                    ..Extra::default()
-                })
+                Kafka::start(
+                    1,
+                    &Extra {
+                        settings: &settings,
+                        ..Extra::default()
+                    },
+                )
             };
             let kafka = tokio::task::spawn_blocking(start).await??;
             let address = kafka.bootstrap().parse()?;

@@ -55,7 +55,7 @@ fn main() -> Result<()> {
             ..Extra::default()
         };
         // Fresh ones: a node keeps a file open for each partition.
-        let (source, target) = (Kafka::start(&extra)?, Kafka::start(&extra)?);
+        let (source, target) = (Kafka::start(1, &extra)?, Kafka::start(1, &extra)?);
         let scale = Scale::new([source.bootstrap(), target.bootstrap()])?;
         runtime.block_on(scale.run(processes.trim().parse()?))?;
     }

@@ -27,6 +27,9 @@ use crate::{
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// How long a broker that does not answer is asked again: one that has just gone is named by the others until its
+/// session ends (`broker.session.timeout.ms`, 9 s by default).
+const GOING: Duration = Duration::from_secs(30);
 
 /// What is known once both sides were reached.
 #[derive(Debug)]
@@ -88,7 +91,7 @@ impl Flow {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error)),
         };
-        let expiration = self.producer_expiration().await;
+        let expiration = self.producer_expiration(stop).await?;
         let provides = self.find_out(stop, expiration).await?;
         Ok(provides.map(|provides| Booted {
             source_id,
@@ -104,17 +107,32 @@ impl Flow {
 
     /// For how long the target remembers a producer; none if it does not say, which costs speed and not exactness
     /// (EXACTNESS 2).
-    async fn producer_expiration(&self) -> Option<Duration> {
+    async fn producer_expiration(
+        &self,
+        stop: &CancellationToken,
+    ) -> Result<Option<Duration>, Cancelled> {
         if self.config.transport == Transport::Librdkafka {
-            return None;
+            return Ok(None);
         }
-        let found = guarantee::expiration(self.target.client()).await;
-        if let Err(reason) = &found {
-            let (flow, cluster) = (&self.config.name, self.target.alias());
-            tracing::warn!(%flow, %cluster, %reason, "producer.id.expiration.ms is not known: batches are written \
-                one at a time");
+        let clock = &self.host.clock;
+        let deadline = clock.monotonic() + GOING;
+        loop {
+            let error = match guarantee::expiration(self.target.client()).await {
+                Ok(expiration) => return Ok(Some(expiration)),
+                Err(error) => error,
+            };
+            if !error.passes() || clock.monotonic() > deadline {
+                let (flow, cluster) = (&self.config.name, self.target.alias());
+                tracing::warn!(%flow, %cluster, %error, "producer.id.expiration.ms is not known: batches are \
+                    written one at a time");
+                return Ok(None);
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(Cancelled),
+                () = clock.sleep(FIRST_PAUSE) => {}
+            }
         }
-        found.ok()
     }
 
     /// Probes the target, decides on the transport, and says what that gives (EXACTNESS 12).

@@ -15,9 +15,13 @@ use wire::{
     record::{Codec, Record},
 };
 
-use super::*;
+use super::{
+    reconcile::{Evidence, Reconciler},
+    *,
+};
 use crate::{
     base::budget::Permit,
+    checkpoint::ProducerState,
     config::Rate,
     sink::{Answer, Appended, Form, Lane, Outgoing, SinkError},
     source::{Batch, Content, Looks, PartitionReader, SourceError},
@@ -219,16 +223,24 @@ fn start_with(
     acknowledged: &Meter,
     lease: Arc<dyn Lease>,
 ) -> (Worker, Arc<Script>, Target) {
-    start_on(Host::real(), Rate::default(), faults, acknowledged, lease)
+    start_on(
+        Host::real(),
+        Rate::default(),
+        faults,
+        acknowledged,
+        lease,
+        (Progress::start(0, 0), None),
+    )
 }
 
-/// The same, on a host and with a rate.
+/// The same, on a host and with a rate, from where it left off.
 fn start_on(
     host: Host,
     rate: Rate,
     faults: &[(i64, Fault)],
     acknowledged: &Meter,
     lease: Arc<dyn Lease>,
+    (start, exactness): (Progress, Option<Exactness>),
 ) -> (Worker, Arc<Script>, Target) {
     let throttle = Throttles::new(Arc::clone(&host.clock), rate).of("t", Rate::default());
     let (source, target) = (Arc::new(Script::default()), Target::default());
@@ -243,13 +255,13 @@ fn start_on(
         on_poison: OnPoison::Stop,
         advice: Advice::new("FILE", "f", &route.source),
         route,
-        start: Progress::start(0, 0),
+        start,
         limits: Limits {
             codec: Codec::None,
             max_batch_bytes: 1 << 20,
             log_append_time: false,
         },
-        exactness: None,
+        exactness,
         throttle,
         drain_timeout: Duration::from_millis(300),
         source: Arc::clone(&source) as Arc<dyn Source>,
@@ -272,8 +284,14 @@ fn start_throttled() -> (Worker, Arc<Script>, Target, SimClock) {
         bytes: None,
         records: NonZeroU64::new(2),
     };
-    let (worker, source, target) =
-        start_on(host, rate, &[], &Meter::new(u64::MAX), Arc::new(Unlimited));
+    let (worker, source, target) = start_on(
+        host,
+        rate,
+        &[],
+        &Meter::new(u64::MAX),
+        Arc::new(Unlimited),
+        (Progress::start(0, 0), None),
+    );
     (worker, source, target, clock)
 }
 
@@ -487,4 +505,67 @@ async fn a_stop_does_not_wait_for_the_rate() {
         .unwrap();
     assert_eq!(*worker.state.borrow(), WorkerState::Ended);
     assert_eq!(*lock(&target.log), [0, 1]);
+}
+
+/// A target whose first answer comes from a leader that was suspended and has a successor.
+#[derive(Debug, Default)]
+struct Suspended {
+    looks: Mutex<usize>,
+}
+
+impl Reconciler for Suspended {
+    fn look<'a>(
+        &'a self,
+        _target: &'a TopicPartition,
+        from: i64,
+        _producer_id: i64,
+    ) -> BoxFuture<'a, Result<Evidence, String>> {
+        *lock(&self.looks) += 1;
+        let end = if *lock(&self.looks) == 1 {
+            from - 1
+        } else {
+            from
+        };
+        Box::pin(std::future::ready(Ok(Evidence {
+            end,
+            memory: None,
+            tail: None,
+            newest: None,
+        })))
+    }
+
+    fn read_back<'a>(
+        &'a self,
+        _target: &'a TopicPartition,
+        _offset: i64,
+    ) -> BoxFuture<'a, Result<Option<wire::batch::BatchView>, String>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+}
+
+#[tokio::test]
+async fn rule_10_a_leader_that_answers_from_its_past_is_asked_again() {
+    let start = Progress {
+        producer: Some(ProducerState {
+            id: 1 << 62,
+            generation: 0,
+            epoch: 0,
+            epoch_base: 0,
+        }),
+        ..Progress::start(0, 0)
+    };
+    let exactness = Exactness {
+        reconciler: Arc::new(Suspended::default()),
+        expiration: None,
+        committed: watch::channel(-1).1,
+    };
+    let (mut worker, ..) = start_on(
+        Host::real(),
+        Rate::default(),
+        &[],
+        &Meter::new(u64::MAX),
+        Arc::new(Unlimited),
+        (start, Some(exactness)),
+    );
+    reaches(&mut worker, 15).await;
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rdkafka::{
     ClientConfig, ClientContext,
     consumer::{BaseConsumer, Consumer},
@@ -64,10 +64,11 @@ impl Application {
     }
 
     /// One that writes in transactions.
-    pub fn transactional(side: &Side, id: &str) -> Result<Self> {
-        let mut config = side.client();
+    pub fn transactional(mut config: ClientConfig, id: &str) -> Result<Self> {
         config
             .set("transactional.id", id)
+            // One that was begun and is never ended holds back what follows.
+            .set("transaction.timeout.ms", "10000")
             .set("compression.codec", "lz4");
         let application = Self::create(&config)?;
         application
@@ -86,15 +87,25 @@ impl Application {
 
     /// Produces in order; returns when all is acknowledged.
     pub fn produce(&self, topic: &str, partition: i32, records: &[Record]) -> Result<()> {
-        for record in records {
-            self.enqueue(topic, partition, record)?;
-        }
+        self.send(topic, partition, records)?;
+        self.flush()
+            .with_context(|| format!("produce to {topic}-{partition}"))
+    }
+
+    /// Produces in order, and does not wait unless too much waits already.
+    pub fn send(&self, topic: &str, partition: i32, records: &[Record]) -> Result<()> {
+        let mut records = records.iter();
+        records.try_for_each(|record| self.enqueue(topic, partition, record))
+    }
+
+    /// Waits until all is acknowledged.
+    pub fn flush(&self) -> Result<()> {
         self.producer.flush(PATIENCE)?;
         let failed = self.deliveries.0.lock();
         let failed = failed.unwrap_or_else(PoisonError::into_inner).take();
         match failed {
             None => Ok(()),
-            Some(error) => bail!("produce to {topic}-{partition}: {error}"),
+            Some(error) => Err(error.into()),
         }
     }
 

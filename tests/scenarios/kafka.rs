@@ -1,4 +1,4 @@
-//! Apache Kafka in its own process: one node, broker and controller, from Maven jars.
+//! Apache Kafka in processes of its own, from Maven jars: one node, broker and controller, or several of them.
 
 use std::{
     fs,
@@ -16,75 +16,168 @@ use wire::client::{Client, ClientSettings};
 /// The folder of the package that these tests belong to: the repository's root, or one of its folders.
 const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 
-/// What a node has beyond the usual.
+/// For nodes to be ready, on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// What nodes have beyond the usual.
 #[derive(Debug, Default)]
 pub struct Extra<'a> {
     /// Further listeners, name and port.
     pub listeners: &'a [(&'a str, u16)],
-    /// Lines of the node's properties.
+    /// Lines of the nodes' properties.
     pub settings: &'a str,
     /// Users that log in by SCRAM, as `StorageTool --add-scram` wants them.
     pub users: &'a [&'a str],
+    /// Another way in ([`Detour`]).
+    pub detour: bool,
 }
 
-/// A running node; stopped by drop.
+/// A running cluster; stopped by drop.
 #[derive(Debug)]
 pub struct Kafka {
     folder: tempfile::TempDir,
+    nodes: Vec<Node>,
+}
+
+#[derive(Debug)]
+struct Node {
     port: u16,
+    controller: u16,
+    detour: Option<Detour>,
+    /// Megabytes.
+    heap: u32,
+    folder: PathBuf,
     process: Option<Child>,
 }
 
+/// Where whoever comes by this listener is told to connect to, and where that has to lead.
+#[derive(Clone, Copy, Debug)]
+pub struct Detour {
+    /// The port that is told; nobody listens there by itself.
+    pub told: u16,
+    /// The port that the broker listens on.
+    pub real: u16,
+}
+
 impl Kafka {
-    /// Formats a folder and starts a node on a free port.
-    pub fn start(extra: &Extra<'_>) -> Result<Self> {
+    /// Formats folders and starts so many nodes on free ports. Three have three replicas of everything, two of which
+    /// must be in sync.
+    pub fn start(brokers: usize, extra: &Extra<'_>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let (port, controller) = (free_port()?, free_port()?);
-        let properties = folder.path().join("server.properties");
-        fs::write(
-            &properties,
-            server_properties(port, controller, &folder.path().join("data"), extra),
-        )?;
+        let heap = if brokers == 1 { 512 } else { 256 };
+        let nodes = (1..=brokers).map(|number| {
+            let detour = || {
+                let (told, real) = (free_port()?, free_port()?);
+                anyhow::Ok(Detour { told, real })
+            };
+            Ok(Node {
+                port: free_port()?,
+                controller: free_port()?,
+                detour: extra.detour.then(detour).transpose()?,
+                heap,
+                folder: folder.path().join(format!("node-{number}")),
+                process: None,
+            })
+        });
+        let nodes = nodes.collect::<Result<Vec<_>>>()?;
         let id = "c3RyYWl0LXRlc3QtY2x1cw";
         // Two clusters must not have one id: strait refuses to copy a cluster into itself.
-        let id = format!("{}{:05}", &id[..17], port);
-        let format = java("kafka.tools.StorageTool")
-            .args(["format", "-t", &id, "-c"])
-            .arg(&properties)
-            .args(extra.users.iter().flat_map(|user| ["--add-scram", user]))
-            .output()
-            .context("run java; the Kafka pairs need Java 17")?;
-        ensure!(
-            format.status.success(),
-            "format: {}",
-            String::from_utf8_lossy(&format.stderr)
-        );
-        let mut kafka = Self {
-            folder,
-            port,
-            process: None,
-        };
+        let id = format!("{}{:05}", &id[..17], nodes[0].port);
+        let formats = nodes.iter().enumerate().map(|(index, node)| {
+            fs::create_dir(&node.folder)?;
+            fs::write(node.properties(), server_properties(index, &nodes, extra))?;
+            java("kafka.tools.StorageTool")
+                .args(["format", "-t", &id, "-c"])
+                .arg(node.properties())
+                .args(extra.users.iter().flat_map(|user| ["--add-scram", user]))
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .context("run java; the Kafka pairs need Java 17")
+        });
+        for format in formats.collect::<Result<Vec<_>>>()? {
+            let output = format.wait_with_output()?;
+            let errors = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "format: {errors}");
+        }
+        let mut kafka = Self { folder, nodes };
         kafka.resume()?;
         Ok(kafka)
     }
 
-    /// Starts the node again on its port and data.
+    /// Starts the nodes that are down again, on their ports and data, and waits until all are ready.
     pub fn resume(&mut self) -> Result<()> {
+        for node in &mut self.nodes {
+            if node.process.is_none() {
+                node.start()?;
+            }
+        }
+        self.nodes.iter_mut().try_for_each(Node::await_ready)
+    }
+
+    /// `kill -9` of all nodes.
+    pub fn kill(&mut self) -> Result<()> {
+        self.nodes.iter_mut().try_for_each(Node::kill)
+    }
+
+    /// How many nodes there are.
+    pub fn brokers(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// `kill -9` of one of them.
+    pub fn kill_one(&mut self, index: usize) -> Result<()> {
+        self.nodes[index].kill()
+    }
+
+    /// Starts one of them again, and does not wait for it.
+    pub fn start_one(&mut self, index: usize) -> Result<()> {
+        self.nodes[index].start()
+    }
+
+    /// The process of one of them, for signals; none while it is down.
+    pub fn process(&self, index: usize) -> Option<&Child> {
+        self.nodes[index].process.as_ref()
+    }
+
+    /// `HOST:PORT,...` for clients.
+    pub fn bootstrap(&self) -> String {
+        servers(self.nodes.iter().map(|node| node.port))
+    }
+
+    /// The same for those who come by the detour.
+    pub fn detoured(&self) -> String {
+        servers(self.detours().iter().map(|detour| detour.told))
+    }
+
+    /// The detours of the nodes, if they have some.
+    pub fn detours(&self) -> Vec<Detour> {
+        self.nodes.iter().filter_map(|node| node.detour).collect()
+    }
+
+    /// Leaves data and logs where they are, for whoever looks into a failure, and says where.
+    pub fn keep(&mut self) -> &Path {
+        self.folder.disable_cleanup(true);
+        self.folder.path()
+    }
+}
+
+impl Node {
+    fn start(&mut self) -> Result<()> {
         let log = fs::File::options()
             .create(true)
             .append(true)
             .open(self.log_path())?;
-        let process = java("kafka.Kafka")
-            .arg(self.folder.path().join("server.properties"))
+        let process = java_with(self.heap, "kafka.Kafka")
+            .arg(self.properties())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
         self.process = Some(process);
-        self.await_ready()
+        Ok(())
     }
 
-    /// `kill -9`.
-    pub fn kill(&mut self) -> Result<()> {
+    fn kill(&mut self) -> Result<()> {
         if let Some(mut process) = self.process.take() {
             process.kill()?;
             process.wait()?;
@@ -92,19 +185,18 @@ impl Kafka {
         Ok(())
     }
 
-    /// `HOST:PORT` for clients.
-    pub fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+    fn properties(&self) -> PathBuf {
+        self.folder.join("server.properties")
     }
 
     fn log_path(&self) -> PathBuf {
-        self.folder.path().join("kafka.log")
+        self.folder.join("kafka.log")
     }
 
     /// Ready is when a client gets metadata, not when the port is open.
     fn await_ready(&mut self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(90);
-        let bootstrap = self.bootstrap();
+        let deadline = Instant::now() + PATIENCE;
+        let bootstrap = servers([self.port].into_iter());
         loop {
             if let Some(process) = &mut self.process
                 && let Some(status) = process.try_wait()?
@@ -117,7 +209,10 @@ impl Kafka {
             if answers(&bootstrap) {
                 return Ok(());
             }
-            ensure!(Instant::now() < deadline, "Kafka is not ready after 90 s");
+            ensure!(
+                Instant::now() < deadline,
+                "Kafka is not ready after {PATIENCE:?}"
+            );
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -126,9 +221,14 @@ impl Kafka {
 impl Drop for Kafka {
     fn drop(&mut self) {
         if let Err(error) = self.kill() {
-            eprintln!("failed to stop Kafka on port {}: {error}", self.port);
+            eprintln!("failed to stop Kafka at {}: {error}", self.bootstrap());
         }
     }
+}
+
+fn servers(ports: impl Iterator<Item = u16>) -> String {
+    let servers: Vec<_> = ports.map(|port| format!("127.0.0.1:{port}")).collect();
+    servers.join(",")
 }
 
 /// The repository's root.
@@ -145,10 +245,16 @@ pub fn libs() -> PathBuf {
 
 /// `java` with Kafka on its class path, ready for arguments.
 pub fn java(class: &str) -> Command {
+    java_with(512, class)
+}
+
+/// The same with so many megabytes of heap at most.
+fn java_with(heap: u32, class: &str) -> Command {
     let mut command = Command::new("java");
     let log4j = root().join("tests/kafka/log4j2.properties");
     command
-        .args(["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC"])
+        .args(["-Xms128m", "-XX:+UseSerialGC"])
+        .arg(format!("-Xmx{heap}m"))
         .arg(format!("-Dlog4j2.configurationFile={}", log4j.display()))
         .arg("-cp")
         .arg(libs().join("*"))
@@ -175,18 +281,19 @@ pub fn dump(bootstrap: &str, topics: &[String]) -> Result<String> {
 
 /// Whether a client gets metadata from `bootstrap`.
 pub fn answers(bootstrap: &str) -> bool {
-    let Some((host, Ok(port))) = bootstrap
-        .rsplit_once(':')
-        .map(|(host, port)| (host, port.parse()))
-    else {
+    let servers = bootstrap.split(',').map(|server| {
+        let (host, port) = server.rsplit_once(':')?;
+        Some((host.to_owned(), port.parse().ok()?))
+    });
+    let Some(servers) = servers.collect::<Option<Vec<(String, u16)>>>() else {
         return false;
     };
-    let patience = Duration::from_secs(1);
+    let patience = Duration::from_secs(3);
     let settings = ClientSettings {
         connect_timeout: patience,
         request_timeout: patience,
         retry_for: patience,
-        ..ClientSettings::new(vec![(host.to_owned(), port)], "tests")
+        ..ClientSettings::new(servers, "tests")
     };
     let ask = async {
         let client = Client::new(Host::real(), settings);
@@ -208,36 +315,61 @@ pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn server_properties(port: u16, controller: u16, data: &Path, extra: &Extra<'_>) -> String {
-    let more = extra.settings;
-    let listeners: String = extra
+fn server_properties(index: usize, nodes: &[Node], extra: &Extra<'_>) -> String {
+    let (node, more) = (&nodes[index], extra.settings);
+    let mut listeners: String = extra
         .listeners
         .iter()
         .map(|(name, port)| format!(",{name}://127.0.0.1:{port}"))
         .collect();
+    let mut told = listeners.clone();
+    if let Some(detour) = node.detour {
+        listeners += &format!(",DETOUR://127.0.0.1:{}", detour.real);
+        told += &format!(",DETOUR://127.0.0.1:{}", detour.told);
+    }
+    let voters: Vec<_> = nodes
+        .iter()
+        .enumerate()
+        .map(|(index, node)| format!("{}@127.0.0.1:{}", index + 1, node.controller))
+        .collect();
+    let replicas = nodes.len().min(3);
+    let in_sync = replicas.div_ceil(2);
+    // A broker that does not show itself is given up soon, so that there is much to see in a short time.
+    let several = if nodes.len() > 1 {
+        "broker.session.timeout.ms=6000\nbroker.heartbeat.interval.ms=1000"
+    } else {
+        ""
+    };
     format!(
         "process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
+node.id={id}
+controller.quorum.voters={voters}
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listeners}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}{listeners}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{told}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_SSL,CERTIFICATE:SSL
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,DETOUR:PLAINTEXT,LOGIN:SASL_SSL,CERTIFICATE:SSL
 log.dirs={data}
-offsets.topic.replication.factor=1
+default.replication.factor={replicas}
+min.insync.replicas={in_sync}
+offsets.topic.replication.factor={replicas}
 offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={in_sync}
 transaction.state.log.num.partitions=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.replication.factor={replicas}
+share.coordinator.state.topic.min.isr={in_sync}
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
 log.cleaner.threads=1
 log.cleaner.dedupe.buffer.size=4194304
+{several}
 {more}
 ",
-        data = data.display()
+        id = index + 1,
+        voters = voters.join(","),
+        port = node.port,
+        controller = node.controller,
+        data = node.folder.join("data").display()
     )
 }

@@ -5,7 +5,8 @@
 //! instead, scenarios that are not about data (who runs what, what stops a worker) between two Kafkas only,
 //! unless `STRAIT_TEST_PAIRS=all`; that needs Java 17 and the jars that `tests/kafka/fetch.sh` copies.
 //! `STRAIT_TEST_TRANSPORT=librdkafka` runs those that depend on the transport over librdkafka instead of sealed.
-//! `STRAIT_TEST_SCALE=10` makes the data of the larger scenarios ten times as large.
+//! `STRAIT_TEST_SCALE=10` makes the data of the larger scenarios ten times as large. `STRAIT_TEST_BROKERS=3` gives each
+//! Kafka three brokers.
 //!
 //! The strait under test is the real program: a file, a process, signals. What must arrive is known
 //! from the model ([`model`]), what did arrive is read by another client and compared with it.
@@ -15,6 +16,7 @@
 mod cases;
 mod clients;
 mod compare;
+mod detour;
 mod kafka;
 mod model;
 mod pair;
@@ -61,11 +63,13 @@ fn main() -> ExitCode {
             }
             let (handle, pool) = (runtime.handle().clone(), Arc::clone(&pool));
             let name = format!("{}::{}", pair::name(kinds), case.name);
-            trials.push(Trial::test(name, move || {
+            let trial = Trial::test(name, move || {
                 handle
                     .block_on(pool.run(kinds, case))
                     .map_err(|error| format!("{error:#}").into())
-            }));
+            });
+            let too_long = kafka && case.is_long() && cases::scale() == 1;
+            trials.push(trial.with_ignored_flag(too_long));
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);

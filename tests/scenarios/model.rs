@@ -52,16 +52,37 @@ pub fn digest<'a>(
 /// Three days, for records that a broker calls old (EXACTNESS 2).
 pub const THREE_DAYS_MS: i64 = 3 * 24 * 3_600_000;
 
+/// How old records are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// Of now, save for every eleventh, which is old.
+    Mixed,
+    /// Of now.
+    Fresh,
+    /// Three days.
+    Old,
+}
+
+/// `count` records of mixed shapes and ages for one partition; see [`records`].
+pub fn mixed(seed: u64, partition: i32, first: usize, count: usize) -> Vec<Record> {
+    records(Age::Mixed, seed, partition, first, count)
+}
+
 /// `count` records of mixed shapes for one partition. Each holds its index in at least one part, so
 /// no two are equal and a repeat is told from a coincidence.
-pub fn mixed(seed: u64, partition: i32, first: usize, count: usize) -> Vec<Record> {
+pub fn records(age: Age, seed: u64, partition: i32, first: usize, count: usize) -> Vec<Record> {
     let now = now_ms();
+    let then = |index: usize| match age {
+        Age::Mixed if !index.is_multiple_of(11) => now,
+        Age::Fresh => now,
+        Age::Mixed | Age::Old => now - THREE_DAYS_MS,
+    };
     (first..first + count)
-        .map(|index| record(seed, partition, index, now))
+        .map(|index| record(seed, partition, index, then(index)))
         .collect()
 }
 
-fn record(seed: u64, partition: i32, index: usize, now: i64) -> Record {
+fn record(seed: u64, partition: i32, index: usize, then: i64) -> Record {
     let mut random = StdRng::seed_from_u64(
         seed ^ (u64::from(partition.unsigned_abs()) << 40) ^ ((index as u64) << 1),
     );
@@ -83,13 +104,8 @@ fn record(seed: u64, partition: i32, index: usize, now: i64) -> Record {
         headers.push(("trace".to_owned(), Some(Vec::new())));
         headers.push(("trace".to_owned(), Some(vec![0, 255, 1])));
     }
-    // Out of order by up to a minute; every eleventh is old.
-    let back = if index.is_multiple_of(11) {
-        THREE_DAYS_MS
-    } else {
-        0
-    };
-    let timestamp = now - back - random.random_range(0..60_000);
+    // Out of order by up to a minute.
+    let timestamp = then - random.random_range(0..60_000);
     Record {
         timestamp,
         key,

@@ -38,28 +38,6 @@ impl Pair {
         Strait::new(&self.source, &self.target, &flow)
     }
 
-    /// What the target's topics hold now, read by an independent client: the Java consumer on
-    /// Kafka, librdkafka on broker-lite.
-    pub fn target_content(&self, topics: &[String]) -> Result<Content> {
-        match &self.target {
-            Side::Lite { .. } => clients::consume(&self.target, topics),
-            Side::Kafka(kafka) => {
-                let mut content = Content::new();
-                for line in kafka::dump(&kafka.bootstrap(), topics)?.lines() {
-                    let mut fields = line.splitn(4, '\t');
-                    let (Some(topic), Some(partition), Some(_offset), Some(digest)) =
-                        (fields.next(), fields.next(), fields.next(), fields.next())
-                    else {
-                        bail!("Dump.java printed {line:?}");
-                    };
-                    let key = (topic.to_owned(), partition.parse()?);
-                    content.entry(key).or_default().push(digest.to_owned());
-                }
-                Ok(content)
-            }
-        }
-    }
-
     /// Waits until the target ends where `expected` does, compares, and wants nothing lost,
     /// altered or out of order. Returns the verdict, for its repeats.
     pub async fn await_equal(&self, expected: &Content, seconds: u64) -> Result<Verdict> {
@@ -81,14 +59,33 @@ impl Pair {
 
     /// Compares once.
     pub fn verdict(&self, expected: &Content, topics: &[String]) -> Result<Verdict> {
-        let content = tokio::task::block_in_place(|| self.target_content(topics))?;
+        let found = tokio::task::block_in_place(|| content(&self.target, topics))?;
         let empty = Vec::new();
         Ok(expected
             .iter()
             .fold(Verdict::default(), |sum, (key, source)| {
-                sum.plus(compare(source, content.get(key).unwrap_or(&empty)))
+                sum.plus(compare(source, found.get(key).unwrap_or(&empty)))
             }))
     }
+}
+
+/// What topics hold now, read by an independent client: the Java consumer on Kafka, librdkafka on broker-lite.
+pub fn content(side: &Side, topics: &[String]) -> Result<Content> {
+    let Side::Kafka(kafka) = side else {
+        return clients::consume(side, topics);
+    };
+    let mut content = Content::new();
+    for line in kafka::dump(&kafka.bootstrap(), topics)?.lines() {
+        let mut fields = line.splitn(4, '\t');
+        let (Some(topic), Some(partition), Some(_offset), Some(digest)) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            bail!("Dump.java printed {line:?}");
+        };
+        let key = (topic.to_owned(), partition.parse()?);
+        content.entry(key).or_default().push(digest.to_owned());
+    }
+    Ok(content)
 }
 
 /// Kafkas are slow to start, so those that a scenario is done with serve the next one.

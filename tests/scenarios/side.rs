@@ -2,8 +2,16 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use broker_lite::Broker;
+use kafka_protocol::{
+    messages::{
+        AlterPartitionReassignmentsRequest, BrokerId, ElectLeadersRequest, TopicName,
+        alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic},
+    },
+    protocol::StrBytes,
+};
+use rand::{Rng, rngs::StdRng, seq::SliceRandom};
 use rdkafka::{
     ClientConfig,
     admin::{
@@ -14,7 +22,10 @@ use rdkafka::{
     topic_partition_list::{Offset, TopicPartitionList},
 };
 
-use super::kafka::{Extra, Kafka};
+use rustix::process::{Pid, Signal, kill_process};
+use wire::client::{Client, ClientSettings};
+
+use super::kafka::{Detour, Extra, Kafka};
 
 /// Which clusters a scenario runs between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +54,15 @@ impl Side {
     pub async fn start(kind: Kind) -> Result<Self> {
         match kind {
             Kind::Kafka => Ok(Self::Kafka(
-                tokio::task::spawn_blocking(|| Kafka::start(&Extra::default())).await??,
+                tokio::task::spawn_blocking(|| {
+                    let detour = true;
+                    let extra = Extra {
+                        detour,
+                        ..Extra::default()
+                    };
+                    Kafka::start(brokers(), &extra)
+                })
+                .await??,
             )),
             Kind::Lite => {
                 let folder = tempfile::tempdir()?;
@@ -102,6 +121,56 @@ impl Side {
         }
     }
 
+    /// `HOST:PORT` for clients that come by a detour, where there is one.
+    pub fn entrance(&self) -> String {
+        match self {
+            Self::Lite { .. } => self.bootstrap(),
+            Self::Kafka(kafka) => kafka.detoured(),
+        }
+    }
+
+    /// The detours of its brokers.
+    pub fn detours(&self) -> Vec<Detour> {
+        match self {
+            Self::Lite { .. } => Vec::new(),
+            Self::Kafka(kafka) => kafka.detours(),
+        }
+    }
+
+    /// How many brokers it has.
+    pub fn brokers(&self) -> usize {
+        match self {
+            Self::Lite { .. } => 1,
+            Self::Kafka(kafka) => kafka.brokers(),
+        }
+    }
+
+    /// Ends one broker as `kill -9` does.
+    pub async fn kill_broker(&mut self, index: usize) -> Result<()> {
+        match self {
+            Self::Lite { .. } => self.kill().await,
+            Self::Kafka(kafka) => tokio::task::block_in_place(|| kafka.kill_one(index)),
+        }
+    }
+
+    /// Starts one broker again; a Kafka is not waited for.
+    pub async fn start_broker(&mut self, index: usize) -> Result<()> {
+        match self {
+            Self::Lite { .. } => self.resume().await,
+            Self::Kafka(kafka) => kafka.start_one(index),
+        }
+    }
+
+    /// Sends a signal to one broker; broker-lite lives in this process and takes none.
+    pub fn signal_broker(&self, index: usize, signal: Signal) -> Result<()> {
+        let process = match self {
+            Self::Lite { .. } => None,
+            Self::Kafka(kafka) => kafka.process(index),
+        };
+        let process = process.context("no process to signal")?;
+        Ok(kill_process(Pid::from_child(process), signal)?)
+    }
+
     /// Makes a topic with the given configs.
     pub async fn create_topic(
         &self,
@@ -110,7 +179,8 @@ impl Side {
         configs: &[(&str, &str)],
     ) -> Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let replicas = i32::try_from(self.brokers().min(3))?;
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
         for (key, value) in configs {
             topic = topic.set(key, value);
         }
@@ -222,6 +292,55 @@ impl Side {
         config.set("bootstrap.servers", self.bootstrap());
         config
     }
+}
+
+/// Gives half of all partitions, those of groups and transactions included, another order of their replicas, and
+/// lets the first of each lead.
+pub async fn move_leaders(side: &Side, random: &mut StdRng) -> Result<()> {
+    let bootstrap = side.bootstrap();
+    let servers = bootstrap.split(',').map(|server| {
+        let (host, port) = server.rsplit_once(':').context("a port")?;
+        Ok((host.to_owned(), port.parse()?))
+    });
+    let settings = ClientSettings::new(servers.collect::<Result<_>>()?, "tests");
+    let client = Client::new(host::Host::real(), settings);
+    let mut topics = Vec::new();
+    for topic in client.topics(None).await? {
+        let mut partitions = Vec::new();
+        for partition in topic.partitions {
+            let mut replicas = partition.replicas;
+            replicas.shuffle(random);
+            if random.random_bool(0.5) {
+                let replicas = replicas.into_iter().map(BrokerId).collect();
+                partitions.push(
+                    ReassignablePartition::default()
+                        .with_partition_index(partition.index)
+                        .with_replicas(Some(replicas)),
+                );
+            }
+        }
+        topics.push(
+            ReassignableTopic::default()
+                .with_name(TopicName(StrBytes::from_string(topic.name)))
+                .with_partitions(partitions),
+        );
+    }
+    let controller = client.describe_cluster().await?.controller;
+    let broker = client.dial(controller.context("no controller")?).await?;
+    let order = AlterPartitionReassignmentsRequest::default().with_topics(topics);
+    let ordered = broker.call(&order, 0..=0).await?;
+    ensure!(ordered.error_code == 0, "{ordered:?}");
+    // Of all partitions, by preference.
+    let elect = ElectLeadersRequest::default().with_topic_partitions(None);
+    let elected = broker.call(&elect, 1..=2).await?;
+    ensure!(elected.error_code == 0, "{elected:?}");
+    Ok(())
+}
+
+/// How many brokers an Apache Kafka has (`STRAIT_TEST_BROKERS`).
+fn brokers() -> usize {
+    let brokers = std::env::var("STRAIT_TEST_BROKERS").ok();
+    brokers.and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
 async fn lite(folder: &tempfile::TempDir, listen: &str) -> Result<Broker> {

@@ -130,9 +130,10 @@ listener.name.certificate.ssl.client.auth=required"
             listeners: &listeners,
             settings: &more,
             users: &users,
+            ..Extra::default()
         };
         Ok(Self {
-            kafka: Kafka::start(&extra)?,
+            kafka: Kafka::start(1, &extra)?,
             login,
             certificate,
         })

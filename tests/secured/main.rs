@@ -9,6 +9,7 @@
 mod cases;
 mod clusters;
 #[path = "../scenarios/kafka.rs"]
+#[expect(dead_code, reason = "the scenarios use more of it")]
 mod kafka;
 mod permissions;
 mod strait;

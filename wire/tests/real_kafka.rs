@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         None => {
             let ready = kafka::libs().is_dir();
             assert!(ready, "no Kafka jars: run tests/kafka/fetch.sh first");
-            Some(Kafka::start(&Extra::default()).expect("Kafka starts"))
+            Some(Kafka::start(1, &Extra::default()).expect("Kafka starts"))
         }
         Some(_) => None,
     };

@@ -12,7 +12,7 @@ mod tests;
 
 use wire::{client::ProducerState, error::ClientError};
 
-pub use probe::{Once, expiration, probe};
+pub use probe::{Once, Untold, expiration, probe};
 
 /// Where the target is probed: a topic of strait's own, so no flow copies it.
 pub const TOPIC: &str = "strait.probe";

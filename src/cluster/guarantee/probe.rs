@@ -76,24 +76,40 @@ pub async fn probe(
     }
 }
 
+/// Why a target does not tell for how long it remembers producers.
+#[derive(Debug, thiserror::Error)]
+pub enum Untold {
+    /// It cannot be asked.
+    #[error("{0}")]
+    Call(#[from] ClientError),
+    /// A broker has no such config.
+    #[error("broker {0} has no such config")]
+    Unknown(i32),
+}
+
+impl Untold {
+    /// Whether it may tell soon: a broker that has just gone is still named by the others.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Call(error) if error.class() == Class::Retriable)
+    }
+}
+
 /// For how long the brokers remember a producer without news (`producer.id.expiration.ms`): the shortest of all.
 ///
 /// # Errors
-/// A reason, if one of them does not tell.
-pub async fn expiration(client: &Client) -> Result<Duration, String> {
+/// If one of them does not tell.
+pub async fn expiration(client: &Client) -> Result<Duration, Untold> {
     const NAME: &str = "producer.id.expiration.ms";
-    let cluster = client.describe_cluster().await;
-    let mut shortest: Option<Duration> = None;
-    for broker in cluster.map_err(|error| error.to_string())?.brokers {
-        let configs = client.describe_broker_configs(broker.id, &[NAME]).await;
-        let mut configs = configs.map_err(|error| error.to_string())?.into_iter();
+    let mut shortest = Duration::MAX;
+    for broker in client.describe_cluster().await?.brokers {
+        let configs = client.describe_broker_configs(broker.id, &[NAME]).await?;
+        let mut configs = configs.into_iter();
         let found = configs.find(|config| config.name == NAME);
         let found = found.and_then(|config| config.value?.parse().ok());
-        let found = found.ok_or_else(|| format!("broker {} has no such config", broker.id))?;
-        let found = Duration::from_millis(found);
-        shortest = Some(shortest.map_or(found, |known| known.min(found)));
+        let found = found.ok_or(Untold::Unknown(broker.id))?;
+        shortest = shortest.min(Duration::from_millis(found));
     }
-    shortest.ok_or_else(|| "it names no broker".to_owned())
+    Ok(shortest)
 }
 
 /// Why nothing was seen.

@@ -162,6 +162,29 @@ async fn rule_8_a_checkpoint_that_stayed_behind_doubles_nothing() {
     }
 }
 
+/// A broker that has just gone is still named: it must not leave a flow unguarded for as long as it runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_a_broker_that_does_not_answer_at_the_start_is_asked_again() {
+    let mut bench = Bench::start(now()).await;
+    let faults = bench.pair.west.broker.faults();
+    // Once, and once more on a new connection.
+    let silent = Fault::new(ApiKey::DescribeConfigs, What::Close).times(2);
+    let silent = faults.set(silent).unwrap();
+    let running = bench.pair.run("topics = [\"t\"]");
+    silent.wait(2).await;
+    bench.write(3).await;
+    bench.await_exactly().await;
+    let lost = bench.fault(Fault::new(ApiKey::Produce, What::CloseAfter));
+    let begun = std::time::Instant::now();
+    bench.write(1).await;
+    lost.wait(1).await;
+    bench.await_exactly().await;
+    // After the loss of an unguarded batch a late append is waited for.
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(6), "not guarded: {took:?}");
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rule_6_the_log_tells_what_a_leader_forgot() {
     let mut bench = Bench::start(now()).await;

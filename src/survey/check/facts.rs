@@ -142,7 +142,8 @@ impl Facts {
             expiration: match flow.transport {
                 Transport::Librdkafka => None,
                 Transport::Auto | Transport::Wire => {
-                    Some(guarantee::expiration(&target.client).await)
+                    let told = guarantee::expiration(&target.client).await;
+                    Some(told.map_err(|error| error.to_string()))
                 }
             },
         }

@@ -17,6 +17,9 @@ use crate::{
 /// Between two looks at a target whose replicas are behind their leader, and how many there are.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const LOOKS: usize = 100;
+/// Looks before a target that ends too early is believed: a leader that was suspended, and has a successor by now, answers
+/// from its past until it hears of it.
+const LOOKS_AT_LESS: usize = 30;
 
 impl Task {
     pub(super) async fn open(&mut self) -> Result<(PartitionReader, Box<dyn Lane>), End> {
@@ -60,7 +63,7 @@ impl Task {
         }
         let acknowledged = self.ledger.progress();
         let (mut rewound, mut waited): (Option<Progress>, _) = (None, false);
-        for _ in 0..LOOKS {
+        for look in 0..LOOKS {
             let progress = rewound.as_ref().unwrap_or(acknowledged);
             let (from, id) = (progress.target_offset, unit.producer.id);
             let reconciler = Arc::clone(&unit.exactness.reconciler);
@@ -69,6 +72,7 @@ impl Task {
                 .map_err(|why| End::Lost(Retry::Reconcile, format!("reading {target}: {why}")))?;
             match verdict(progress, &unit.producer, &evidence) {
                 Verdict::Wait => clock.sleep(LOOK_AGAIN).await,
+                Verdict::Behind if look < LOOKS_AT_LESS => clock.sleep(LOOK_AGAIN).await,
                 Verdict::Behind if rewound.is_some() => rewound = None,
                 Verdict::Behind => {
                     let producer = &unit.producer;

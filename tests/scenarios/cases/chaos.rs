@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    os::unix::process::ExitStatusExt,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +12,6 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{
@@ -23,6 +21,7 @@ use super::{
         pair::Pair,
         strait::Strait,
     },
+    actors::{Actor, Blow},
     fidelity::digests,
     lifecycle::await_lag_zero,
     scale,
@@ -67,9 +66,7 @@ pub async fn processes_brokers_and_topics_come_and_go(pair: &mut Pair) -> Result
     let mut actors = Vec::new();
     for name in ["a", "b", "c"] {
         let more = format!("instance = \"{name}\"\ncheckpoint_interval = \"200ms\"");
-        let mut actor = Actor::new(name, pair.strait(&more)?);
-        actor.strait.run()?;
-        actors.push(actor);
+        actors.push(Actor::start(name, pair.strait(&more)?)?);
     }
     let mut chaos = Chaos {
         random: StdRng::seed_from_u64(7),
@@ -209,40 +206,6 @@ fn write(application: &Application, topics: &Mutex<Topics>, stop: &AtomicBool) -
     Ok(())
 }
 
-/// One of the flow's processes.
-struct Actor {
-    name: &'static str,
-    strait: Strait,
-    /// When it goes on, if it is down or suspended.
-    back: Option<(Instant, Back)>,
-}
-
-#[derive(Clone, Copy)]
-enum Back {
-    Started,
-    Continued,
-}
-
-impl Actor {
-    fn new(name: &'static str, strait: Strait) -> Self {
-        Self {
-            name,
-            strait,
-            back: None,
-        }
-    }
-
-    fn go_on(&mut self, by: Instant) -> Result<()> {
-        match self.back {
-            Some((at, Back::Started)) if at <= by => self.strait.run()?,
-            Some((at, Back::Continued)) if at <= by => self.strait.signal(Signal::CONT)?,
-            _ => return Ok(()),
-        }
-        self.back = None;
-        Ok(())
-    }
-}
-
 struct Chaos {
     random: StdRng,
     actors: Vec<Actor>,
@@ -261,7 +224,7 @@ impl Chaos {
             0 => restart(&mut self.random, &mut pair.source, "source restarts").await?,
             1 => restart(&mut self.random, &mut pair.target, "target restarts").await?,
             2..=4 => load.extend(pair, &mut self.random).await?,
-            _ => match self.disturb(roll)? {
+            _ => match self.disturb()? {
                 Some(what) => what,
                 None => return Ok(()),
             },
@@ -278,42 +241,18 @@ impl Chaos {
     }
 
     /// Takes a process out for a while, if another one goes on.
-    fn disturb(&mut self, roll: u32) -> Result<Option<&'static str>> {
-        let up = self.actors.iter_mut().filter(|actor| actor.back.is_none());
+    fn disturb(&mut self) -> Result<Option<&'static str>> {
+        let up = self.actors.iter_mut().filter(|actor| actor.is_up());
         let mut up: Vec<_> = up.collect();
         if up.len() < 2 {
             return Ok(None);
         }
         let index = self.random.random_range(0..up.len());
-        let actor = &mut up[index];
         let pause = Duration::from_millis(self.random.random_range(0..9_000));
-        let back = Instant::now() + pause;
-        let what = match roll {
-            5..=9 => {
-                actor.strait.kill()?;
-                actor.back = Some((back, Back::Started));
-                "kill -9"
-            }
-            10..=14 => {
-                actor.strait.signal(Signal::STOP)?;
-                actor.back = Some((back, Back::Continued));
-                "suspended"
-            }
-            _ => {
-                let status = actor.strait.terminate()?;
-                // One that has only just been started does not listen to signals yet, and has done nothing.
-                let early = status.signal() == Some(Signal::TERM.as_raw());
-                ensure!(
-                    status.success() || early,
-                    "{status}:\n{}",
-                    actor.strait.log()
-                );
-                actor.back = Some((back, Back::Started));
-                "clean stops"
-            }
-        };
+        let blow = Blow::any(&mut self.random);
+        let what = up[index].suffer(blow, pause)?;
         self.owners.disturbed = Some(Instant::now());
-        let told = format!("{what}: {}, back after {pause:.1?}", actor.name);
+        let told = format!("{what}: {}, back after {pause:.1?}", up[index].name);
         self.history.push((Instant::now(), told));
         Ok(Some(what))
     }
@@ -329,13 +268,8 @@ impl Chaos {
             tokio::time::sleep(Duration::from_millis(400)).await;
             for actor in &mut self.actors {
                 actor.go_on(Instant::now())?;
-                ensure!(
-                    actor.strait.is_running()? || actor.back.is_some(),
-                    "it ended:\n{}",
-                    actor.strait.log()
-                );
             }
-            let up = self.actors.iter().filter(|actor| actor.back.is_none());
+            let up = self.actors.iter().filter(|actor| actor.is_up());
             let owned: BTreeSet<_> = up.flat_map(|actor| share(&actor.strait)).collect();
             self.owners.look(&load.topics().partitions, &owned);
         }

@@ -64,7 +64,7 @@ pub async fn aborted_transactions_do_not_arrive(pair: &mut Pair) -> Result<()> {
     let topic = pair.topic("transactions");
     pair.source.create_topic(&topic, 1, &[]).await?;
     let plain = Application::new(&pair.source, "none")?;
-    let transactional = Application::transactional(&pair.source, &pair.topic("writer"))?;
+    let transactional = Application::transactional(pair.source.client(), &pair.topic("writer"))?;
     let mut committed = Vec::new();
     for round in 0..20 {
         let records = model::mixed(7, 0, round * 100, 40);
@@ -167,7 +167,7 @@ pub async fn kafka_dump_log_reads_broker_lites_segments(pair: &mut Pair) -> Resu
         count += records.len();
         Application::new(side, codec)?.produce(&topic, 0, &records)?;
     }
-    let transactional = Application::transactional(side, &pair.topic("dumper"))?;
+    let transactional = Application::transactional(side.client(), &pair.topic("dumper"))?;
     transactional.transaction(&topic, 0, &model::mixed(9, 0, count, 10), true)?;
     count += 11;
     let folder = side

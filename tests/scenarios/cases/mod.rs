@@ -1,13 +1,16 @@
 //! The scenarios, by what they are about.
 
+mod actors;
 mod chaos;
 mod crashes;
 mod fidelity;
 mod lifecycle;
+mod load;
 mod policies;
 mod sharing;
 mod stops;
 mod topics;
+mod upheaval;
 
 use std::pin::Pin;
 
@@ -57,6 +60,10 @@ cases! {
     lifecycle::new_topics_and_partitions_are_followed,
     lifecycle::http_tells_live_ready_and_lag,
     chaos::processes_brokers_and_topics_come_and_go,
+    upheaval::fresh_records_arrive_once_whatever_dies,
+    upheaval::two_that_each_think_they_are_alone_repeat_nothing,
+    upheaval::old_records_arrive_once_while_only_processes_die,
+    upheaval::old_records_are_neither_lost_nor_reordered_whatever_dies,
     sharing::a_second_process_shares_the_flow,
     sharing::a_killed_process_is_succeeded_or_goes_on_in_place,
     sharing::a_suspended_process_wakes_as_a_member_like_others,
@@ -89,12 +96,17 @@ impl Case {
 
     /// Whether it is about who runs what, whichever client carries the records.
     pub fn is_about_processes(&self) -> bool {
-        matches!(self.room, "chaos" | "sharing" | "topics")
+        matches!(self.room, "chaos" | "sharing" | "topics" | "upheaval")
+    }
+
+    /// Whether it takes too long between Kafkas for every run.
+    pub fn is_long(&self) -> bool {
+        self.room == "upheaval"
     }
 }
 
 /// How much larger than usual the larger scenarios are (`STRAIT_TEST_SCALE`).
-fn scale() -> usize {
+pub fn scale() -> usize {
     std::env::var("STRAIT_TEST_SCALE")
         .ok()
         .and_then(|s| s.parse().ok())

@@ -6,7 +6,7 @@ use super::{
     super::{
         clients::{Application, Content},
         model,
-        pair::Pair,
+        pair::{self, Pair},
         strait::Strait,
     },
     fidelity::digests,
@@ -45,7 +45,7 @@ pub async fn a_recreated_target_topic_stops_its_workers(pair: &mut Pair) -> Resu
     recreate(&pair.target, &topic).await?;
     strait.run()?;
     await_stop(&strait, "target_topic_recreated", &topic).await?;
-    let content = pair.target_content(std::slice::from_ref(&topic))?;
+    let content = pair::content(&pair.target, std::slice::from_ref(&topic))?;
     ensure!(
         content.values().all(Vec::is_empty),
         "records were written to the new topic"

@@ -258,7 +258,9 @@ impl Client {
         let versions = 4..=12;
         let connection = match self.any().await?.call(request, versions.clone()).await {
             // One more try, elsewhere or on a new connection.
-            Err(ClientError::Unreachable { .. }) => self.any().await?,
+            Err(ClientError::Unreachable { .. } | ClientError::Timeout { .. }) => {
+                self.any().await?
+            }
             answer => return answer.inspect(|metadata| self.learn(metadata)),
         };
         connection

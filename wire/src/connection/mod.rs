@@ -43,7 +43,7 @@ pub struct ConnectionSettings {
     pub broker: String,
     /// Sent with each request.
     pub client_id: String,
-    /// How long a caller waits for an answer.
+    /// How long a caller waits for an answer; less for what a broker answers at once.
     pub request_timeout: Duration,
     /// Largest answer, in bytes.
     pub max_frame: usize,
@@ -252,7 +252,7 @@ impl Connection {
         let begun = self.settings.clock.monotonic();
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let frame = self.encode(request, version, id)?;
-        let timeout = self.settings.request_timeout;
+        let timeout = self.settings.request_timeout.min(patience(R::KEY));
         let asked = async {
             match alone {
                 None => self.exchange.ask(id, frame).await,
@@ -331,6 +331,25 @@ impl Connection {
 }
 
 const UNSUPPORTED_VERSION: i16 = 35;
+
+/// What a broker answers from memory, or from its log within the moment that it was asked to wait, it answers soon:
+/// one that does not is suspended or cut off, and whoever waits for it would better ask another one.
+fn patience(key: i16) -> Duration {
+    const AT_ONCE: [ApiKey; 7] = [
+        ApiKey::ApiVersions,
+        ApiKey::Metadata,
+        ApiKey::FindCoordinator,
+        ApiKey::Fetch,
+        ApiKey::ListOffsets,
+        ApiKey::OffsetForLeaderEpoch,
+        ApiKey::DescribeProducers,
+    ];
+    if AT_ONCE.iter().any(|at_once| *at_once as i16 == key) {
+        Duration::from_secs(10)
+    } else {
+        Duration::MAX
+    }
+}
 
 fn api_name(key: i16) -> &'static str {
     // The calls that this client makes; others do not get here.
