@@ -50,10 +50,16 @@ soak:
     STRAIT_TEST_PAIRS=all STRAIT_TEST_KAFKA=1 cargo test --release --test scenarios
     FUZZ_SECONDS=300 cargo test --release -p wire --test fuzz_decoders
 
-# strait beside MirrorMaker 2 on the same data (RECORDS, RECORD_BYTES, PARTITIONS, CODEC, ROUNDS)
+# What copying costs: strait beside a TCP relay, librdkafka and MirrorMaker 2 (RECORD_BYTES, CODEC, BATCH, PARTITIONS, TLS, COPIERS,
+# RECORDS, ROUNDS; MATRIX=full: all, for hours)
 bench-copy:
     tests/kafka/fetch.sh
     cargo bench --bench copy
+
+# How much later a record is on the target than on the source (RATES, DURATION in seconds, RECORD_BYTES, PARTITIONS, ROUNDS)
+bench-latency:
+    tests/kafka/fetch.sh
+    cargo bench --bench latency
 
 # Many partitions and several processes (TOPICS, PARTITIONS, PROCESSES, IDLE); the clusters need memory for them
 bench-scale:

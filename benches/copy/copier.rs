@@ -14,10 +14,12 @@ use super::{
 };
 
 /// A program that copies topics.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Copier {
-    /// This repository's program with its defaults.
+    /// This repository's program with its defaults: sealed batches.
     Strait,
+    /// The same over librdkafka on both sides, as for clusters that the wire client does not speak to.
+    Librdkafka,
     /// MirrorMaker 2, tuned.
     MirrorMaker,
 }
@@ -27,6 +29,7 @@ impl Copier {
     pub fn name(self) -> &'static str {
         match self {
             Self::Strait => "strait",
+            Self::Librdkafka => "strait, librdkafka",
             Self::MirrorMaker => "MirrorMaker 2",
         }
     }
@@ -34,7 +37,7 @@ impl Copier {
     /// The topic it writes.
     pub fn target_topic(self) -> String {
         match self {
-            Self::Strait => TOPIC.to_owned(),
+            Self::Strait | Self::Librdkafka => TOPIC.to_owned(),
             Self::MirrorMaker => format!("A.{TOPIC}"),
         }
     }
@@ -49,8 +52,9 @@ impl Copier {
     ) -> Result<Child> {
         let log = fs::File::create(folder.join("copier.log"))?;
         let mut command = match self {
-            Self::Strait => strait(folder, source, target)?,
-            Self::MirrorMaker => mirror_maker(folder, source, target, &workload.codec)?,
+            Self::Strait => strait(folder, [source, target], "wire", workload)?,
+            Self::Librdkafka => strait(folder, [source, target], "librdkafka", workload)?,
+            Self::MirrorMaker => mirror_maker(folder, [source, target], workload)?,
         };
         let command = command
             .stdin(Stdio::null())
@@ -60,13 +64,24 @@ impl Copier {
     }
 }
 
-fn strait(folder: &Path, source: &str, target: &str) -> Result<Command> {
+fn strait(
+    folder: &Path,
+    [source, target]: [&str; 2],
+    transport: &str,
+    workload: &Workload,
+) -> Result<Command> {
     let file = folder.join("strait.toml");
+    let secured = workload.ca.as_ref().map_or_else(String::new, |ca| {
+        format!(
+            "security.protocol = \"SSL\"\nssl.ca.location = \"{}\"\n",
+            ca.display()
+        )
+    });
     let text = format!(
-        "[clusters.A]\nbootstrap.servers = \"{source}\"\n\
-         [clusters.B]\nbootstrap.servers = \"{target}\"\n\
+        "[clusters.A]\nbootstrap.servers = \"{source}\"\n{secured}\
+         [clusters.B]\nbootstrap.servers = \"{target}\"\n{secured}\
          [http]\nlisten = \"127.0.0.1:{}\"\n\
-         [[flows]]\nsource = \"A\"\ntarget = \"B\"\ntopics = [\"{TOPIC}\"]\n",
+         [[flows]]\nsource = \"A\"\ntarget = \"B\"\ntopics = [\"{TOPIC}\"]\ntransport = \"{transport}\"\n",
         free_port()?
     );
     fs::write(&file, text)?;
@@ -77,8 +92,23 @@ fn strait(folder: &Path, source: &str, target: &str) -> Result<Command> {
 
 /// Larger fetches and batches, no limit on socket buffers, as many tasks as help on two cores, and a
 /// heap with which it does not run out of memory.
-fn mirror_maker(folder: &Path, source: &str, target: &str, codec: &str) -> Result<Command> {
+fn mirror_maker(
+    folder: &Path,
+    [source, target]: [&str; 2],
+    workload: &Workload,
+) -> Result<Command> {
     let file = folder.join("mm2.properties");
+    let secured = workload.ca.as_ref().map_or_else(String::new, |ca| {
+        let of = |side| {
+            format!(
+                "{side}.security.protocol = SSL\n{side}.ssl.truststore.type = PEM\n\
+                 {side}.ssl.truststore.location = {}\n",
+                ca.display()
+            )
+        };
+        of("A") + &of("B")
+    });
+    let codec = &workload.codec;
     let text = format!(
         "clusters = A, B
 A.bootstrap.servers = {source}
@@ -103,7 +133,7 @@ B.producer.batch.size = 524288
 B.producer.linger.ms = 20
 B.producer.buffer.memory = 134217728
 B.producer.compression.type = {codec}
-"
+{secured}"
     );
     fs::write(&file, text)?;
     let mut command = Command::new("java");

@@ -1,6 +1,11 @@
 //! What is copied.
 
-use std::{fmt, fs, str::FromStr};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    str::FromStr,
+};
 
 use anyhow::{Context, Result, ensure};
 
@@ -10,28 +15,36 @@ use super::kafka::java;
 pub const TOPIC: &str = "bench";
 
 /// The size and shape of the data.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Workload {
     pub records: u64,
     pub record_bytes: usize,
     pub partitions: i32,
     pub codec: String,
+    /// `batch.size` of the producer that fills the source.
+    pub batch_bytes: usize,
+    /// Copiers speak TLS, and trust whom this CA signed.
+    pub ca: Option<PathBuf>,
     pub rounds: usize,
 }
 
 impl Workload {
-    /// One million JSON records of 1 KB, lz4, 8 partitions, three rounds, unless the environment says otherwise.
+    /// 1 GB of JSON records of 1 KB, lz4, 8 partitions, batches of 128 KB, three rounds, no TLS, unless the
+    /// environment says otherwise.
     pub fn from_environment() -> Result<Self> {
+        let record_bytes = setting("RECORD_BYTES", 1_000)?;
         Ok(Self {
-            records: setting("RECORDS", 1_000_000)?,
-            record_bytes: setting("RECORD_BYTES", 1_000)?,
+            records: records(record_bytes)?,
+            record_bytes,
             partitions: setting("PARTITIONS", 8)?,
             codec: setting("CODEC", "lz4".to_owned())?,
+            batch_bytes: setting("BATCH", 131_072)?,
+            ca: None,
             rounds: setting("ROUNDS", 3)?,
         })
     }
 
-    /// Creates the topic and fills it with Kafka's own producer in batches of 128 KB.
+    /// Creates the topic and fills it with Kafka's own producer.
     pub fn fill(&self, bootstrap: &str) -> Result<()> {
         let folder = tempfile::tempdir()?;
         let payload = folder.path().join("payload");
@@ -39,46 +52,37 @@ impl Workload {
             .map(|index| json(index, self.record_bytes))
             .collect();
         fs::write(&payload, lines.join("\n"))?;
-        let create = java("org.apache.kafka.tools.TopicCommand")
-            .args([
-                "--bootstrap-server",
-                bootstrap,
-                "--create",
-                "--topic",
-                TOPIC,
-            ])
+        self.create(bootstrap)?;
+        self.produce(bootstrap, &payload)
+    }
+
+    /// Creates the topic.
+    pub fn create(&self, bootstrap: &str) -> Result<()> {
+        let mut create = java("org.apache.kafka.tools.TopicCommand");
+        create
+            .args(["--bootstrap-server", bootstrap])
+            .args(["--create", "--topic", TOPIC])
             .args(["--partitions", &self.partitions.to_string()])
             .args([
                 "--config",
                 &format!("compression.type={}", self.topic_codec()),
-            ])
-            .output()?;
-        ensure!(
-            create.status.success(),
-            "{}",
-            String::from_utf8_lossy(&create.stderr)
-        );
-        let fill = java("org.apache.kafka.tools.ProducerPerformance")
-            .args(["--topic", TOPIC, "--throughput", "-1"])
+            ]);
+        finished(create)
+    }
+
+    fn produce(&self, bootstrap: &str, payload: &Path) -> Result<()> {
+        let mut fill = java("org.apache.kafka.tools.ProducerPerformance");
+        fill.args(["--topic", TOPIC, "--throughput", "-1"])
             .args(["--num-records", &self.records.to_string(), "--payload-file"])
-            .arg(&payload)
+            .arg(payload)
             .args([
                 "--producer-props",
                 &format!("bootstrap.servers={bootstrap}"),
             ])
-            .args([
-                "batch.size=131072",
-                "linger.ms=50",
-                "buffer.memory=134217728",
-            ])
-            .arg(format!("compression.type={}", self.codec))
-            .output()?;
-        ensure!(
-            fill.status.success(),
-            "{}",
-            String::from_utf8_lossy(&fill.stderr)
-        );
-        Ok(())
+            .args(["linger.ms=50", "buffer.memory=134217728"])
+            .arg(format!("batch.size={}", self.batch_bytes))
+            .arg(format!("compression.type={}", self.codec));
+        finished(fill)
     }
 
     /// A topic says `uncompressed` where a producer says `none`.
@@ -98,25 +102,51 @@ impl fmt::Display for Workload {
             record_bytes,
             partitions,
             codec,
+            batch_bytes,
+            ca,
             rounds,
         } = self;
+        let batch = batch_bytes >> 10;
+        let tls = if ca.is_some() { ", TLS" } else { "" };
         write!(
             f,
             "{records} JSON records of {record_bytes} bytes, {codec}, {partitions} partitions, \
-             batches of 128 KB, {rounds} rounds"
+             batches of {batch} KB{tls}, {rounds} rounds"
         )
     }
 }
 
-fn setting<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
-    name: &str,
-    default: T,
-) -> Result<T> {
-    match std::env::var(name) {
-        Ok(text) => text.parse().with_context(|| format!("{name}={text}")),
-        Err(_) => Ok(default),
-    }
+fn finished(mut command: Command) -> Result<()> {
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{said}");
+    Ok(())
 }
+
+/// How many records there are: 1 GB of them, unless the environment says otherwise.
+pub fn records(record_bytes: usize) -> Result<u64> {
+    setting("RECORDS", 1_000_000_000 / record_bytes as u64)
+}
+
+/// The value that the environment has for `name`, or the first of them.
+pub fn setting<T: Setting>(name: &str, default: T) -> Result<T> {
+    let first = settings(name, &[default])?.into_iter().next();
+    first.with_context(|| format!("{name} is empty"))
+}
+
+/// The values that the environment has for `name`, separated by commas.
+pub fn settings<T: Setting>(name: &str, default: &[T]) -> Result<Vec<T>> {
+    let Ok(text) = std::env::var(name) else {
+        return Ok(default.to_vec());
+    };
+    let values = text.split(',').map(|value| value.trim().parse());
+    let values: Result<_, _> = values.collect();
+    values.with_context(|| format!("{name}={text}"))
+}
+
+/// What stands in an environment variable.
+pub trait Setting: Clone + FromStr<Err: std::error::Error + Send + Sync + 'static> {}
+impl<T: Clone + FromStr<Err: std::error::Error + Send + Sync + 'static>> Setting for T {}
 
 /// A record as services write them: fields that vary, text that repeats.
 fn json(index: u64, bytes: usize) -> String {

@@ -59,7 +59,7 @@ async fn a_cluster_that_moved_to_other_addresses_is_found_by_its_bootstrap_name(
     };
     let names = Arc::new(Names::default());
     let host = Host {
-        net: names.clone(),
+        net: Arc::<Names>::clone(&names),
         ..Host::real()
     };
     let bootstrap = vec![("kafka.example".to_owned(), 9092)];

@@ -238,7 +238,9 @@ fn seal(
 /// One batch of `records`, not empty.
 pub(super) fn seal_one(records: &[Record], codec: Codec) -> Result<BatchView, PrepareError> {
     let offset = records.first().map_or(0, |record| record.offset);
-    let mut builder = BatchBuilder::new(codec);
+    let bytes: u64 = records.iter().map(Record::bytes).sum();
+    let bytes = usize::try_from(bytes + RECORD_OVERHEAD * records.len() as u64);
+    let mut builder = BatchBuilder::new(codec).reserve(bytes.unwrap_or(0));
     for record in records {
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         builder.push(record.timestamp, key, value, &record.headers);

@@ -37,7 +37,7 @@ use crate::{
 const WAIT: Duration = Duration::from_millis(250);
 /// The same after some partition had no room and so was not part of the request; twice as long each time that
 /// nothing came.
-const SHORT_WAIT: Duration = Duration::from_millis(5);
+const SHORT_WAIT: Duration = Duration::from_millis(1);
 /// Between two looks for readers that went away while no partition has room.
 const LOOK: Duration = Duration::from_secs(1);
 /// Fetch versions: from 13 on topics go by id.

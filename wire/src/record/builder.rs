@@ -70,6 +70,13 @@ impl BatchBuilder {
         self
     }
 
+    /// Makes room for so many bytes of records, so that they are not moved while they grow.
+    #[must_use]
+    pub fn reserve(mut self, bytes: usize) -> Self {
+        self.records.reserve(bytes);
+        self
+    }
+
     /// Appends a record behind the others.
     pub fn push(
         &mut self,

@@ -313,6 +313,7 @@ async fn connect(host: &str, port: u16) -> Connection {
         client_id: "wire-tests".to_owned(),
         request_timeout: Duration::from_secs(20),
         max_frame: 1 << 20,
+        max_idle: Duration::from_secs(540),
         clock: Arc::clone(&Host::real().clock),
     };
     let stream = Tcp.connect(host, port).await.unwrap();
