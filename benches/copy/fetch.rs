@@ -66,6 +66,7 @@ async fn connect(address: &str) -> Result<Connection> {
         request_timeout: Duration::from_secs(30),
         max_idle: Duration::from_secs(540),
         max_frame: 100 << 20,
+        max_idle: Duration::from_secs(9 * 60),
         clock: Arc::clone(&host.clock),
     };
     Ok(Connection::open(stream, settings).await?)
