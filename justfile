@@ -64,6 +64,11 @@ bench-scale:
     tests/kafka/fetch.sh
     _JAVA_OPTIONS=-Xmx2g cargo bench --bench scale
 
+# One side behind 25 MB/s and 0 to 150 ms, MirrorMaker 2 beside (BROKERS=kafka|lite, FAR, DELAYS, WORKLOADS, SECONDS)
+bench-roundtrip:
+    tests/kafka/fetch.sh
+    BROKERS=${BROKERS:-kafka} cargo bench --bench roundtrip
+
 # All that CI runs
 ci:
     .ci/run

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     base::budget::Budget,
-    cluster::Cluster,
+    cluster::{Cluster, guarantee::Once},
     config::{Config, FlowConfig},
     flow::{
         Board, Flow, FlowError,
@@ -74,6 +74,8 @@ pub struct App {
     config: Config,
     host: Host,
     status: Arc<Status>,
+    /// Of the targets, by alias: each is probed once.
+    probes: BTreeMap<String, Arc<Once>>,
 }
 
 /// What the flows of a process tell.
@@ -187,10 +189,13 @@ impl App {
             desks: names.map(|name| (name, Arc::default())).collect(),
             clock: Arc::clone(clock),
         };
+        let targets = config.flows.iter().map(|flow| flow.target.clone());
+        let probes = targets.map(|alias| (alias, Arc::default())).collect();
         Self {
             config,
             host,
             status: Arc::new(status),
+            probes,
         }
     }
 
@@ -246,6 +251,7 @@ impl App {
             budget: self.status.budget.clone(),
             drain_timeout: self.config.limits.drain_timeout,
             state_dir: self.config.limits.state_dir.clone(),
+            probe: Arc::clone(&self.probes[&config.target]),
             outages: self.status.outages[at].clone(),
             board: Arc::clone(&self.status.boards[at]),
             desk: Arc::clone(&self.status.desks[&config.name]),

@@ -31,10 +31,9 @@ pub struct FlowStatus {
     pub member: Option<String>,
     /// Whether it leads them: creates topics and keeps the control topic. Only that knows.
     pub leader: Option<bool>,
-    /// What it provides here and now.
-    pub guarantee: String,
-    /// Why not more.
-    pub guarantee_reason: String,
+    /// What it provides here and now; from outside what its process told last.
+    #[serde(flatten)]
+    pub provides: Provides,
     /// Source records that are not copied yet, counted by offsets; partitions of unknown lag are left out.
     pub lag: i64,
     /// How late the latest partition is, in milliseconds; none if that is known of no partition.
@@ -55,6 +54,40 @@ pub struct FlowStatus {
     pub partitions: Vec<PartitionStatus>,
     /// Topics that are not, or not wholly, replicated.
     pub troubles: Vec<Trouble>,
+}
+
+/// What a flow provides, and over which transport (`docs/GUARANTEES.md`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provides {
+    /// [`WIRE`] or [`LIBRDKAFKA`]; none: not decided yet.
+    pub transport: Option<String>,
+    /// Why that.
+    pub transport_reason: Option<String>,
+    /// [`EXACTLY_ONCE`] or [`AT_LEAST_ONCE`].
+    pub guarantee: String,
+    /// What it rests on, or why it is not more.
+    pub guarantee_reason: String,
+}
+
+/// Our own clients on both sides.
+pub const WIRE: &str = "wire";
+/// librdkafka on both sides.
+pub const LIBRDKAFKA: &str = "librdkafka";
+/// Every record once, save for what is written down as not guarded.
+pub const EXACTLY_ONCE: &str = "exactly-once";
+/// Every record, some of them twice after a crash.
+pub const AT_LEAST_ONCE: &str = "at-least-once";
+
+impl Provides {
+    /// Whether batches travel sealed, by our own clients.
+    pub fn is_sealed(&self) -> bool {
+        self.transport.as_deref() == Some(WIRE)
+    }
+
+    /// Whether the guarantee is [`EXACTLY_ONCE`].
+    pub fn is_exactly_once(&self) -> bool {
+        self.guarantee == EXACTLY_ONCE
+    }
 }
 
 /// What a flow's process is doing.
@@ -200,8 +233,12 @@ mod tests {
             phase,
             member: None,
             leader: None,
-            guarantee: "at-least-once".to_owned(),
-            guarantee_reason: "why".to_owned(),
+            provides: Provides {
+                transport: None,
+                transport_reason: None,
+                guarantee: AT_LEAST_ONCE.to_owned(),
+                guarantee_reason: "why".to_owned(),
+            },
             lag: 7,
             lag_ms: None,
             checkpoint_age_ms: None,

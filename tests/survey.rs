@@ -242,8 +242,8 @@ async fn a_watch_goes_on_until_it_is_stopped() {
                 let report: Report = serde_json::from_str(line).unwrap();
                 assert_eq!((report.flows[0].lag, report.flows.len()), (3, 1));
             } else {
-                // The records are from 1970.
-                let shown = "flow east-to-west: east to west, exactly-once, 3 records to copy, ";
+                // Nobody has run it yet. The records are from 1970.
+                let shown = "flow east-to-west: east to west, at-least-once, 3 records to copy, ";
                 assert!(line.contains(shown) && line.contains("years"), "{line}");
             }
         }
@@ -278,7 +278,9 @@ async fn the_program_says_what_is_well_and_what_is_not() {
     assert_eq!(code, 0, "{shown}");
     for line in [
         "flow east-to-west: east (cluster ",
-        "guarantee: exactly-once (leaders remember producers for 1day)",
+        "guarantee: exactly-once (leaders remember producers for 1day; what is older is not guarded)",
+        "transport: wire (the target passes the probe)",
+        "  ok       west does what exactly once rests on (probed on strait.probe) (guarantee)",
         "  ok       strait may do what the flow takes, on both sides (rights)",
         "  ok       all 2 brokers are reached where they advertise themselves (brokers)",
         "  ok       no topic is seen to come back to a flow that has copied it (cycles)",

@@ -48,6 +48,8 @@ pub enum What {
     /// Its work is done at once, and the answer sent no earlier than this after the request came, by the host's
     /// clock.
     DelayAfter(Duration),
+    /// Of Fetch: readers that tell their rack get no records but the id of the replica to read (KIP-392).
+    Prefer(i32),
 }
 
 /// When, and what.
@@ -124,8 +126,13 @@ impl Fault {
 
     /// Whether it is looked for partition by partition.
     fn is_partial(&self) -> bool {
-        matches!(self.api, ApiKey::Produce | ApiKey::Fetch)
-            && matches!(self.what, What::Refuse(_) | What::FailAfter(_))
+        match self.what {
+            What::Refuse(_) | What::FailAfter(_) => {
+                matches!(self.api, ApiKey::Produce | ApiKey::Fetch)
+            }
+            What::Prefer(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -176,6 +183,11 @@ impl Faults {
     /// Removes all faults.
     pub fn clear(&self) {
         self.hooks.retain(|_| false);
+    }
+
+    /// Metadata names a broker with this id too, at this one's address.
+    pub fn advertise(&self, id: i32) {
+        self.hooks.others().push(id);
     }
 
     /// Forgets a producer on a partition, as after `producer.id.expiration.ms`. False if it was not known, or is
@@ -304,6 +316,8 @@ impl Plan {
             What::DelayAfter(time) => self.delay_after = Some(clock.sleep(time)),
             What::CloseAfter => self.close_after = true,
             What::FailAfter(error) => self.fail_after = Some(error),
+            // Looked for partition by partition.
+            What::Prefer(_) => {}
         }
     }
 }
@@ -315,6 +329,8 @@ pub(crate) enum Failure {
     Before(ResponseError),
     /// The work is done.
     After(ResponseError),
+    /// Another replica is to be read.
+    Elsewhere(i32),
 }
 
 /// The faults that are armed.
@@ -323,6 +339,8 @@ pub(crate) struct Hooks {
     /// How many there are, to be read without the lock.
     count: AtomicUsize,
     armed: Mutex<Vec<Armed>>,
+    /// Ids of brokers that are named at this one's address.
+    others: Mutex<Vec<i32>>,
 }
 
 impl Hooks {
@@ -387,8 +405,13 @@ impl Hooks {
         match fired? {
             What::Refuse(error) => Some(Failure::Before(error)),
             What::FailAfter(error) => Some(Failure::After(error)),
+            What::Prefer(replica) => Some(Failure::Elsewhere(replica)),
             _ => None,
         }
+    }
+
+    pub(crate) fn others(&self) -> MutexGuard<'_, Vec<i32>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_empty(&self) -> bool {

@@ -87,6 +87,7 @@ async fn connect(port: &mut watch::Receiver<u16>) -> Arc<Connection> {
             client_id: "kill".to_owned(),
             request_timeout: Duration::from_secs(30),
             max_frame: 64 << 20,
+            max_idle: Duration::from_secs(540),
             clock: host.clock,
         };
         if let Ok(stream) = host.net.connect("127.0.0.1", now).await

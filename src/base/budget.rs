@@ -39,17 +39,15 @@ pub struct Permit {
     /// Of the buffer that this is a slice of: charged until the last slice is gone.
     _buffer: Option<Arc<Permit>>,
     _share: Option<Held>,
-    _more: Option<Box<Permit>>,
+    _more: Vec<Permit>,
 }
 
 impl Permit {
     /// Both as one, which is not split any more.
     #[must_use]
-    pub fn and(self, more: Self) -> Self {
-        Self {
-            _more: Some(Box::new(more)),
-            ..self
-        }
+    pub fn and(mut self, more: Self) -> Self {
+        self._more.push(more);
+        self
     }
 
     /// The same, and it counts in the share of its partition.
@@ -87,7 +85,7 @@ impl Permit {
             own: Vec::new(),
             _buffer: Some(Arc::clone(buffer)),
             _share: Some(share.hold(bytes)),
-            _more: None,
+            _more: Vec::new(),
         }
     }
 }
@@ -120,11 +118,10 @@ impl Share {
         self.held.load(Ordering::Acquire)
     }
 
-    /// Whether the partition gets more while `free` of the budget are free: not when it has `most` of its own. One
-    /// that holds nothing always does.
-    pub fn has_room(&self, most: usize, free: usize) -> bool {
+    /// Whether the partition gets more while it may hold `room`, as is [`fair`]. One that holds nothing always does.
+    pub fn has_room(&self, room: usize) -> bool {
         let held = self.in_flight();
-        held == 0 || held < fair(free).min(most)
+        held == 0 || held < room
     }
 
     fn hold(&self, bytes: usize) -> Held {
@@ -264,7 +261,7 @@ mod tests {
             loop {
                 let mut grew = false;
                 for share in &shares {
-                    if share.has_room(usize::MAX, budget.free())
+                    if share.has_room(fair(budget.free()))
                         && let Some(permit) = budget.try_take(16 << 10)
                     {
                         permits.push(permit.counted(share, 16 << 10));

@@ -11,7 +11,8 @@ use super::{
 
 /// Connect to both sides and print what would be replicated and what is missing
 ///
-/// Loads the configuration, asks both clusters of every flow, and changes nothing on either. Ends
+/// Loads the configuration, asks both clusters of every flow, and changes nothing on either, save
+/// that it tries the target with a few small records in a topic of its own, strait.probe. Ends
 /// with 4 if something keeps a flow, or one of its partitions, from running; warnings do not. docs/CHECK.md explains
 /// the codes in parentheses. Records are counted by
 /// offsets, so compacted topics and transactions show more than they hold; bytes are those on the disks of
@@ -61,9 +62,14 @@ fn flow_text(flow: &FlowReport) -> String {
         flow.name,
         side(&flow.source),
         side(&flow.target),
-        flow.guarantee,
-        flow.guarantee_reason,
+        flow.provides.guarantee,
+        flow.provides.guarantee_reason,
     );
+    if let (Some(transport), Some(why)) =
+        (&flow.provides.transport, &flow.provides.transport_reason)
+    {
+        text.push_str(&format!("transport: {transport} ({why})\n"));
+    }
     if !flow.topics.is_empty() {
         let titles = [
             "topic",

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
-use strait::status::{FlowStatus, Member, PartitionStatus, Phase};
+use strait::status::{FlowStatus, Member, PartitionStatus, Phase, Provides};
 
 use super::table::{count, counted, lines};
 
@@ -13,7 +13,7 @@ const SHOWN: usize = 20;
 pub(super) fn summary(flow: &FlowStatus) -> String {
     let mut parts = vec![
         format!("flow {}: {} to {}", flow.name, flow.source, flow.target),
-        flow.guarantee.clone(),
+        flow.provides.guarantee.clone(),
     ];
     match &flow.phase {
         Some(Phase::Waiting { reason, .. }) => parts.push(reason.clone()),
@@ -35,6 +35,7 @@ pub(super) fn summary(flow: &FlowStatus) -> String {
 /// All there is to say: every partition, or the topics that are furthest behind.
 pub(super) fn text(flow: &FlowStatus, every: bool) -> String {
     let mut text = summary(flow) + "\n";
+    text.push_str(&reason_line(&flow.provides));
     if let Some(members) = &flow.members {
         text.push_str(&member_line(members));
     }
@@ -61,6 +62,15 @@ pub(super) fn text(flow: &FlowStatus, every: bool) -> String {
         ));
     }
     text
+}
+
+/// Which way the records take, and what the guarantee rests on.
+fn reason_line(provides: &Provides) -> String {
+    let reason = &provides.guarantee_reason;
+    match &provides.transport {
+        Some(transport) => format!("  over {transport}: {reason}\n"),
+        None => format!("  {reason}\n"),
+    }
 }
 
 fn member_line(members: &[Member]) -> String {
@@ -232,8 +242,12 @@ pub(super) mod tests {
             phase: Some(Phase::Running),
             member: None,
             leader: None,
-            guarantee: "exactly-once".to_owned(),
-            guarantee_reason: String::new(),
+            provides: Provides {
+                transport: Some("wire".to_owned()),
+                transport_reason: Some("as configured".to_owned()),
+                guarantee: "exactly-once".to_owned(),
+                guarantee_reason: "leaders remember producers for 1day".to_owned(),
+            },
             lag: 1_003,
             lag_ms: Some(65_000),
             checkpoint_age_ms: None,
@@ -251,6 +265,7 @@ pub(super) mod tests {
     fn a_process_and_the_clusters_are_shown_alike() {
         let shown = "flow f: east to west, exactly-once, running, 5,000 copied, 1,003 records to copy, 1m 5s late, \
             1 partition stopped\n\
+            \x20 over wire: leaders remember producers for 1day\n\
             \x20 topic  on the target  partitions  to copy   late\n\
             \x20 a      east.a                  2        3     0s\n\
             \x20 b      east.b                  1    1,000  1m 5s\n\
@@ -272,9 +287,10 @@ pub(super) mod tests {
         let seen = text(&flow, false);
         let lines: Vec<_> = seen.lines().collect();
         assert_eq!(
-            lines[..2],
+            lines[..3],
             [
                 "flow f: east to west, exactly-once, 1,003 records to copy, 1 partition stopped",
+                "  over wire: leaders remember producers for 1day",
                 "  pod-1 on 10.0.0.1 runs 3 partitions and leads"
             ]
         );
@@ -316,7 +332,7 @@ pub(super) mod tests {
         flow.partitions[0].lag_ms = None;
         let seen = text(&flow, true);
         assert_eq!(
-            seen.lines().nth(2).unwrap_or_default(),
+            seen.lines().nth(3).unwrap_or_default(),
             "  a-0        east.a            -    -        1     -  running  pod-1"
         );
     }

@@ -29,7 +29,7 @@ Exit codes:
   0  done
   1  failed while running
   2  bad usage or configuration
-  3  fenced by a process of the same name
+  3  fenced: another process has its name, or runs its flow beside it
   4  a difference was found, or not ready";
 
 const FIRST_STEPS: &str = "\

@@ -1,10 +1,11 @@
 //! One Kafka cluster, reached in both ways: by the wire client, and by librdkafka where a flow's records go
-//! through it.
+//! through it. [`guarantee`] tries what it does as a target, [`leaders`] finds who leads a partition.
 //!
 //! Both are secured by the same properties. The wire client reads passwords and PEM files again at each
 //! connect. A librdkafka client has for as long as it lives those of when it was made: it reads files once, and
 //! its Rust binding has no call for another password.
 
+pub mod guarantee;
 pub mod leaders;
 
 use std::{sync::Arc, time::Duration};
@@ -67,6 +68,7 @@ pub struct Cluster {
     bootstrap: String,
     properties: ClientConfig,
     security: Security,
+    rack: Option<String>,
     client: Client,
 }
 
@@ -93,6 +95,7 @@ impl Cluster {
             properties: librdkafka(config, &bootstrap),
             bootstrap,
             security: config.security.clone(),
+            rack: config.rack().map(str::to_owned),
             client: Client::new(host.clone(), settings),
         }
     }
@@ -105,6 +108,11 @@ impl Cluster {
     /// The servers to begin with, as the operator wrote them.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// `client.rack`: where this process is.
+    pub fn rack(&self) -> Option<&str> {
+        self.rack.as_deref()
     }
 
     /// For everything but records.
@@ -140,3 +148,6 @@ impl Cluster {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,12 @@ impl ClusterConfig {
             .map_or("strait", String::as_str)
     }
 
+    /// Where this process is, for brokers that know a nearer replica (KIP-392), if that is set.
+    pub fn rack(&self) -> Option<&str> {
+        let rack = self.properties.get("client.rack").map(String::as_str);
+        rack.filter(|rack| !rack.is_empty())
+    }
+
     /// Whether connections are encrypted.
     pub fn is_tls(&self) -> bool {
         let protocol = self.properties.get("security.protocol");

@@ -24,6 +24,8 @@ pub struct FlowConfig {
     pub isolation: Isolation,
     /// Which clients carry the records.
     pub transport: Transport,
+    /// What the flow insists on.
+    pub require: Require,
     /// How often checkpoints are committed.
     pub checkpoint_interval: Duration,
     /// Who runs the flow's workers.
@@ -237,6 +239,15 @@ impl Transport {
             _ => Err("\"auto\", \"wire\" or \"librdkafka\" is wanted".into()),
         }
     }
+}
+
+/// The guarantee that a flow insists on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Require {
+    /// Whatever can be had.
+    Any,
+    /// Exactly once, or it does not run.
+    ExactlyOnce,
 }
 
 /// Where a topic without a checkpoint starts.

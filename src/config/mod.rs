@@ -26,7 +26,7 @@ pub use cluster::{ClusterConfig, Properties};
 pub use error::ConfigError;
 pub use file::Security;
 pub use flow::{
-    Assignment, FlowConfig, Naming, OnExisting, OnGap, OnPoison, Rate, Start, TopicConfig,
+    Assignment, FlowConfig, Naming, OnExisting, OnGap, OnPoison, Rate, Require, Start, TopicConfig,
     TopicPattern, TopicRule, Transport,
 };
 pub use sources::Sources;

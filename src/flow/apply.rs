@@ -96,10 +96,30 @@ impl Flow {
             source_cluster: booted.source_id.clone(),
             target_cluster: booted.target_id.clone(),
             created_ms: now,
+            provides: Some(booted.provides.clone()),
         });
         booted.control.write(&records, flow.as_ref(), now).await?;
         booted.records.topics.extend(records);
         booted.records.flow = booted.records.flow.take().or(flow);
+        Ok(())
+    }
+
+    /// Records what the flow provides, if something else is recorded: who asks from outside shall know.
+    pub(super) async fn record_provides(&self, booted: &mut Booted) -> Result<(), StepError> {
+        let Some(known) = &booted.records.flow else {
+            return Ok(());
+        };
+        let provides = Some(booted.provides.clone());
+        if known.provides == provides {
+            return Ok(());
+        }
+        let flow = FlowRecord {
+            provides,
+            ..known.clone()
+        };
+        let now = self.host.clock.wall_ms();
+        booted.control.write(&[], Some(&flow), now).await?;
+        booted.records.flow = Some(flow);
         Ok(())
     }
 

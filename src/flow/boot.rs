@@ -1,14 +1,14 @@
 //! Before the first plan: reach both sides, and make sure that they are the right ones.
 //!
 //! Read first: cluster ids, the group's checkpoints, the control topic. Only when all of it is about
-//! these two clusters, the control topic is created, and the flow's first run is recorded in it.
+//! these two clusters, the control topic is created, the target probed, and the flow's first run recorded.
 
 use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
-use wire::{Class, TopicPartition, error::ClientError};
+use wire::TopicPartition;
 
-use super::{Flow, FlowError, status::Phase};
+use super::{Flow, FlowError, provides, status::Phase};
 use crate::{
     base::backoff::Backoff,
     checkpoint::{
@@ -16,10 +16,15 @@ use crate::{
         control_topic::{ControlError, ControlRecords, ControlTopic},
         store::GroupStore,
     },
-    cluster::Cluster,
+    cluster::{
+        Cluster,
+        guarantee::{self, Probed},
+    },
+    config::{Require, Transport},
+    status::Provides,
+    telemetry,
 };
 
-const EXPIRATION: &str = "producer.id.expiration.ms";
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LAST_PAUSE: Duration = Duration::from_secs(10);
 /// How long a broker that does not answer is asked again: one that has just gone is named by the others until its
@@ -38,6 +43,8 @@ pub(super) struct Booted {
     pub(super) replicas: usize,
     /// How long the target's leaders remember a producer without news; none: it does not say.
     pub(super) expiration: Option<Duration>,
+    /// Over which transport the flow runs, and what that gives.
+    pub(super) provides: Provides,
 }
 
 /// The flow was asked to stop meanwhile.
@@ -77,11 +84,16 @@ impl Flow {
             return Ok(Err(error));
         }
         let control = ControlTopic::new(self.target.client().clone(), &self.config.name);
-        let expiration = self.producer_expiration(stop).await?;
         let opened = self
             .open_control(&control, stop, [&source_id, &target_id])
             .await?;
-        Ok(opened.map(|(records, replicas)| Booted {
+        let (records, replicas) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Err(error)),
+        };
+        let expiration = self.producer_expiration(stop).await?;
+        let provides = self.find_out(stop, expiration).await?;
+        Ok(provides.map(|provides| Booted {
             source_id,
             target_id,
             store,
@@ -89,26 +101,30 @@ impl Flow {
             records,
             replicas,
             expiration,
+            provides,
         }))
     }
 
-    /// The shortest time for which a broker of the target remembers a producer; none if one of them does not
-    /// say, which costs speed and not exactness (EXACTNESS 2).
+    /// For how long the target remembers a producer; none if it does not say, which costs speed and not exactness
+    /// (EXACTNESS 2).
     async fn producer_expiration(
         &self,
         stop: &CancellationToken,
     ) -> Result<Option<Duration>, Cancelled> {
+        if self.config.transport == Transport::Librdkafka {
+            return Ok(None);
+        }
         let clock = &self.host.clock;
         let deadline = clock.monotonic() + GOING;
         loop {
-            let (broker, error) = match self.shortest_expiration().await {
-                Ok(shortest) => return Ok(shortest),
-                Err(failed) => failed,
+            let reason = match guarantee::expiration(self.target.client()).await {
+                Ok(found) => return Ok(Some(found)),
+                Err(reason) => reason,
             };
-            if error.class() != Class::Retriable || clock.monotonic() > deadline {
+            if !reason.is_passing() || clock.monotonic() > deadline {
                 let (flow, cluster) = (&self.config.name, self.target.alias());
-                tracing::warn!(%flow, %cluster, broker, %error, "cannot read {EXPIRATION}: batches are written \
-                    one at a time");
+                tracing::warn!(%flow, %cluster, %reason, "producer.id.expiration.ms is not known: batches are \
+                    written one at a time");
                 return Ok(None);
             }
             tokio::select! {
@@ -119,26 +135,44 @@ impl Flow {
         }
     }
 
-    /// Of all brokers that are named now; an error names the one that did not answer.
-    async fn shortest_expiration(&self) -> Result<Option<Duration>, (Option<i32>, ClientError)> {
-        let client = self.target.client();
-        let mut shortest = None;
-        let cluster = client.describe_cluster().await;
-        for broker in cluster.map_err(|error| (None, error))?.brokers {
-            let configs = client
-                .describe_broker_configs(broker.id, &[EXPIRATION])
-                .await
-                .map_err(|error| (Some(broker.id), error))?;
-            let mut configs = configs.into_iter();
-            let found = configs.find(|config| config.name == EXPIRATION);
-            let Some(Ok(milliseconds)) = found.and_then(|c| c.value).map(|text| text.parse())
-            else {
-                return Ok(None);
-            };
-            let found = Duration::from_millis(milliseconds);
-            shortest = Some(shortest.map_or(found, |known: Duration| known.min(found)));
+    /// Probes the target, decides on the transport, and says what that gives (EXACTNESS 12).
+    async fn find_out(
+        &self,
+        stop: &CancellationToken,
+        expiration: Option<Duration>,
+    ) -> Result<Result<Provides, FlowError>, Cancelled> {
+        let config = &self.config;
+        let probed = match config.transport {
+            Transport::Librdkafka => Probed::Not("nothing rests on it".to_owned()),
+            Transport::Auto | Transport::Wire => self.probed(stop).await?,
+        };
+        let provides = provides::provides(config.transport, &probed, expiration);
+        if let Some(refusal) = provides::refusal(config, &probed, &provides) {
+            return Ok(Err(FlowError::Guarantee(refusal)));
         }
-        Ok(shortest)
+        telemetry::provides(&config.name, &provides, config.transport);
+        self.board.provides(provides.clone());
+        Ok(Ok(provides))
+    }
+
+    /// What the target does. Where that cannot be found out for the moment, a flow that insists on it waits.
+    async fn probed(&self, stop: &CancellationToken) -> Result<Probed, Cancelled> {
+        let (client, factor) = (
+            self.target.client(),
+            self.config.defaults.replication_factor,
+        );
+        let found = || async {
+            let found = self.probe.get(client, &self.host, factor).await;
+            found.cloned()
+        };
+        if self.config.require == Require::ExactlyOnce {
+            return self.persist(&self.target, stop, found).await;
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(Cancelled),
+            found = found() => Ok(found.unwrap_or_else(Probed::Not)),
+        }
     }
 
     /// Reads the control topic and checks it, or creates it.

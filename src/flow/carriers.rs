@@ -3,10 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Flow, FlowError, workers::Sealing};
+use super::{Flow, FlowError, boot::Booted, workers::Sealing};
 use crate::{
     base::budget::Budget,
-    config::Transport,
     sink::{self, Sink, wire::WireSink},
     source::{self, Source, wire::WireSource},
     worker::{Lease, reconcile::TargetReader},
@@ -24,14 +23,6 @@ pub(super) struct Carriers {
 }
 
 impl Flow {
-    /// Whether batches are written sealed.
-    pub(super) fn is_sealed(&self) -> bool {
-        match self.config.transport {
-            Transport::Auto | Transport::Wire => true,
-            Transport::Librdkafka => false,
-        }
-    }
-
     /// What the flow may have in flight: no more than it may copy in a second or so, if it has a rate, so that it
     /// does not hold what other flows need.
     fn rated_budget(&self) -> Budget {
@@ -44,14 +35,13 @@ impl Flow {
         }
     }
 
-    /// `expiration` is how long the target's leaders remember producers, if it is known.
     pub(super) fn carriers(
         &self,
-        expiration: Option<Duration>,
+        booted: &Booted,
         lease: Arc<dyn Lease>,
     ) -> Result<Carriers, FlowError> {
-        if self.is_sealed() {
-            Ok(self.wire(expiration, lease))
+        if booted.provides.is_sealed() {
+            Ok(self.wire(booted.expiration, lease))
         } else {
             self.librdkafka()
         }
@@ -65,6 +55,7 @@ impl Flow {
             isolation: config.isolation,
             budget: self.rated_budget(),
             outage: self.outages.source.clone(),
+            rack: self.source.rack().map(str::to_owned),
         });
         let target = self.target.client().clone();
         let outage = self.outages.target.clone();

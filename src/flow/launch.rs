@@ -48,6 +48,8 @@ pub(super) struct Judged {
     pub(super) verdict: Verdict,
     /// What the target's topic takes.
     pub(super) limits: Limits,
+    /// Its checkpoint was written over the other transport.
+    pub(super) moves: bool,
 }
 
 /// A unit and what both sides hold of it.
@@ -320,11 +322,15 @@ impl Flow {
             let compression = config(&source_configs, from, "compression.type");
             let max_batch = config(&target_configs, to, "max.message.bytes");
             let times = config(&target_configs, to, "message.timestamp.type");
+            let stored = evidence.stored.as_ref();
+            let stored = stored.and_then(|stored| codec::decode(stored).ok());
+            let over_the_other = self.fingerprint(&unit, !identity.sealed);
             Judged {
                 verdict: identity.verdict(&evidence),
-                stored: evidence
-                    .stored
-                    .and_then(|stored| codec::decode(&stored).ok()),
+                moves: stored
+                    .as_ref()
+                    .is_some_and(|stored| stored.fingerprint == over_the_other),
+                stored,
                 identity,
                 limits: Limits {
                     codec: compression
@@ -347,32 +353,36 @@ impl Flow {
             cluster_id: id.to_owned(),
             topic_id,
         };
-        let isolation = match self.config.isolation {
-            Isolation::ReadCommitted => "read_committed",
-            Isolation::ReadUncommitted => "read_uncommitted",
-        };
         let route = &unit.route;
-        let sealed = self.is_sealed();
-        let form = if sealed { " sealed" } else { "" };
-        let config = self.config.topic(&route.source.topic).clone();
-        // What is not said is the default, so that a release that adds a policy changes no mapping.
-        let skips = match config.on_poison {
-            OnPoison::Stop => "",
-            OnPoison::Skip => " skip",
-        };
-        let mapping = format!(
-            "1 {} {} to {} {} {isolation}{form}{skips}",
-            unit.source_topic, route.source, unit.target_topic, route.target
-        );
+        let sealed = booted.provides.is_sealed();
         Identity {
             route: route.clone(),
             group: self.config.group(),
             source: side(&self.source, &booted.source_id, unit.source_topic),
             target: side(&self.target, &booted.target_id, unit.target_topic),
-            fingerprint: fingerprint(&mapping),
+            fingerprint: self.fingerprint(unit, sealed),
             sealed,
-            config,
+            config: self.config.topic(&route.source.topic).clone(),
         }
+    }
+
+    /// Hash of all that decides which record of `unit` gets which sequence.
+    fn fingerprint(&self, unit: &Unit, sealed: bool) -> u64 {
+        let isolation = match self.config.isolation {
+            Isolation::ReadCommitted => "read_committed",
+            Isolation::ReadUncommitted => "read_uncommitted",
+        };
+        let route = &unit.route;
+        let form = if sealed { " sealed" } else { "" };
+        // What is not said is the default, so that a release that adds a policy changes no mapping.
+        let skips = match self.config.topic(&route.source.topic).on_poison {
+            OnPoison::Stop => "",
+            OnPoison::Skip => " skip",
+        };
+        fingerprint(&format!(
+            "1 {} {} to {} {} {isolation}{form}{skips}",
+            unit.source_topic, route.source, unit.target_topic, route.target
+        ))
     }
 }
 

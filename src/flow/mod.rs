@@ -1,7 +1,7 @@
 //! The control plane of one flow.
 //!
-//! The supervisor connects to both sides and makes sure that they are the right ones ([`boot`]), then
-//! goes round: snapshot of both clusters, [`plan`], apply ([`apply`], [`launch`]). Which part of the plan
+//! The supervisor connects to both sides, makes sure that they are the right ones and finds out what they provide
+//! ([`boot`], [`provides`]), then goes round: snapshot of both clusters, [`plan`], apply ([`apply`], [`launch`]). Which part of the plan
 //! is this process's own is decided by its [`membership`]. Workers and committer run beside it and go on while it waits for a cluster. Nothing is written to the target before the checks
 //! that decide it is the right one.
 
@@ -13,6 +13,7 @@ mod cycles;
 mod launch;
 pub mod membership;
 pub mod plan;
+pub mod provides;
 mod shared;
 pub mod start;
 pub mod status;
@@ -26,9 +27,15 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use host::Host;
 pub use status::Board;
+use wire::TopicPartition;
 
 use self::topics::cycles::Web;
-use crate::{base::budget::Budget, cluster::Cluster, config::FlowConfig, telemetry::Outages};
+use crate::{
+    base::budget::Budget,
+    cluster::{Cluster, guarantee::Once},
+    config::FlowConfig,
+    telemetry::Outages,
+};
 
 /// A flow that can be run.
 #[derive(Debug)]
@@ -51,6 +58,8 @@ pub struct Flow {
     pub drain_timeout: Duration,
     /// Where this process keeps its place among others; none: the usual folder.
     pub state_dir: Option<PathBuf>,
+    /// What the target does, probed once for all flows to it.
+    pub probe: Arc<Once>,
     /// Whether its clusters are away, for all its parts.
     pub outages: Outages,
     /// Told all that happens.
@@ -90,6 +99,9 @@ pub enum FlowError {
     /// Records would come back to the flow that has copied them.
     #[error("topics form a cycle: {0}")]
     Cycle(String),
+    /// The target does not give what `require` asks for.
+    #[error("{0}")]
+    Guarantee(String),
     /// The flow copied in the other direction before.
     #[error(
         "{source_alias} and {target_alias} have changed places: group {group} on {source_alias} holds checkpoints of \
@@ -119,6 +131,17 @@ pub enum FlowError {
         /// What the group said.
         reason: String,
     },
+    /// Another process writes what this one would, which nobody shares with it.
+    #[error(
+        "another process writes {partition} on {alias}, as this one would: end it, or let both share the flow \
+         (assignment = \"shared\")"
+    )]
+    TakenOver {
+        /// A target partition.
+        partition: TopicPartition,
+        /// Alias of the target.
+        alias: String,
+    },
     /// The group will not have this process.
     #[error("group {group} on {alias}: {reason}")]
     Group {
@@ -147,12 +170,13 @@ impl FlowError {
             Self::SameCluster { .. }
                 | Self::ForeignCluster { .. }
                 | Self::Cycle(_)
+                | Self::Guarantee(_)
                 | Self::Swapped { .. }
         )
     }
 
     /// Whether another process has this one's place.
     pub fn is_fenced(&self) -> bool {
-        matches!(self, Self::Fenced { .. })
+        matches!(self, Self::Fenced { .. } | Self::TakenOver { .. })
     }
 }

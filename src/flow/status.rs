@@ -12,29 +12,15 @@ use host::Clock;
 use tokio::sync::watch;
 use wire::client::{Client, Connections};
 
-use super::plan::Trouble;
+use super::{plan::Trouble, provides::unprobed};
 pub use crate::status::{FlowStatus, PartitionStatus, Phase};
 use crate::{
     base::ids::Route,
     checkpoint::committer::Committer,
-    config::{FlowConfig, Transport},
-    status::Sums,
+    config::FlowConfig,
+    status::{Provides, Sums},
     worker::{Lag, Lease, Progress, WorkerState},
 };
-
-/// What a flow provides, and on what it rests or why it is not more (docs/GUARANTEES.md).
-pub(crate) fn guarantee(transport: Transport) -> (&'static str, &'static str) {
-    match transport {
-        Transport::Auto | Transport::Wire => (
-            "exactly-once",
-            "where the target's leaders remember producers; what is not guarded by them is read back",
-        ),
-        Transport::Librdkafka => (
-            "at-least-once",
-            "librdkafka writes without sequence continuity: what was not checkpointed is repeated after a crash",
-        ),
-    }
-}
 
 /// The status of one flow, kept current by its supervisor.
 #[derive(Debug)]
@@ -42,7 +28,6 @@ pub struct Board {
     name: String,
     source: String,
     target: String,
-    transport: Transport,
     clock: Arc<dyn Clock>,
     inner: Mutex<Inner>,
 }
@@ -50,6 +35,7 @@ pub struct Board {
 #[derive(Debug)]
 struct Inner {
     phase: Phase,
+    provides: Provides,
     member: Option<String>,
     leader: bool,
     units: BTreeMap<Route, Watched>,
@@ -83,10 +69,10 @@ impl Board {
             name: flow.name.clone(),
             source: flow.source.clone(),
             target: flow.target.clone(),
-            transport: flow.transport,
             clock,
             inner: Mutex::new(Inner {
                 phase: Phase::Starting,
+                provides: unprobed(flow.transport, "not probed yet"),
                 member: None,
                 leader: false,
                 units: BTreeMap::new(),
@@ -103,6 +89,10 @@ impl Board {
 
     pub(super) fn enter(&self, phase: Phase) {
         self.inner().phase = phase;
+    }
+
+    pub(super) fn provides(&self, provides: Provides) {
+        self.inner().provides = provides;
     }
 
     pub(super) fn is(&self, member: Option<&str>, leader: bool) {
@@ -168,7 +158,6 @@ impl Board {
             (records + progress.records, bytes + progress.bytes)
         });
         let sums = Sums::of(&partitions);
-        let (guarantee, guarantee_reason) = guarantee(self.transport);
         let committing = inner.committing.as_ref();
         FlowStatus {
             name: self.name.clone(),
@@ -177,8 +166,7 @@ impl Board {
             phase: Some(inner.phase.clone()),
             member: inner.member.clone(),
             leader: Some(inner.leader),
-            guarantee: guarantee.to_owned(),
-            guarantee_reason: guarantee_reason.to_owned(),
+            provides: inner.provides.clone(),
             lag: sums.lag,
             lag_ms: sums.lag_ms,
             checkpoint_age_ms: committing.map(|commits| ms(commits.committer.age())),

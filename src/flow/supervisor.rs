@@ -162,7 +162,7 @@ impl<'a> Supervisor<'a> {
             source,
             sink,
             sealing,
-        } = flow.carriers(booted.expiration, membership.lease())?;
+        } = flow.carriers(&booted, membership.lease())?;
         let committer = Committer::new(
             &config.name,
             &config.target,
@@ -301,6 +301,12 @@ impl<'a> Supervisor<'a> {
     /// the next start.
     async fn round(&mut self, view: &View) -> Result<bool, StepError> {
         let flow = self.flow;
+        if let Some(partition) = self.workers.taken_over() {
+            return Err(StepError::Fatal(FlowError::TakenOver {
+                partition: partition.clone(),
+                alias: flow.config.target.clone(),
+            }));
+        }
         let mut snapshot = self.snapshot().await?;
         // Before cycles are cut: the lists of all members are to be the same.
         self.membership.share(self.shared_topics(&snapshot));
@@ -318,6 +324,9 @@ impl<'a> Supervisor<'a> {
                 .filter(|topic| !known.contains_key(&topic.key()));
             let new: Vec<_> = new.cloned().collect();
             flow.remember(&mut self.booted, &new).await?;
+        }
+        if leader {
+            flow.record_provides(&mut self.booted).await?;
         }
         let known = self.workers.known();
         let records = &self.booted.records;

@@ -25,10 +25,10 @@ use crate::{
     },
     sink::Sink,
     source::Source,
-    telemetry::WorkerEvents,
+    telemetry::{self, WorkerEvents},
     worker::{
-        Advice, Exactness, Lag, Lease, Progress, Settings, Stop, Throttles, Worker, WorkerState,
-        reconcile::Reconciler,
+        Advice, Exactness, Lag, Lease, Progress, Settings, Stop, StopReason, Throttles, Worker,
+        WorkerState, reconcile::Reconciler,
     },
 };
 
@@ -176,6 +176,17 @@ impl Workers<'_> {
         self.release(ended).await;
     }
 
+    /// A target partition that another process writes, where none shares the flow with this one.
+    pub(super) fn taken_over(&self) -> Option<&TopicPartition> {
+        let is_taken = |worker: &Worker| {
+            let state = &*worker.state.borrow();
+            matches!(state, WorkerState::Stopped(stop) if stop.reason == StopReason::TakenOver)
+        };
+        let mut units = self.units.iter().filter(|_| !self.shared);
+        let taken = units.find(|(_, entry)| entry.worker.as_ref().is_some_and(is_taken));
+        taken.map(|(route, _)| &route.target)
+    }
+
     /// What is known here of these source partitions.
     pub(super) fn routes(&self, wanted: impl Fn(&TopicPartition) -> bool) -> BTreeSet<Route> {
         let routes = self.units.keys().filter(|route| wanted(&route.source));
@@ -243,6 +254,7 @@ impl Workers<'_> {
             tracing::warn!(%flow, %partition, count, %error, "workers wait: no first checkpoint");
         }
         let mut started = Vec::new();
+        let mut moved = 0;
         for one in judged {
             match &one.verdict {
                 Verdict::Stop(stop) => self.refuse(&one.unit, one.stored.as_ref(), stop.clone()),
@@ -256,9 +268,13 @@ impl Workers<'_> {
                         self.flow.events(&one.unit.route).decided(*decision);
                     }
                     self.spawn(&one, start.clone(), *barrier);
+                    moved += usize::from(one.moves);
                     started.push(one.unit.route.target.clone());
                 }
             }
+        }
+        if moved > 0 {
+            telemetry::moved(&self.flow.config.name, moved, self.sealing.is_some());
         }
         started
     }

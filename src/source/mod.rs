@@ -14,7 +14,7 @@ pub mod wire;
 use std::{
     collections::VecDeque,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicI64, Ordering},
     },
 };
@@ -49,6 +49,8 @@ pub struct PartitionReader {
     events: mpsc::Receiver<Event>,
     looks: Looks,
     arrived: VecDeque<Batch>,
+    /// Why nothing follows what has arrived.
+    failure: Option<SourceError>,
 }
 
 impl PartitionReader {
@@ -58,6 +60,7 @@ impl PartitionReader {
             events,
             looks,
             arrived: VecDeque::new(),
+            failure: None,
         }
     }
 
@@ -69,8 +72,11 @@ impl PartitionReader {
     /// The next batch; none if the source has stopped. Cancel-safe.
     pub async fn next(&mut self) -> Option<Result<Batch, SourceError>> {
         loop {
-            if let Some(batch) = self.arrived.pop_front() {
+            if let Some(batch) = self.here() {
                 return Some(Ok(batch));
+            }
+            if let Some(failure) = self.failure.take() {
+                return Some(Err(failure));
             }
             match self.events.recv().await? {
                 Ok(batches) => self.arrived = batches.into(),
@@ -78,28 +84,49 @@ impl PartitionReader {
             }
         }
     }
+
+    /// The next batch, if it has arrived. A failure is kept for [`Self::next`].
+    pub fn here(&mut self) -> Option<Batch> {
+        while self.arrived.is_empty() && self.failure.is_none() {
+            match self.events.try_recv().ok()? {
+                Ok(batches) => self.arrived = batches.into(),
+                Err(failure) => self.failure = Some(failure),
+            }
+        }
+        self.arrived.pop_front()
+    }
 }
 
 /// When a source last heard from the broker that it reads a partition from: also when there was no news. Clones
 /// are the same one.
 #[derive(Clone, Debug)]
-pub struct Looks(Arc<AtomicI64>);
+pub struct Looks(Arc<RwLock<Arc<AtomicI64>>>);
 
 impl Default for Looks {
     fn default() -> Self {
-        Self(Arc::new(AtomicI64::new(i64::MIN)))
+        Self(Arc::new(RwLock::new(Arc::new(AtomicI64::new(i64::MIN)))))
     }
 }
 
 impl Looks {
     /// The broker answered now, in milliseconds since 1970.
     pub fn looked(&self, now: i64) {
-        self.0.store(now, Ordering::Relaxed);
+        self.broker().store(now, Ordering::Relaxed);
     }
 
     /// When it answered last; `i64::MIN`: not yet.
     pub fn latest(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
+        self.broker().load(Ordering::Relaxed)
+    }
+
+    /// The partition is read from another broker now, whose answers `other` tells of.
+    pub fn follow(&self, other: &Self) {
+        let broker = other.broker();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = broker;
+    }
+
+    fn broker(&self) -> Arc<AtomicI64> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

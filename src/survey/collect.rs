@@ -12,6 +12,7 @@ use wire::{
 use super::{Offsets, Partition, Side, Survey, TargetTopic, Topic};
 use crate::{
     checkpoint::Stored,
+    cluster::guarantee,
     config::{ClusterConfig, Config, FlowConfig, Start},
     flow::{
         plan::{Rules, SourceTopic},
@@ -89,6 +90,7 @@ impl<'a> Pair<'a> {
             source,
             target,
             control_exists: existing.contains_key(&format!("{}.control", flow.group())),
+            probe_exists: existing.contains_key(guarantee::TOPIC),
             is_fresh: facts.stored.is_empty() && facts.group_denied.is_none(),
             group_denied: facts.group_denied,
             topics,

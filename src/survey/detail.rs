@@ -15,6 +15,7 @@ use super::{Survey, collect::Pair};
 use crate::{
     checkpoint::control_topic::{ControlTopic, TopicKey},
     config::Assignment,
+    status::Provides,
 };
 
 /// One batch is read of so many partitions at most: of those with the most records to copy.
@@ -33,6 +34,8 @@ pub struct Detail {
     pub group: Option<GroupDescription>,
     /// Ids of the target topics that the control topic knows, by source topic.
     pub bound: BTreeMap<TopicKey, Uuid>,
+    /// What the flow's process recorded that it provides.
+    pub provides: Option<Provides>,
     /// The configuration's file, for the commands that continue a stopped partition.
     pub file: String,
 }
@@ -41,7 +44,7 @@ impl Pair<'_> {
     /// Asks for the details of `survey`. What cannot be found out is left out.
     pub async fn detail(&self, survey: &Survey) -> Detail {
         let shared = self.flow.assignment == Assignment::Shared;
-        let (oldest, group, bound) = tokio::join!(
+        let (oldest, group, (bound, provides)) = tokio::join!(
             self.oldest(survey),
             async {
                 if shared {
@@ -50,28 +53,28 @@ impl Pair<'_> {
                     None
                 }
             },
-            self.bound(survey),
+            self.recorded(survey),
         );
         Detail {
             now_ms: self.clock.wall_ms(),
             oldest,
             group,
             bound,
+            provides,
             file: self.file.clone(),
         }
     }
 
-    /// What the control topic says; nothing where it cannot be read.
-    async fn bound(&self, survey: &Survey) -> BTreeMap<TopicKey, Uuid> {
+    /// What the control topic says of targets and of the flow; nothing where it cannot be read.
+    async fn recorded(&self, survey: &Survey) -> (BTreeMap<TopicKey, Uuid>, Option<Provides>) {
         if !survey.control_exists {
-            return BTreeMap::new();
+            return (BTreeMap::new(), None);
         }
         let control = ControlTopic::new(self.target.client.clone(), &survey.flow);
         let records = control.read().await.unwrap_or_default();
         let topics = records.topics.into_iter();
-        topics
-            .filter_map(|(key, record)| Some((key, record.target_topic_id?)))
-            .collect()
+        let bound = topics.filter_map(|(key, record)| Some((key, record.target_topic_id?)));
+        (bound.collect(), records.flow.and_then(|flow| flow.provides))
     }
 
     async fn oldest(&self, survey: &Survey) -> BTreeMap<TopicPartition, i64> {

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     config::Config,
-    flow::status::guarantee,
-    status::{FlowStatus, PartitionStatus, Report, Sums},
+    flow::provides,
+    status::{FlowStatus, PartitionStatus, Provides, Report, Sums},
 };
 
 /// Asks both clusters of every flow, as often as wanted, over the same connections.
@@ -72,7 +72,6 @@ pub fn flow_status(survey: &Survey, detail: &Detail) -> FlowStatus {
         }
     }
     let sums = Sums::of(&partitions);
-    let (guarantee, guarantee_reason) = guarantee(survey.transport);
     let mut troubles: Vec<_> = survey.troubles.iter().map(Into::into).collect();
     troubles.extend(owners.troubles(survey));
     FlowStatus {
@@ -82,8 +81,7 @@ pub fn flow_status(survey: &Survey, detail: &Detail) -> FlowStatus {
         phase: None,
         member: None,
         leader: None,
-        guarantee: guarantee.to_owned(),
-        guarantee_reason: guarantee_reason.to_owned(),
+        provides: provides(survey, detail),
         lag: sums.lag,
         lag_ms: sums.lag_ms,
         checkpoint_age_ms: None,
@@ -95,6 +93,15 @@ pub fn flow_status(survey: &Survey, detail: &Detail) -> FlowStatus {
         partitions,
         troubles,
     }
+}
+
+/// What the flow's process told last.
+fn provides(survey: &Survey, detail: &Detail) -> Provides {
+    let told = provides::still_holds(survey.transport, detail.provides.as_ref());
+    let why =
+        "not known: no process of the flow has recorded it, or its control topic cannot be read";
+    told.cloned()
+        .unwrap_or_else(|| provides::unprobed(survey.transport, why))
 }
 
 /// How late a partition is, where that is known.

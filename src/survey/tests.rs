@@ -70,6 +70,7 @@ fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
         source: side("east", "E"),
         target: side("west", "W"),
         control_exists: false,
+        probe_exists: true,
         is_fresh: true,
         group_denied: None,
         topics: vec![Topic {

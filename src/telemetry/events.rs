@@ -6,16 +6,18 @@ use metrics::{Counter, Histogram};
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::metrics::{
-    BATCH_SECONDS, BATCHES, BYTES, CHECKPOINTS, GAPS, LATENCY, LIMITED, OPENED, REBALANCES,
+    BATCH_SECONDS, BATCHES, BYTES, CHECKPOINTS, GAPS, LATENCY, LIMITED, LOST, OPENED, REBALANCES,
     RECORDS, RETRIES, SKIPPED, THROTTLE,
 };
 use crate::{
     base::ids::Route,
+    config::Transport,
     flow::{
         adjust::{Change, Changes, Position},
         start::Decision,
     },
-    worker::Stop,
+    status::{LIBRDKAFKA, Provides, WIRE},
+    worker::{Progress, Stop},
 };
 
 /// What is tried again.
@@ -95,9 +97,9 @@ impl WorkerEvents {
         }
     }
 
-    /// A batch of the source could not travel sealed.
-    pub fn opened(&self, reason: &str) {
-        OPENED.counter(&[&self.flow, reason]).increment(1);
+    /// So many batches of the source did not travel sealed.
+    pub fn opened(&self, reason: &str, batches: u64) {
+        OPENED.counter(&[&self.flow, reason]).increment(batches);
     }
 
     /// The worker waited for its rate.
@@ -128,6 +130,18 @@ impl WorkerEvents {
     pub fn reconciled(&self, source_offset: i64, records: i64) {
         let (flow, source) = (&self.flow, &self.route.source);
         tracing::info!(%flow, partition = %source, source_offset, records, "the target holds these already");
+    }
+
+    /// The target lost records that it had acknowledged: the worker went back from `before` to `now`, and writes them
+    /// again, `records` in number.
+    pub fn went_back(&self, before: &Progress, now: &Progress, records: u64) {
+        let (flow, source, target) = (&self.flow, &self.route.source, &self.route.target);
+        LOST.counter(&[flow, &source.topic]).increment(records);
+        let (acknowledged, held) = (before.target_offset, now.target_offset);
+        let (from, to) = (now.source_offset, before.source_offset);
+        tracing::error!(%flow, partition = %source, %target, acknowledged, held, records, from, to, "the target lost \
+            records that it had acknowledged (an unclean election, a restored backup): source offsets from..to are \
+            written again");
     }
 
     /// A policy decided where the worker goes on.
@@ -205,6 +219,33 @@ impl Throttle {
 /// Something of `flow` failed at `cluster` and is tried again.
 pub fn retried(flow: &str, cluster: &str, kind: Retry) {
     RETRIES.counter(&[flow, cluster, kind.code()]).increment(1);
+}
+
+/// What a flow found that it provides, and how `asked` came to the transport.
+pub fn provides(flow: &str, provides: &Provides, asked: Transport) {
+    let Provides {
+        transport,
+        transport_reason,
+        guarantee,
+        guarantee_reason: reason,
+    } = provides;
+    let transport = transport.as_deref().unwrap_or_default();
+    let why = transport_reason.as_deref().unwrap_or_default();
+    if asked == Transport::Librdkafka || provides.is_exactly_once() {
+        tracing::info!(%flow, transport, why, reason, "the flow provides {guarantee}");
+    } else {
+        tracing::warn!(%flow, transport, why, reason, "the flow provides {guarantee} only");
+    }
+}
+
+/// So many partitions of `flow` were copied over the other transport until now.
+pub fn moved(flow: &str, partitions: usize, sealed: bool) {
+    let (from, to) = if sealed {
+        (LIBRDKAFKA, WIRE)
+    } else {
+        (WIRE, LIBRDKAFKA)
+    };
+    tracing::info!(%flow, partitions, "moved from {from} to {to}: they go on from their checkpoints, behind a new one");
 }
 
 /// So many checkpoints were committed.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use wire::client::Connections;
 
 use super::metrics::{
-    BUDGET, BUILD, CHECKPOINT_AGE, CONNECTIONS, HELD, HELD_SECONDS, IN_FLIGHT, LAG_RECORDS,
-    LAG_SECONDS, LEASE_AGE, PARTITION_BYTES, PARTITION_LAG_RECORDS, PARTITION_LAG_SECONDS,
-    PARTITION_RECORDS, REACHABLE, RUNNING, STARTED, TROUBLES, WORKERS,
+    BUDGET, BUILD, CHECKPOINT_AGE, CONNECTIONS, EXACTLY_ONCE, HELD, HELD_SECONDS, IN_FLIGHT,
+    LAG_RECORDS, LAG_SECONDS, LEASE_AGE, PARTITION_BYTES, PARTITION_LAG_RECORDS,
+    PARTITION_LAG_SECONDS, PARTITION_RECORDS, REACHABLE, RUNNING, STARTED, TROUBLES, WORKERS,
 };
 use crate::status::{FlowStatus, PartitionStatus, Phase};
 
@@ -22,6 +22,10 @@ pub fn flow(status: &FlowStatus, per_partition: bool) {
     }
     let running = matches!(status.phase, Some(Phase::Running));
     RUNNING.gauge(&[flow]).set(f64::from(u8::from(running)));
+    if let Some(transport) = &status.provides.transport {
+        let exactly = f64::from(u8::from(status.provides.is_exactly_once()));
+        EXACTLY_ONCE.gauge(&[flow, transport]).set(exactly);
+    }
     let held: Vec<_> = status.partitions.iter().filter_map(|p| p.held_ms).collect();
     HELD.gauge(&[flow]).set(held.len() as f64);
     let longest = held.into_iter().max().unwrap_or(0);

@@ -69,7 +69,7 @@ metrics! {
     Counter BATCHES = "strait_batches_total" ["flow"]
         "Batches acknowledged by the target";
     Counter OPENED = "strait_opened_batches_total" ["flow", "reason"]
-        "Source batches that could not travel sealed: trimmed, compacted, too_large, append_time";
+        "Source batches that did not travel sealed: trimmed, compacted, too_large, append_time, coalesced";
     Histogram BATCH_SECONDS = "strait_batch_seconds" ["flow"]
         "From handing a batch to the sink to its acknowledgement";
     Gauge WORKERS = "strait_workers" ["flow", "state", "reason"]
@@ -78,6 +78,8 @@ metrics! {
         "Topics that are not, or not wholly, replicated";
     Gauge RUNNING = "strait_flow_running" ["flow"]
         "1 while the flow's supervisor reaches both clusters, else 0";
+    Gauge EXACTLY_ONCE = "strait_exactly_once" ["flow", "transport"]
+        "1 if the flow's guarantee is exactly-once, 0 if it is at-least-once; absent until its target was probed";
     Gauge HELD = "strait_held_partitions" ["flow"]
         "Partitions at whose end an open transaction holds records back (wire transport, read_committed)";
     Gauge HELD_SECONDS = "strait_held_seconds" ["flow"]
@@ -92,6 +94,8 @@ metrics! {
         "Connections to brokers that were opened, and that failed before they could be used (without librdkafka's)";
     Counter THROTTLE = "strait_throttle_milliseconds_total" ["flow", "cluster", "request"]
         "Time for which brokers asked to wait, by quota: produce, fetch (wire transport)";
+    Counter SET_ASIDE = "strait_slow_partitions_total" ["flow", "cluster"]
+        "Times a partition held others back and went by the second connection to its broker: its replicas were late, or requests with it ended the connection";
     Counter LIMITED = "strait_limited_milliseconds_total" ["flow"]
         "Time for which partitions waited for rate_bytes or rate_records, added up";
     Counter CHECKPOINTS = "strait_checkpoints_total" ["flow"]
@@ -114,6 +118,8 @@ metrics! {
         "Source offsets passed over because their records were gone (on_gap): so many records are missing at most";
     Counter SKIPPED = "strait_skipped_records_total" ["flow", "topic"]
         "Records left out because the target refuses them (on_poison)";
+    Counter LOST = "strait_target_lost_records_total" ["flow", "topic"]
+        "Records that the target had acknowledged and lost (an unclean election), and that are written again";
     Gauge IN_FLIGHT = "strait_in_flight_bytes" []
         "Bytes of batches between source and target, all flows together";
     Gauge BUDGET = "strait_budget_bytes" []

@@ -4,7 +4,12 @@
 //! still arrives. So whoever notices first begins the outage, and only a call that was made after that
 //! and succeeded ends it. The supervisor asks both clusters every few seconds, so an end is not missed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use wire::TopicPartition;
 
 use super::{events::Throttle, metrics};
 
@@ -84,6 +89,14 @@ impl Outage {
     /// Counts how long the cluster's brokers ask the flow to wait, in answers to `request`.
     pub fn throttle(&self, request: &str) -> Throttle {
         Throttle::new(&self.0.flow, &self.0.cluster, request)
+    }
+
+    /// A partition of the cluster goes by a second connection to its broker for `stay`, since it holds others back.
+    pub fn set_aside(&self, partition: &TopicPartition, why: &str, stay: Duration) {
+        let (flow, cluster) = (&self.0.flow, &self.0.cluster);
+        let seconds = stay.as_secs();
+        tracing::info!(%flow, %cluster, %partition, why, seconds, "partition holds others back: it goes by the second connection to its broker");
+        metrics::SET_ASIDE.counter(&[flow, cluster]).increment(1);
     }
 
     /// Whether it is away, as far as the flow knows.

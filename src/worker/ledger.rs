@@ -108,6 +108,16 @@ impl Ledger {
         ticket
     }
 
+    /// The target lost acknowledged records behind `place`. Nothing is in flight.
+    pub(super) fn go_back(&mut self, place: Progress) {
+        debug_assert!(
+            self.entries.is_empty(),
+            "nothing is sent before the place is known"
+        );
+        self.next_sequence = place.sequence;
+        self.progress = place;
+    }
+
     /// Everything up to and with `last` turned out to be on the target already, `records` in number; the
     /// target goes on at `target_offset`. Nothing is in flight. What was not written in this epoch takes no
     /// number of it: leaders want an epoch to begin at 0 (`ProducerAppendInfo.checkSequence`).

@@ -8,9 +8,10 @@
 //! over librdkafka what was not acknowledged may be. What needs a person stops the worker with a
 //! [`StopReason`]; other workers go on.
 //!
-//! [`prepare`] makes batches as the sink takes them, [`throttle`] lets them go at the flow's rates, [`poison`]
+//! [`prepare`] makes batches as the sink takes them, [`coalesce`] one of several small ones, [`throttle`] lets them go at the flow's rates, [`poison`]
 //! finds the records that it refuses, [`unit`] stamps and guards them, [`ledger`] knows what is in flight.
 
+mod coalesce;
 mod lag;
 mod lease;
 mod ledger;
@@ -37,7 +38,7 @@ use task::Task;
 pub use throttle::{Throttle, Throttles};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-pub use unit::Exactness;
+pub use unit::{Exactness, GUARD_MARGIN};
 
 use crate::{
     base::{ids::Route, meter::Meter},

@@ -27,6 +27,8 @@ pub(super) struct Poison {
     /// Records that were refused alone, and why.
     refused: BTreeMap<i64, String>,
     suspect: Option<Suspect>,
+    /// The target refused records together, and every one of them alone it took.
+    together: bool,
     /// In this pass batches go one at a time, so one that is refused is refused alone.
     alone: bool,
     lines: (Duration, u32),
@@ -39,6 +41,8 @@ struct Suspect {
     next: i64,
     /// How many records may go together.
     most: usize,
+    /// One of them was refused alone.
+    found: bool,
 }
 
 /// A part of a batch.
@@ -56,6 +60,7 @@ impl Poison {
             policy,
             refused: BTreeMap::new(),
             suspect: None,
+            together: false,
             alone: false,
             lines: (Duration::ZERO, 0),
         }
@@ -63,6 +68,9 @@ impl Poison {
 
     /// This record alone was refused.
     pub(super) fn found(&mut self, offset: i64, reason: &str) {
+        if let Some(suspect) = &mut self.suspect {
+            suspect.found = true;
+        }
         self.refused.insert(offset, reason.to_owned());
     }
 
@@ -76,7 +84,14 @@ impl Poison {
             Some(suspect) if self.alone => suspect.most = most,
             // Refused together with the first one.
             Some(_) => {}
-            None => self.suspect = Some(Suspect { first, next, most }),
+            None => {
+                self.suspect = Some(Suspect {
+                    first,
+                    next,
+                    most,
+                    found: false,
+                });
+            }
         }
     }
 
@@ -96,6 +111,12 @@ impl Poison {
             || self
                 .suspect
                 .is_some_and(|suspect| suspect.first < next && first < suspect.next)
+    }
+
+    /// Whether batches may be made one: not while a record is looked for, nor after the target refused several for
+    /// nothing but being together.
+    pub(super) fn lets_join(&self) -> bool {
+        self.suspect.is_none() && self.refused.is_empty() && !self.together
     }
 
     /// `records` in order, cut where they have to be.
@@ -140,7 +161,9 @@ impl Poison {
         {
             self.refused = self.refused.split_off(&offset);
         }
-        self.suspect = self.suspect.filter(|suspect| offset < suspect.next);
+        if let Some(suspect) = self.suspect.take_if(|suspect| suspect.next <= offset) {
+            self.together |= !suspect.found;
+        }
         self.alone &= self.suspect.is_some();
     }
 

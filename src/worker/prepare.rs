@@ -235,7 +235,8 @@ fn seal(
     Ok(parts)
 }
 
-fn seal_one(records: &[Record], codec: Codec) -> Result<BatchView, PrepareError> {
+/// One batch of `records`, not empty.
+pub(super) fn seal_one(records: &[Record], codec: Codec) -> Result<BatchView, PrepareError> {
     let offset = records.first().map_or(0, |record| record.offset);
     let mut builder = BatchBuilder::new(codec);
     for record in records {
@@ -248,6 +249,22 @@ fn seal_one(records: &[Record], codec: Codec) -> Result<BatchView, PrepareError>
         Ok(view.expect("a whole batch was just built"))
     });
     view.map_err(|error| PrepareError::Damaged { offset, error })
+}
+
+/// What parts hold, opened.
+#[cfg(test)]
+pub(super) fn records_of(parts: &[Part]) -> Vec<Record> {
+    parts
+        .iter()
+        .flat_map(|part| match &part.body {
+            Body::Nothing | Body::Refused(_) => Vec::new(),
+            Body::Open(records) => records.clone(),
+            Body::Sealed(view) => {
+                view.check_crc().unwrap();
+                decode(view, 1 << 30).unwrap()
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -306,20 +323,6 @@ mod tests {
         BatchView::read(&builder.build(100).unwrap())
             .unwrap()
             .unwrap()
-    }
-
-    fn records_of(parts: &[Part]) -> Vec<Record> {
-        parts
-            .iter()
-            .flat_map(|part| match &part.body {
-                Body::Nothing | Body::Refused(_) => Vec::new(),
-                Body::Open(records) => records.clone(),
-                Body::Sealed(view) => {
-                    view.check_crc().unwrap();
-                    decode(view, 1 << 30).unwrap()
-                }
-            })
-            .collect()
     }
 
     #[test]

@@ -59,6 +59,22 @@ impl Progress {
         held.map_or(-1, |anchor| anchor.source_offset + 1)
     }
 
+    /// The place of `anchor`, one of its own epoch: its record is the next to be read, and on the target already.
+    pub(super) fn back_to(&self, anchor: &Anchor) -> Self {
+        let older = |one: &&Anchor| one.target_offset < anchor.target_offset;
+        let records = i64::from(wrap(self.sequence).wrapping_sub(anchor.sequence) & i32::MAX);
+        Self {
+            source_offset: anchor.source_offset,
+            epoch: -1,
+            target_offset: anchor.target_offset,
+            last_record: None,
+            sequence: self.sequence - records,
+            anchors: self.anchors.iter().filter(older).copied().collect(),
+            settled: false,
+            ..self.clone()
+        }
+    }
+
     pub(super) fn advance(&mut self, source_offset: i64, records: u64, bytes: u64) {
         self.source_offset = source_offset;
         self.records += records;
@@ -169,6 +185,30 @@ mod tests {
         assert_eq!(progress.again_from(1_001), 3_001);
         assert_eq!(progress.again_from(1_000), -1);
         assert_eq!(progress.again_from(0), -1);
+    }
+
+    #[test]
+    fn going_back_to_an_anchor_keeps_what_is_older() {
+        let anchor = |sequence, source_offset, target_offset| Anchor {
+            sequence,
+            source_offset,
+            target_offset,
+        };
+        // As a checkpoint tells it whose sequences began anew at 0 between its anchors.
+        let progress = Progress {
+            sequence: 5,
+            anchors: vec![
+                anchor(4, 4_999, 2_999),
+                anchor(i32::MAX - 4, 4_900, 2_900),
+                anchor(7, 100, 50),
+            ],
+            ..Progress::start(5_000, 3_000)
+        };
+        let back = progress.back_to(&progress.anchors[1]);
+        let place = (back.source_offset, back.target_offset);
+        assert_eq!(place, (4_900, 2_900));
+        assert_eq!(wrap(back.sequence), i32::MAX - 4);
+        assert_eq!(back.anchors, progress.anchors[2..]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Workers between a scripted source and a scripted sink.
 
+mod sealed;
+
 use std::{
     collections::VecDeque,
     num::NonZeroU64,
@@ -519,7 +521,11 @@ impl Reconciler for Suspended {
         _producer_id: i64,
     ) -> BoxFuture<'a, Result<Evidence, String>> {
         *lock(&self.looks) += 1;
-        let end = if *lock(&self.looks) == 1 { from - 1 } else { from };
+        let end = if *lock(&self.looks) == 1 {
+            from - 1
+        } else {
+            from
+        };
         Box::pin(std::future::ready(Ok(Evidence {
             end,
             memory: None,

@@ -17,7 +17,7 @@ use crate::checkpoint::ProducerState;
 const WINDOW: usize = 5;
 /// How much younger than the leader's expiration a timestamp must be: the leader sweeps every ten minutes, and
 /// clocks differ (EXACTNESS 2).
-const MARGIN: Duration = Duration::from_secs(20 * 60);
+pub const GUARD_MARGIN: Duration = Duration::from_secs(20 * 60);
 /// Reconciles that find what this process did not send, before it believes in another owner (EXACTNESS 9).
 const FOREIGN: u32 = 3;
 
@@ -95,6 +95,16 @@ impl Unit {
         self.guard.last = remembered;
     }
 
+    /// Whether it sent anything yet.
+    pub(super) fn has_sent(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// Where the source is read from, if that is not the acknowledged prefix.
+    pub(super) fn rewound(&self) -> Option<&Progress> {
+        self.skip.as_ref()?.0.rewound.as_deref()
+    }
+
     /// Whether what was found is more than this process ever sent, for the third time in a row: another one
     /// writes.
     pub(super) fn is_another_owner(&mut self, progress: &Progress, skip: Option<&Skip>) -> bool {
@@ -113,8 +123,16 @@ impl Unit {
     pub(super) fn has_room(&self, unresolved: (usize, i64), timestamp: i64, wall_ms: i64) -> bool {
         let (count, oldest) = unresolved;
         let confirmed = matches!(self.first, First::Confirmed);
-        count == 0
-            || count < WINDOW && confirmed && self.guard.holds(oldest.min(timestamp), wall_ms)
+        count == 0 || confirmed && count < self.window(oldest, timestamp, wall_ms)
+    }
+
+    /// How many batches may be unresolved once a pass is under way, a batch with this largest timestamp among them.
+    pub(super) fn window(&self, oldest: i64, timestamp: i64, wall_ms: i64) -> usize {
+        if self.guard.holds(oldest.min(timestamp), wall_ms) {
+            WINDOW
+        } else {
+            1
+        }
     }
 
     /// Whether the leader would refuse a late or repeated append of what is unresolved.
@@ -174,7 +192,7 @@ impl Guard {
         let (Some(expiration), Some(last)) = (self.expiration, self.last) else {
             return false;
         };
-        let safe = expiration.saturating_sub(MARGIN);
+        let safe = expiration.saturating_sub(GUARD_MARGIN);
         let limit = wall_ms.saturating_sub(i64::try_from(safe.as_millis()).unwrap_or(i64::MAX));
         last > limit && (self.log_append_time || oldest > limit)
     }

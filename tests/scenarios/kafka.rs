@@ -209,7 +209,10 @@ impl Node {
             if answers(&bootstrap) {
                 return Ok(());
             }
-            ensure!(Instant::now() < deadline, "Kafka is not ready after {PATIENCE:?}");
+            ensure!(
+                Instant::now() < deadline,
+                "Kafka is not ready after {PATIENCE:?}"
+            );
             std::thread::sleep(Duration::from_millis(100));
         }
     }

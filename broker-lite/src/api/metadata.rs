@@ -61,12 +61,16 @@ pub(super) async fn handle(
 /// The answer without its topics.
 pub(super) fn cluster(cx: &Context) -> MetadataResponse {
     let node = cx.state.node();
-    let broker = MetadataResponseBroker::default()
-        .with_node_id(BrokerId(node.id))
-        .with_host(StrBytes::from_string(node.host))
-        .with_port(i32::from(node.port));
+    let mut ids = vec![node.id];
+    ids.extend(cx.state.hooks.others().iter());
+    let brokers = ids.into_iter().map(|id| {
+        MetadataResponseBroker::default()
+            .with_node_id(BrokerId(id))
+            .with_host(StrBytes::from_string(node.host.clone()))
+            .with_port(i32::from(node.port))
+    });
     MetadataResponse::default()
-        .with_brokers(vec![broker])
+        .with_brokers(brokers.collect())
         .with_cluster_id(Some(StrBytes::from_string(cx.state.cluster_id.clone())))
         .with_controller_id(BrokerId(node.id))
 }

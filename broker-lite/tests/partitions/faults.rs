@@ -519,3 +519,30 @@ fn other_apis_have_the_error_where_kafka_has_it() {
     running.faults.set(fault).unwrap();
     assert_eq!((end(c, 0), end(c, 1), end(c, 1)), (0, -1, 0));
 }
+
+#[test]
+fn a_reader_that_tells_its_rack_is_sent_to_another_replica() {
+    let (running, mut c) = Running::start();
+    produce(&mut c, 0, 0);
+    running.faults.advertise(7);
+    let metadata = c.call(12, &MetadataRequest::default());
+    let brokers = metadata.brokers.iter();
+    let brokers: Vec<_> = brokers.map(|one| (one.node_id.0, one.port)).collect();
+    let port = i32::from(running.broker.address().port());
+    assert_eq!(brokers, [(1, port), (7, port)]);
+
+    let elsewhere = Fault::new(ApiKey::Fetch, What::Prefer(7)).partition("t", 0);
+    running.faults.set(elsewhere.times(2)).unwrap();
+    let both = fetch("t", vec![from(0, 0, 1 << 20), from(1, 0, 1 << 20)]);
+    let found = |answer: FetchResponse| {
+        let replica = answer.responses[0].partitions[0].preferred_read_replica.0;
+        (replica, fetched(&answer))
+    };
+    let whole = vec![(0, 0, vec![0]), (1, 0, vec![])];
+    // Without a rack it is no matter.
+    assert_eq!(found(c.call(12, &both)), (-1, whole.clone()));
+    let racked = both.clone().with_rack_id(text("a")).with_max_wait_ms(1000);
+    let nothing = vec![(0, 0, vec![]), (1, 0, vec![])];
+    assert_eq!(found(c.call(12, &racked)), (7, nothing));
+    assert_eq!(found(c.call(12, &racked)), (-1, whole));
+}

@@ -3,7 +3,8 @@
 //! One partition, compacted. Keys and values are text, so that Kafka's console tools show them:
 //!
 //! ```text
-//! flow            {"version":1,"source_cluster":ID,"target_cluster":ID,"created_ms":N}
+//! flow            {"version":1,"source_cluster":ID,"target_cluster":ID,"created_ms":N,
+//!                  "provides":{"transport":NAME,...} once the target was probed}
 //! topic/TOPIC_ID  {"version":1,"source_topic":NAME,"target_topic":NAME,"target_topic_id":ID or null,
 //!                  "start":{"0":OFFSET,...} or null,"created_ms":N,"given_up":[ID,...] if there are any}
 //! ```

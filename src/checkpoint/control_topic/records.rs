@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::checkpoint::text::{topic_id, topic_id_from};
+use crate::{
+    checkpoint::text::{topic_id, topic_id_from},
+    status::Provides,
+};
 
 const VERSION: u32 = 1;
 /// Key of the [`FlowRecord`].
@@ -57,6 +60,9 @@ pub struct FlowRecord {
     pub target_cluster: String,
     /// When the flow first ran, milliseconds since 1970.
     pub created_ms: i64,
+    /// What the leader found last that the flow provides; none: written by a release that did not probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provides: Option<Provides>,
 }
 
 /// One source topic.
@@ -242,8 +248,23 @@ mod tests {
             source_cluster: "a".to_owned(),
             target_cluster: "b".to_owned(),
             created_ms: 5,
+            provides: None,
         };
         assert_eq!(value(&flow), GOLDEN_FLOW);
+        let provides = Provides {
+            transport: Some("wire".to_owned()),
+            transport_reason: Some("as configured".to_owned()),
+            guarantee: "exactly-once".to_owned(),
+            guarantee_reason: "why".to_owned(),
+        };
+        let probed = FlowRecord {
+            provides: Some(provides),
+            ..flow.clone()
+        };
+        assert_eq!(
+            parse::<FlowRecord>(value(&probed).as_bytes()).unwrap(),
+            probed
+        );
         let text = key.to_string();
         let all = read(&[(&text, Some(GOLDEN)), (FLOW_KEY, Some(GOLDEN_FLOW))]).unwrap();
         assert_eq!(all.flow, Some(flow));

@@ -11,7 +11,7 @@ use super::{
     units,
 };
 use crate::config::{
-    Assignment, ClusterConfig, FlowConfig, Naming, TopicConfig, TopicPattern, Transport,
+    Assignment, ClusterConfig, FlowConfig, Naming, Require, TopicConfig, TopicPattern, Transport,
     error::{ConfigError, Place, did_you_mean},
     flow::check_name,
 };
@@ -39,8 +39,8 @@ pub(super) fn flow(
         rate_bytes, rate_records, rules,
     } = FlowFile::read(table)?;
 
-    let why = ", which does not probe targets";
-    only(require, &["any"], &["exactly-once"], why)?;
+    let transport = parsed(transport, Transport::Auto, Transport::parse)?;
+    let require = required_guarantee(require, transport)?;
     only(source_commits, &["false"], &["true"], "")?;
     #[rustfmt::skip] // one line per meaning
     let defaults = TopicKeys {
@@ -69,7 +69,8 @@ pub(super) fn flow(
         exclude: patterns(exclude)?,
         naming: parsed(naming, Naming::Identity, Naming::parse)?,
         isolation: parsed(isolation, Isolation::ReadCommitted, parse_isolation)?,
-        transport: parsed(transport, Transport::Auto, Transport::parse)?,
+        transport,
+        require,
         checkpoint_interval: parsed(checkpoint_interval, Duration::from_secs(1), parse_interval)?,
         assignment: parsed(assignment, Assignment::Shared, parse_assignment)?,
         instance: parsed(instance, None, parse_instance)?,
@@ -131,6 +132,24 @@ fn parse_assignment(text: &str) -> Result<Assignment, String> {
         text,
         &[("shared", Assignment::Shared), ("solo", Assignment::Solo)],
     )
+}
+
+/// `require`, which librdkafka cannot serve: it writes without sequence continuity.
+fn required_guarantee(node: Option<Node>, transport: Transport) -> Result<Require, ConfigError> {
+    let words = [
+        ("any", Require::Any),
+        ("exactly-once", Require::ExactlyOnce),
+    ];
+    let Some(node) = node else {
+        return Ok(Require::Any);
+    };
+    let text = node.text()?;
+    let require = one_of(&text.value, &words).map_err(|reason| refused(&text, &reason))?;
+    if (require, transport) == (Require::ExactlyOnce, Transport::Librdkafka) {
+        let reason = "cannot be had with transport = \"librdkafka\"; \"auto\" and \"wire\" can";
+        return Err(refused(&text, reason));
+    }
+    Ok(require)
 }
 
 fn parse_instance(text: &str) -> Result<Option<String>, String> {

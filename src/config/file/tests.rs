@@ -9,8 +9,8 @@ use super::{
     ConfigFile, HttpFile, LimitsFile, cluster::StraitFile, flow::FlowFile, rule::RuleFile,
 };
 use crate::config::{
-    Assignment, Config, HttpConfig, Limits, Naming, OnExisting, OnGap, OnPoison, Rate, Sources,
-    Start, TopicConfig,
+    Assignment, Config, HttpConfig, Limits, Naming, OnExisting, OnGap, OnPoison, Rate, Require,
+    Sources, Start, TopicConfig,
 };
 
 const SOURCES: Sources<'static> = Sources {
@@ -452,11 +452,7 @@ fn a_process_has_a_name_and_a_folder() {
 
 #[test]
 fn what_this_version_does_not_have_is_refused() {
-    for line in [
-        "on_poison = \"quarantine\"",
-        "require = \"exactly-once\"",
-        "source_commits = true",
-    ] {
+    for line in ["on_poison = \"quarantine\"", "source_commits = true"] {
         refused(&with_flow(line), &["not available in this version"]);
     }
     for line in [
@@ -469,6 +465,25 @@ fn what_this_version_does_not_have_is_refused() {
     }
     let works = "transport = \"auto\"\nrequire = \"any\"\nsource_commits = false";
     assert!(parse(&with_flow(works)).is_ok());
+}
+
+#[test]
+fn exactly_once_may_be_required_of_all_transports_but_librdkafka() {
+    let flow = |text: &str| parse(&with_flow(text)).map(|mut config| config.flows.remove(0));
+    assert_eq!(flow("").unwrap().require, Require::Any);
+    for transport in ["", "transport = \"auto\"\n", "transport = \"wire\"\n"] {
+        let flow = flow(&format!("{transport}require = \"exactly-once\""));
+        assert_eq!(flow.unwrap().require, Require::ExactlyOnce);
+    }
+    let both = "transport = \"librdkafka\"\nrequire = \"exactly-once\"";
+    refused(
+        &with_flow(both),
+        &["\"exactly-once\": cannot be had with transport"],
+    );
+    refused(
+        &with_flow("require = \"all\""),
+        &["\"any\" or \"exactly-once\" is wanted"],
+    );
 }
 
 #[test]

@@ -11,7 +11,8 @@ use crate::{
         control_topic::{ControlRecords, ControlTopic},
         store::GroupStore,
     },
-    flow::{Flow, boot::Booted, plan::Rules},
+    cluster::guarantee::Probed,
+    flow::{Flow, boot::Booted, plan::Rules, provides},
 };
 
 /// States of a group in which its offsets may be committed by anyone.
@@ -64,6 +65,14 @@ impl Flow {
         };
         self.check_control(&control, &records, [&source_id, &target_id])
             .map_err(|error| refused(&error))?;
+        let recorded = records
+            .flow
+            .as_ref()
+            .and_then(|flow| flow.provides.as_ref());
+        let transport = self.config.transport;
+        let provides = provides::still_holds(transport, recorded)
+            .cloned()
+            .unwrap_or_else(|| provides::provides(transport, &Probed::Not(String::new()), None));
         Ok(Booted {
             source_id,
             target_id,
@@ -72,6 +81,7 @@ impl Flow {
             records,
             replicas: replicas.unwrap_or(1),
             expiration: None,
+            provides,
         })
     }
 

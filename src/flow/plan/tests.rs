@@ -14,6 +14,7 @@ fn rules(naming: &config::Naming) -> Rules {
         naming: naming.clone(),
         isolation: Isolation::ReadCommitted,
         transport: crate::config::Transport::Auto,
+        require: crate::config::Require::Any,
         checkpoint_interval: std::time::Duration::from_secs(1),
         assignment: config::Assignment::Shared,
         instance: None,

@@ -1,14 +1,17 @@
 //! EXACTNESS.md, rule by rule: what a broker may do to a sealed flow, and that nothing is lost or doubled by it.
 //! Each test is named after its rule.
 
+mod owners;
+mod truncation;
+
 use broker_lite::faults::{ApiKey, Fault, ResponseError, What};
 
 use super::*;
 
 /// Old enough that no leader remembers the producer of such records.
-const OLD: i64 = 1_600_000_000_000;
+pub(super) const OLD: i64 = 1_600_000_000_000;
 
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     Host::real().clock.wall_ms()
 }
 
@@ -17,14 +20,14 @@ fn values(range: std::ops::Range<usize>) -> Vec<String> {
 }
 
 /// A pair whose source has topic `t`, and batches of three records written to it on demand.
-struct Bench {
-    pair: Pair,
+pub(super) struct Bench {
+    pub(super) pair: Pair,
     written: usize,
     timestamp: i64,
 }
 
 impl Bench {
-    async fn start(timestamp: i64) -> Self {
+    pub(super) async fn start(timestamp: i64) -> Self {
         let pair = Pair::start().await;
         pair.east.create("t", &[]).await;
         Self {
@@ -34,7 +37,7 @@ impl Bench {
         }
     }
 
-    async fn write(&mut self, batches: usize) {
+    pub(super) async fn write(&mut self, batches: usize) {
         for _ in 0..batches {
             let values = values(self.written..self.written + 3);
             let values: Vec<_> = values.iter().map(String::as_str).collect();
@@ -44,13 +47,27 @@ impl Bench {
     }
 
     /// Everything written is on the target, in order, each record once.
-    async fn await_exactly(&self) {
+    pub(super) async fn await_exactly(&self) {
         let all = values(0..self.written);
         let all: Vec<_> = all.iter().map(String::as_str).collect();
         self.pair.await_read("t", &all).await;
     }
 
-    fn fault(&self, fault: Fault) -> broker_lite::faults::Hook {
+    /// The checkpoint is behind this target offset.
+    async fn await_checkpoint(&self, target_offset: i64) {
+        eventually("a checkpoint", async || {
+            let committed = self.pair.west.client.group_offsets("strait.f").await;
+            let committed = committed.unwrap().into_iter();
+            let mut offsets = committed.map(|(partition, found)| (partition.topic, found.offset));
+            match offsets.find(|(topic, _)| topic == "t") {
+                Some((_, offset)) if offset == target_offset => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    }
+
+    pub(super) fn fault(&self, fault: Fault) -> broker_lite::faults::Hook {
         self.pair
             .west
             .broker
@@ -117,21 +134,8 @@ async fn rule_13_a_slow_answer_is_waited_for() {
     Bench::survives(What::Delay(Duration::from_millis(700)), OLD).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rule_9_a_newer_epoch_stops_the_worker_and_is_not_answered_with_another() {
-    let mut bench = Bench::start(now()).await;
-    let running = bench.pair.run("topics = [\"t\"]");
-    bench.write(1).await;
-    bench.await_exactly().await;
-    let refused = What::Refuse(ResponseError::InvalidProducerEpoch);
-    bench.fault(Fault::new(ApiKey::Produce, refused).always());
-    bench.write(1).await;
-    running.await_reason("t", "taken_over").await;
-    running.stop().await;
-}
-
 /// Stops a flow whose checkpoints never got beyond its first one.
-async fn stop_with_an_old_checkpoint(bench: &mut Bench, flow: &str, batches: usize) {
+pub(super) async fn stop_with_an_old_checkpoint(bench: &mut Bench, flow: &str, batches: usize) {
     let running = bench.pair.run(flow);
     bench.write(1).await;
     bench.await_exactly().await;
@@ -221,22 +225,6 @@ async fn rule_6_a_batch_of_somebody_else_behind_ours_is_passed_over() {
     all.extend(values(15..21));
     let all: Vec<_> = all.iter().map(String::as_str).collect();
     bench.pair.await_read("t", &all).await;
-    running.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rule_10_a_target_that_lost_its_end_stops_the_worker() {
-    let mut bench = Bench::start(now()).await;
-    let running = bench.pair.run("topics = [\"t\"]");
-    bench.write(4).await;
-    bench.await_exactly().await;
-    let faults = bench.pair.west.broker.faults();
-    let end = tokio::task::spawn_blocking(move || faults.truncate("t", 0, 6))
-        .await
-        .unwrap();
-    assert_eq!(end.unwrap(), 6);
-    bench.write(1).await;
-    running.await_reason("t", "target_truncated").await;
     running.stop().await;
 }
 
@@ -485,5 +473,34 @@ async fn rule_5_what_an_older_epoch_left_takes_no_number_of_the_new_one() {
     let running = bench.pair.run("topics = [\"t\"]\non_poison = \"skip\"");
     bench.write(2).await;
     bench.await_exactly().await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_13_a_partition_whose_replicas_are_late_holds_back_no_other() {
+    let pair = Pair::start().await;
+    for topic in ["late", "well"] {
+        pair.east.create(topic, &[]).await;
+        pair.east.write_at(topic, &["0"], now()).await;
+    }
+    let running = pair.run("topics = [\"late\", \"well\"]");
+    for topic in ["late", "well"] {
+        pair.await_read(topic, &["0"]).await;
+    }
+    let faults = pair.west.broker.faults();
+    let set = |what| faults.set(Fault::new(ApiKey::Produce, what).topic("late"));
+    let told = set(What::FailAfter(ResponseError::RequestTimedOut)).unwrap();
+    pair.east.write_at("late", &["1"], now()).await;
+    told.wait(1).await;
+    // The next request with it hangs, on a connection of which `well` is not.
+    let hangs = Duration::from_secs(5);
+    let hook = set(What::Delay(hangs)).unwrap();
+    pair.east.write_at("late", &["2"], now()).await;
+    hook.wait(1).await;
+    let begun = Instant::now();
+    pair.east.write_at("well", &["1"], now()).await;
+    pair.await_read("well", &["0", "1"]).await;
+    assert!(begun.elapsed() < hangs);
+    pair.await_read("late", &["0", "1", "2"]).await;
     running.stop().await;
 }

@@ -20,7 +20,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// All flows of this process count here.
-fn recorder() -> &'static PrometheusHandle {
+pub(super) fn recorder() -> &'static PrometheusHandle {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
     RECORDER.get_or_init(|| metrics::install(Arc::clone(&Host::real().clock)).unwrap())
 }
@@ -126,6 +126,8 @@ async fn what_a_flow_shows_has_the_names_and_labels_of_the_list() {
         "strait_rebalances_total",
         "strait_retries_total",
         "strait_skipped_records_total",
+        "strait_slow_partitions_total",
+        "strait_target_lost_records_total",
         "strait_troubles",
     ]);
     assert!(absent.is_subset(&excused), "{absent:?} in\n{text}");

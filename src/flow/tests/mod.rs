@@ -1,8 +1,10 @@
 //! Flows between two broker-lites in this process, seen through the wire client.
 
 mod adjust;
+mod coalescing;
 mod cycles;
 mod exactness;
+mod guarantee;
 mod limits;
 mod metrics;
 mod policies;

@@ -6,7 +6,7 @@ use kafka_protocol::messages::{ProduceResponse, produce_response::PartitionProdu
 use uuid::Uuid;
 use wire::{TopicPartition, error::ApiError};
 
-use super::broker::Item;
+use super::item::Item;
 use crate::sink::{Appended, SinkError};
 
 /// One answer, by partition: by topic id where the broker answered so.
@@ -22,11 +22,22 @@ impl<'a> Outcomes<'a> {
         Self(partitions.collect())
     }
 
-    pub(super) fn of(&self, item: &Item) -> Result<Appended, SinkError> {
+    fn find(&self, item: &Item) -> Option<&PartitionProduceResponse> {
         let TopicPartition { topic, partition } = &*item.batch.partition;
         let by_name = self.0.get(&(topic.as_str(), Uuid::nil(), *partition));
         let found = by_name.or_else(|| self.0.get(&("", item.batch.topic_id, *partition)));
-        let answer = found.ok_or_else(|| item.lost("the broker did not answer for it"))?;
+        found.copied()
+    }
+
+    /// Whether the leader waited for its replicas in vain: REQUEST_TIMED_OUT, and only where acks = all is not
+    /// reached (`DelayedProduce.onComplete`).
+    pub(super) fn is_late(&self, item: &Item) -> bool {
+        self.find(item).is_some_and(|answer| answer.error_code == 7)
+    }
+
+    pub(super) fn of(&self, item: &Item) -> Result<Appended, SinkError> {
+        let answer = self.find(item);
+        let answer = answer.ok_or_else(|| item.lost("the broker did not answer for it"))?;
         let message = answer.error_message.as_deref();
         match ApiError::from_code(answer.error_code, message) {
             Some(error) => Err(refusal(item, &error)),
@@ -84,7 +95,7 @@ mod tests {
     use tokio::sync::mpsc;
     use wire::{batch::HEADER_LEN, produce::ProduceBatch};
 
-    use super::{super::broker::Reply, *};
+    use super::{super::item::Reply, *};
 
     fn item() -> Item {
         Item {

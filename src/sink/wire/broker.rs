@@ -1,18 +1,16 @@
-//! The task that talks to one target broker: what waits goes out together, answers come back in order.
+//! The task that talks to one target broker by one connection: what waits goes out together, answers come back in
+//! order.
 //!
 //! Invariants:
 //! * A partition appears once in a request; what else of it waits goes out in the next one, on the same
 //!   connection, so that its order holds.
-//! * Every batch is answered exactly once. When the connection breaks, everything it carried or would have
-//!   carried is answered as lost, and nothing is sent again here.
+//! * Every batch is answered exactly once. When the connection breaks, everything it carried is answered as lost;
+//!   when there is none to be had, so is everything that waits. Nothing is sent again here.
 //! * Behind a failed batch of a lane nothing of that lane goes out any more.
 
 use std::{
     collections::{HashSet, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -24,12 +22,17 @@ use wire::{
     client::Client,
     connection::{Connection, MayGo, PendingProduce},
     error::ClientError,
-    produce::ProduceBatch,
 };
 
-use super::{QUEUE, answer::Outcomes};
+use super::{
+    QUEUE,
+    answer::Outcomes,
+    item::{Item, Reply},
+    slow::SlowLane,
+    width::{Close, Width},
+};
 use crate::{
-    sink::{Answer, Appended, SinkError},
+    base::backoff::Backoff,
     telemetry::{Outage, Throttle},
     worker::Lease,
 };
@@ -38,81 +41,24 @@ use crate::{
 const REQUESTS: usize = 5;
 /// Bytes of one request beyond which nothing is added.
 const REQUEST_BYTES: usize = 8 << 20;
-/// How long the broker waits for its replicas (EXACTNESS 9).
+/// How long the broker waits for its replicas (EXACTNESS 9). Those of a partition that is late it names in the
+/// answer, and all others wait for that answer.
 const PRODUCE_TIMEOUT: Duration = Duration::from_secs(5);
+const USUAL_PRODUCE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long this side waits for an answer, from when the one before it came: the connection is muted
 /// while the broker works on a request (EXACTNESS 13).
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Pauses after the broker closed the connection again.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
 
-/// One batch on its way.
-#[derive(Debug)]
-pub(super) struct Item {
-    pub(super) ticket: u64,
-    pub(super) source_offset: i64,
-    pub(super) records: i32,
-    pub(super) guarded: bool,
-    pub(super) batch: ProduceBatch,
-    pub(super) reply: Reply,
-}
-
-/// Where a lane's answers go, and whether it is broken.
-#[derive(Clone, Debug)]
-pub(super) struct Reply {
-    answers: mpsc::Sender<Answer>,
-    broken: Arc<AtomicBool>,
-    /// The lane was dropped.
-    gone: Arc<AtomicBool>,
-}
-
-impl Reply {
-    pub(super) fn new(answers: mpsc::Sender<Answer>) -> Self {
-        Self {
-            answers,
-            broken: Arc::default(),
-            gone: Arc::default(),
-        }
-    }
-
-    /// Nobody waits for answers any more.
-    pub(super) fn give_up(&self) {
-        self.broken.store(true, Ordering::Release);
-        self.gone.store(true, Ordering::Release);
-    }
-}
-
-impl Item {
-    /// Answered, but not as hoped.
-    pub(super) fn lost(&self, reason: impl ToString) -> SinkError {
-        SinkError::Lost {
-            partition: (*self.batch.partition).clone(),
-            reason: reason.to_string(),
-            unanswered: false,
-        }
-    }
-
-    fn unanswered(&self, reason: &str) -> SinkError {
-        SinkError::Lost {
-            partition: (*self.batch.partition).clone(),
-            reason: reason.to_owned(),
-            unanswered: true,
-        }
-    }
-
-    fn answer(self, outcome: Result<Appended, SinkError>) {
-        if outcome.is_err() {
-            self.reply.broken.store(true, Ordering::Release);
-        }
-        let answer = Answer {
-            ticket: self.ticket,
-            outcome,
-        };
-        // There is room for all that a worker may have outstanding; a lane that is gone does not mind.
-        self.reply.answers.try_send(answer).ok();
-    }
-
-    fn is_broken(&self) -> bool {
-        self.reply.broken.load(Ordering::Acquire)
-    }
+/// Which of the two connections to a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Of all partitions that are well.
+    Usual,
+    /// Of the others ([`SlowLane`]).
+    Second,
 }
 
 /// A request that waits for its answer.
@@ -123,42 +69,51 @@ struct Request {
 
 pub(super) struct Broker {
     id: i32,
+    way: Way,
     client: Client,
     host: Host,
     outage: Outage,
     throttle: Throttle,
     /// Asked right before each write (EXACTNESS 7).
     lease: Arc<dyn Lease>,
+    slow: Arc<SlowLane>,
+    width: Width,
+    pauses: Backoff,
     connection: Option<Arc<Connection>>,
     /// Not sent yet, in the order of arrival.
     waiting: VecDeque<Item>,
     requests: VecDeque<Request>,
     /// When the oldest request counts as unanswered, on the monotonic clock.
     deadline: Duration,
-    /// Until then the broker asked not to be bothered (KIP-219).
-    throttled_until: Duration,
+    /// Until then the broker asked not to be bothered (KIP-219), or closed the connection once too often.
+    paused_until: Duration,
 }
 
 impl Broker {
     pub(super) fn new(
-        id: i32,
+        (id, way): (i32, Way),
         client: Client,
         host: Host,
         outage: Outage,
         lease: Arc<dyn Lease>,
+        slow: Arc<SlowLane>,
     ) -> Self {
         Self {
             id,
+            way,
             client,
             host,
             throttle: outage.throttle("produce"),
             outage,
             lease,
+            slow,
+            width: Width::default(),
+            pauses: Backoff::new(FIRST_PAUSE, LAST_PAUSE),
             connection: None,
             waiting: VecDeque::new(),
             requests: VecDeque::new(),
             deadline: Duration::ZERO,
-            throttled_until: Duration::ZERO,
+            paused_until: Duration::ZERO,
         }
     }
 
@@ -167,12 +122,12 @@ impl Broker {
         loop {
             self.send_waiting().await;
             let now = self.host.clock.monotonic();
-            let (pause, until) = (self.throttled_until.saturating_sub(now), self.deadline);
+            let (pause, until) = (self.paused_until.saturating_sub(now), self.deadline);
             let unanswered = !self.requests.is_empty();
             let timed = unanswered && self.may_give_up();
-            // There is room, and yet nothing was sent: the broker asked for a pause, or the lease was missing.
-            let room = !self.waiting.is_empty() && self.requests.len() < REQUESTS;
-            let throttled = room && !pause.is_zero();
+            // There is room, and yet nothing was sent: there is a pause, or the lease was missing.
+            let room = self.has_room();
+            let paused = room && !pause.is_zero();
             let forbidden = room && pause.is_zero();
             tokio::select! {
                 biased;
@@ -192,28 +147,35 @@ impl Broker {
                     None => return,
                 },
                 () = self.lease.granted(), if forbidden => {}
-                () = self.host.clock.sleep(pause), if throttled => {}
+                () = self.host.clock.sleep(pause), if paused => {}
                 () = self.host.clock.sleep(until.saturating_sub(now)), if timed => {
-                    self.fail("no answer to Produce in time");
+                    self.broke("no answer to Produce in time");
                 }
             }
         }
     }
 
+    /// Whether another request may go out, as far as this side is concerned.
+    fn has_room(&mut self) -> bool {
+        let narrow = self.width.limit(self.host.clock.monotonic()).is_some();
+        let most = if narrow { 1 } else { REQUESTS };
+        !self.waiting.is_empty() && self.requests.len() < most
+    }
+
     /// Sends as many requests as may be on their way.
     async fn send_waiting(&mut self) {
-        while !self.waiting.is_empty()
-            && self.requests.len() < REQUESTS
-            && self.host.clock.monotonic() >= self.throttled_until
+        while self.has_room()
+            && self.host.clock.monotonic() >= self.paused_until
             && self.lease.may_write()
         {
-            if self
-                .connection
-                .as_ref()
-                .is_none_or(|known| known.is_broken())
-            {
+            let usable = |known: &Arc<Connection>| {
+                // What is on its way keeps it in use.
+                !known.is_broken() && (!self.requests.is_empty() || known.is_fresh())
+            };
+            if !self.connection.as_ref().is_some_and(usable) {
                 if !self.requests.is_empty() {
-                    return self.fail("the connection broke");
+                    self.broke("the connection broke");
+                    continue;
                 }
                 match self.client.dial(self.id).await {
                     Ok(connection) => {
@@ -221,7 +183,7 @@ impl Broker {
                         self.connection = Some(connection);
                         continue;
                     }
-                    Err(error) => return self.fail(&error.to_string()),
+                    Err(error) => return self.is_away(&error.to_string()),
                 }
             }
             let items = self.next_items();
@@ -237,7 +199,11 @@ impl Broker {
             return;
         };
         let batches: Vec<_> = items.iter().map(|item| item.batch.clone()).collect();
-        match connection.begin_produce(&batches, PRODUCE_TIMEOUT, self.may_go(&items)) {
+        let timeout = match self.way {
+            Way::Usual => USUAL_PRODUCE_TIMEOUT,
+            Way::Second => PRODUCE_TIMEOUT,
+        };
+        match connection.begin_produce(&batches, timeout, self.may_go(&items)) {
             Ok(pending) => {
                 if self.requests.is_empty() {
                     self.restart_timer();
@@ -246,11 +212,8 @@ impl Broker {
             }
             Err(error) => {
                 let reason = error.to_string();
-                for item in items {
-                    let lost = item.lost(&reason);
-                    item.answer(Err(lost));
-                }
-                self.fail(&reason);
+                Self::lose(items.into(), &reason);
+                self.broke(&reason);
             }
         }
     }
@@ -259,17 +222,14 @@ impl Broker {
     /// that is gone.
     fn may_go(&self, items: &[Item]) -> MayGo {
         let lease = Arc::clone(&self.lease);
-        let gone: Vec<_> = items
-            .iter()
-            .map(|item| Arc::clone(&item.reply.gone))
-            .collect();
-        MayGo::new(move || {
-            lease.may_write() && !gone.iter().any(|gone| gone.load(Ordering::Acquire))
-        })
+        let lanes: Vec<_> = items.iter().map(|item| item.reply.clone()).collect();
+        MayGo::new(move || lease.may_write() && !lanes.iter().any(Reply::is_gone))
     }
 
     /// The first waiting batch of each partition, topics together, up to the size of a request.
     fn next_items(&mut self) -> Vec<Item> {
+        let most = self.width.limit(self.host.clock.monotonic());
+        let most = most.unwrap_or(usize::MAX);
         let mut taken: HashSet<Arc<TopicPartition>> = HashSet::new();
         let mut items = Vec::new();
         let mut rest = VecDeque::new();
@@ -280,7 +240,8 @@ impl Broker {
                 item.answer(Err(lost));
                 continue;
             }
-            let fits = items.is_empty() || bytes + item.batch.size() <= REQUEST_BYTES;
+            let fits = items.is_empty()
+                || items.len() < most && bytes + item.batch.size() <= REQUEST_BYTES;
             // A batch that does not fit holds back what follows it in its partition.
             if taken.insert(Arc::clone(&item.batch.partition)) && fits {
                 bytes += item.batch.size();
@@ -297,19 +258,32 @@ impl Broker {
     fn take_answer(&mut self, answer: Result<ProduceResponse, ClientError>) {
         let response = match answer {
             Ok(response) => response,
-            Err(error) => return self.fail(&error.to_string()),
+            Err(error) => return self.broke(&error.to_string()),
         };
+        self.pauses.reset();
         let Some(request) = self.requests.pop_front() else {
             return;
         };
         self.throttle.asked(response.throttle_time_ms);
         let throttle = u64::try_from(response.throttle_time_ms).unwrap_or(0);
-        self.throttled_until = self.host.clock.monotonic() + Duration::from_millis(throttle);
+        self.paused_until = self.host.clock.monotonic() + Duration::from_millis(throttle);
         self.restart_timer();
         let outcomes = Outcomes::new(&response);
         for item in request.items {
+            if outcomes.is_late(&item) {
+                // Known before the worker hears of it, and opens its next lane.
+                self.set_aside(&item.batch.partition, "its replicas are late");
+            }
             let outcome = outcomes.of(&item);
             item.answer(outcome);
+        }
+    }
+
+    /// A partition goes by the second connection from its next lane on, or stays there.
+    fn set_aside(&self, partition: &Arc<TopicPartition>, why: &str) {
+        let stay = self.slow.take(partition, self.host.clock.monotonic());
+        if let Some(stay) = stay {
+            self.outage.set_aside(partition, why, stay);
         }
     }
 
@@ -321,24 +295,64 @@ impl Broker {
     }
 
     fn restart_timer(&mut self) {
-        let from = self.host.clock.monotonic().max(self.throttled_until);
+        let from = self.host.clock.monotonic().max(self.paused_until);
         self.deadline = from + ANSWER_TIMEOUT;
     }
 
-    /// The connection is no good any more: everything it carried is in doubt, and what waits is not sent.
-    fn fail(&mut self, reason: &str) {
-        self.outage.begins(reason);
+    /// The connection is no good any more: everything it carried is in doubt. What waits goes out on the next one.
+    fn broke(&mut self, reason: &str) {
         if let Some(connection) = self.connection.take() {
             connection.close(reason);
         }
+        self.learn();
         for item in self.requests.drain(..).flat_map(|request| request.items) {
             let lost = item.unanswered(reason);
             item.answer(Err(lost));
         }
-        for item in self.waiting.drain(..) {
+        let waiting = std::mem::take(&mut self.waiting);
+        let (behind, waiting) = waiting.into_iter().partition(Item::is_broken);
+        self.waiting = waiting;
+        Self::lose(behind, reason);
+    }
+
+    /// These are not sent.
+    fn lose(items: VecDeque<Item>, reason: &str) {
+        for item in items {
             let lost = item.lost(reason);
             item.answer(Err(lost));
         }
+    }
+
+    /// What a connection that broke tells of the request that the broker had before it.
+    fn learn(&mut self) {
+        let mut items = self.requests.iter().flat_map(|request| &request.items);
+        let ours = !self.lease.may_write() || items.any(|item| item.reply.is_gone());
+        let Some(request) = self.requests.front().filter(|_| !ours) else {
+            return;
+        };
+        let partitions: Vec<_> = request
+            .items
+            .iter()
+            .map(|one| &one.batch.partition)
+            .collect();
+        let now = self.host.clock.monotonic();
+        let close = self.width.closed(partitions.len(), now);
+        if close == Close::First {
+            return;
+        }
+        self.paused_until = now + self.pauses.delay(&*self.host.random);
+        if close == Close::Alone {
+            self.set_aside(partitions[0], "requests with it end the connection");
+            if self.way == Way::Usual {
+                self.width.found();
+            }
+        }
+    }
+
+    /// There is no connection to be had: nothing of what waits is sent.
+    fn is_away(&mut self, reason: &str) {
+        self.outage.begins(reason);
+        Self::lose(std::mem::take(&mut self.waiting), reason);
     }
 
     /// Nobody sends any more; who waits for an answer still gets it.

@@ -1,13 +1,16 @@
-//! The way into one target partition, through the task of its leader.
+//! The way into one target partition, through a task of its leader.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use host::BoxFuture;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 use wire::{TopicPartition, produce::ProduceBatch};
 
-use super::broker::{Item, Reply};
+use super::{
+    Ways,
+    item::{Item, Reply},
+};
 use crate::sink::{Answer, Lane, Outgoing, SinkError};
 
 /// Answers that may wait for the worker: more than it ever has outstanding (EXACTNESS 3, 13).
@@ -17,25 +20,50 @@ const ANSWERS: usize = 16;
 pub(super) struct WireLane {
     partition: Arc<TopicPartition>,
     topic_id: Uuid,
-    broker: mpsc::Sender<Item>,
+    ways: Arc<Ways>,
+    /// Whether what is outstanding went by the second connection.
+    slow: bool,
     reply: Reply,
     answers: mpsc::Receiver<Answer>,
+    /// Answers that came before they were asked for.
+    early: VecDeque<Answer>,
+    /// Batches sent whose answer has not been taken from `answers`.
+    outstanding: usize,
 }
 
 impl WireLane {
-    pub(super) fn new(
-        partition: &TopicPartition,
-        topic_id: Uuid,
-        broker: mpsc::Sender<Item>,
-    ) -> Self {
+    pub(super) fn new(partition: &TopicPartition, topic_id: Uuid, ways: Arc<Ways>) -> Self {
         let (sender, answers) = mpsc::channel(ANSWERS);
         Self {
             partition: Arc::new(partition.clone()),
             topic_id,
-            broker,
+            ways,
+            slow: false,
             reply: Reply::new(sender),
             answers,
+            early: VecDeque::new(),
+            outstanding: 0,
         }
+    }
+
+    /// The queue of the connection that the partition goes by now. It moves to the other one only when nothing of
+    /// it is on its way (EXACTNESS 3, 13).
+    async fn way(&mut self) -> &mpsc::Sender<Item> {
+        let slow = self.ways.is_slow(&self.partition);
+        if slow != self.slow {
+            while self.outstanding > 0 {
+                let answer = self.next_answer().await;
+                self.early.push_back(answer);
+            }
+            self.slow = slow;
+        }
+        self.ways.queue(slow)
+    }
+
+    async fn next_answer(&mut self) -> Answer {
+        let answer = self.answers.recv().await;
+        self.outstanding -= 1;
+        answer.expect("this lane holds a sender itself")
     }
 }
 
@@ -69,19 +97,23 @@ impl Lane for WireLane {
             reply: self.reply.clone(),
         };
         Box::pin(async move {
-            let sent = self.broker.send(item).await;
+            let sent = self.way().await.send(item).await;
             sent.map_err(|_| SinkError::Lost {
                 partition: (*self.partition).clone(),
                 reason: "the sink has stopped".to_owned(),
                 unanswered: false,
-            })
+            })?;
+            self.outstanding += 1;
+            Ok(())
         })
     }
 
     fn answer(&mut self) -> BoxFuture<'_, Answer> {
         Box::pin(async move {
-            let answer = self.answers.recv().await;
-            answer.expect("this lane holds a sender itself")
+            match self.early.pop_front() {
+                Some(answer) => answer,
+                None => self.next_answer().await,
+            }
         })
     }
 }

@@ -1,26 +1,33 @@
 //! Our own producer: whole batches, stamped by their unit, to the leaders of their partitions.
 //!
-//! One task and one connection per target broker ([`broker`]) puts the waiting batches of all its partitions
-//! into one Produce request. A lane belongs to the leader that was known when it opened; when that broker
-//! says that it leads no more, the lane breaks like after any other failure, and the next one asks again.
-//! Nothing is sent a second time here: what is in doubt is the worker's to reconcile (EXACTNESS 4, 6).
+//! A task per connection to a target broker ([`broker`]) puts the waiting batches of all its partitions into one
+//! Produce request. There are two: partitions that hold others back, or whose requests end the connection, go by
+//! the second one for a while ([`slow`]; [`width`] finds the latter). A lane belongs to the leader that was known
+//! when it opened; when that broker says that it leads no more, the lane breaks like after any other failure, and
+//! the next one asks again. Nothing is sent a second time here: what is in doubt is the worker's to reconcile
+//! (EXACTNESS 4, 6).
 
 mod answer;
 mod broker;
+mod item;
 mod lane;
+mod slow;
+mod width;
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use host::{BoxFuture, Host};
+use host::{BoxFuture, Clock, Host};
 use tokio::sync::mpsc;
 use wire::{TopicPartition, client::Client};
 
 use self::{
-    broker::{Broker, Item},
+    broker::{Broker, Way},
+    item::Item,
     lane::WireLane,
+    slow::SlowLane,
 };
 use super::{Form, Lane, Limits, Sink, SinkError};
 use crate::{
@@ -29,8 +36,28 @@ use crate::{
     worker::Lease,
 };
 
-/// Batches that wait for one broker's task, of all partitions; more wait in their workers.
+/// Batches that wait for one connection's task, of all partitions; more wait in their workers.
 const QUEUE: usize = 1024;
+
+/// Both connections to one broker, by the queues of their tasks.
+#[derive(Debug)]
+struct Ways {
+    usual: mpsc::Sender<Item>,
+    second: mpsc::Sender<Item>,
+    slow: Arc<SlowLane>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Ways {
+    /// Whether `partition` goes by the second connection.
+    fn is_slow(&self, partition: &TopicPartition) -> bool {
+        self.slow.holds(partition, self.clock.monotonic())
+    }
+
+    fn queue(&self, slow: bool) -> &mpsc::Sender<Item> {
+        if slow { &self.second } else { &self.usual }
+    }
+}
 
 /// Connections to the leaders of one flow's target.
 #[derive(Debug)]
@@ -39,7 +66,7 @@ pub struct WireSink {
     host: Host,
     outage: Outage,
     lease: Arc<dyn Lease>,
-    brokers: Mutex<HashMap<i32, mpsc::Sender<Item>>>,
+    brokers: Mutex<HashMap<i32, Arc<Ways>>>,
 }
 
 impl WireSink {
@@ -54,20 +81,31 @@ impl WireSink {
         }
     }
 
-    /// The queue of a broker's task, which is started if it does not run.
-    fn broker(&self, id: i32) -> mpsc::Sender<Item> {
+    /// The ways to a broker, whose tasks are started if they do not run.
+    fn broker(&self, id: i32) -> Arc<Ways> {
         let mut brokers = self.brokers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(queue) = brokers.get(&id).filter(|queue| !queue.is_closed()) {
-            return queue.clone();
+        let is_open = |ways: &&Arc<Ways>| !ways.usual.is_closed() && !ways.second.is_closed();
+        if let Some(ways) = brokers.get(&id).filter(is_open) {
+            return Arc::clone(ways);
         }
-        let (queue, items) = mpsc::channel(QUEUE);
-        let client = self.leaders.client().clone();
-        let (host, outage, lease) = (&self.host, &self.outage, &self.lease);
-        let (host, outage, lease) = (host.clone(), outage.clone(), Arc::clone(lease));
-        let broker = Broker::new(id, client, host, outage, lease);
-        tokio::spawn(broker.run(items));
-        brokers.insert(id, queue.clone());
-        queue
+        let slow = Arc::new(SlowLane::default());
+        let start = |way| {
+            let (queue, items) = mpsc::channel(QUEUE);
+            let client = self.leaders.client().clone();
+            let (host, outage) = (self.host.clone(), self.outage.clone());
+            let (lease, slow) = (Arc::clone(&self.lease), Arc::clone(&slow));
+            let broker = Broker::new((id, way), client, host, outage, lease, slow);
+            tokio::spawn(broker.run(items));
+            queue
+        };
+        let ways = Arc::new(Ways {
+            usual: start(Way::Usual),
+            second: start(Way::Second),
+            slow: Arc::clone(&slow),
+            clock: Arc::clone(&self.host.clock),
+        });
+        brokers.insert(id, Arc::clone(&ways));
+        ways
     }
 }
 
@@ -99,3 +137,6 @@ impl Sink for WireSink {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -201,7 +201,7 @@ impl Poller {
         };
         let free = self.settings.budget.free();
         let (count, charge) = state.building.part(fair(free));
-        let room = state.sender.capacity() > 0 && state.share.has_room(state.most, free);
+        let room = state.sender.capacity() > 0 && state.share.has_room(fair(free).min(state.most));
         let share = room.then(|| state.share.clone());
         // Who waits already need not wait again: the next burst tries once more.
         let patience = if state.stalled {

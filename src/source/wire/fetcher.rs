@@ -2,14 +2,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use bytes::Bytes;
-use kafka_protocol::messages::{
-    FetchRequest, FetchResponse,
-    fetch_response::{FetchableTopicResponse, PartitionData},
+use kafka_protocol::{
+    messages::{FetchRequest, FetchResponse, fetch_response::PartitionData},
+    protocol::StrBytes,
 };
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
@@ -20,9 +20,10 @@ use wire::{
 };
 
 use super::{
-    Settings,
+    Fetchers, Settings,
+    answer::{failure, name_of, size},
     cut::cut,
-    request::{partition_bytes, request, response_bytes},
+    request::{Way, request},
     session::{Asked, Position, Session},
 };
 use crate::{
@@ -48,38 +49,49 @@ const LAST_BY_NAME: i16 = 12;
 pub(super) struct Open {
     pub(super) partition: TopicPartition,
     pub(super) leader: Leader,
+    /// As in [`Partition`].
+    pub(super) until: Option<Duration>,
     pub(super) offset: i64,
     pub(super) epoch: i32,
     pub(super) most: usize,
     pub(super) sender: mpsc::Sender<Event>,
+    /// To be told of this broker's answers.
+    pub(super) looks: Looks,
 }
 
-struct Partition {
-    position: Position,
-    asked: Asked,
-    sender: mpsc::Sender<Event>,
+pub(super) struct Partition {
+    pub(super) leader: Leader,
+    /// Until when a replica is read instead of the leader, on the monotonic clock; none: the leader is.
+    pub(super) until: Option<Duration>,
+    pub(super) position: Position,
+    pub(super) asked: Asked,
+    pub(super) sender: mpsc::Sender<Event>,
+    pub(super) looks: Looks,
     share: Share,
     /// How many bytes it may have in flight, whatever is free.
-    most: usize,
+    pub(super) most: usize,
     /// The end that was told last, and whether an open transaction begins there; -1: none.
     end: (i64, bool),
 }
 
 impl Partition {
-    /// Whether more of it may be fetched while so many bytes of the budget are free.
-    fn has_room(&self, free: usize) -> bool {
-        self.sender.capacity() > 0 && self.share.has_room(self.most, free)
+    /// Whether more of it may be fetched while one partition may hold so many bytes.
+    fn has_room(&self, room: usize) -> bool {
+        self.sender.capacity() > 0 && self.share.has_room(room.min(self.most))
     }
 }
 
 pub(super) struct Fetcher {
-    broker: i32,
-    settings: Arc<Settings>,
+    pub(super) broker: i32,
+    pub(super) settings: Settings,
+    /// Of all brokers.
+    pub(super) fetchers: Weak<Fetchers>,
     looks: Looks,
     throttle: Throttle,
     connection: Option<Arc<Connection>>,
-    session: Session,
-    partitions: BTreeMap<TopicPartition, Partition>,
+    way: Way,
+    pub(super) session: Session,
+    pub(super) partitions: BTreeMap<TopicPartition, Partition>,
     /// Names of the topics, for answers that only know ids.
     names: HashMap<Uuid, String>,
     /// Told when a partition has room again.
@@ -88,12 +100,14 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(super) fn new(broker: i32, settings: Arc<Settings>, looks: Looks) -> Self {
+    pub(super) fn new(broker: i32, settings: Settings, fetchers: Weak<Fetchers>) -> Self {
         Self {
             broker,
-            looks,
+            fetchers,
+            looks: Looks::default(),
             throttle: settings.outage.throttle("fetch"),
             connection: None,
+            way: Way::default(),
             session: Session::default(),
             partitions: BTreeMap::new(),
             names: HashMap::new(),
@@ -117,6 +131,7 @@ impl Fetcher {
                 }
                 !gone
             });
+            self.send_home();
             if self.partitions.is_empty() {
                 // No session and no connection for nothing.
                 self.disconnect();
@@ -128,7 +143,8 @@ impl Fetcher {
             }
             let budget = self.settings.budget.clone();
             let free = budget.free();
-            if !self.partitions.values().any(|one| one.has_room(free)) {
+            let room = self.way.room(free);
+            if !self.partitions.values().any(|one| one.has_room(room)) {
                 tokio::select! {
                     biased;
                     Some(open) = commands.recv() => self.open(open),
@@ -137,7 +153,7 @@ impl Fetcher {
                 }
                 continue;
             }
-            let bytes = response_bytes(free, budget.total());
+            let bytes = self.way.response_bytes(free, budget.total());
             let permit = tokio::select! {
                 biased;
                 Some(open) = commands.recv() => {
@@ -156,13 +172,17 @@ impl Fetcher {
         if let Some(known) = known {
             self.session.leave(&open.partition, known.asked);
         }
+        open.looks.follow(&self.looks);
         let partition = Partition {
+            leader: open.leader,
+            until: open.until,
+            looks: open.looks,
             position: Position {
                 topic_id,
                 offset: open.offset,
                 leader_epoch: open.leader.epoch,
                 last_epoch: open.epoch,
-                max_bytes: partition_bytes(open.most, self.settings.budget.total()),
+                max_bytes: 0,
             },
             asked: Asked::default(),
             sender: open.sender,
@@ -176,16 +196,25 @@ impl Fetcher {
 
     /// One request and its answer, which has `bytes` at most, save for a single batch that is larger.
     async fn fetch(&mut self, permit: Permit, bytes: usize) {
+        let connection = match self.connected().await {
+            Ok(connection) => connection,
+            Err(error) => return self.give_up(&error),
+        };
         // What this request has taken is as good as free for it.
-        let free = self.settings.budget.free() + bytes;
+        let room = self.way.room(self.settings.budget.free() + bytes);
+        let (way, total) = (self.way, self.settings.budget.total());
         let partitions = self.partitions.iter_mut().map(|(name, partition)| {
-            let wanted = partition.has_room(free).then_some(partition.position);
+            partition.position.max_bytes = way.partition_bytes(partition.most, total);
+            let wanted = partition.has_room(room).then_some(partition.position);
             (name, &mut partition.asked, wanted)
         });
         let plan = self.session.plan(partitions);
         let wait = if plan.all { WAIT } else { self.wait };
-        let request = request(&plan, self.settings.isolation, bytes, wait);
-        let answer = match self.ask(&request).await {
+        let rack = self.settings.rack.clone().unwrap_or_default();
+        let request = request(&plan, self.settings.isolation, bytes, wait)
+            .with_rack_id(StrBytes::from_string(rack));
+        let begun = self.settings.host.clock.monotonic();
+        let answer = match self.ask(&connection, &request).await {
             Ok(answer) => answer,
             Err(error) => return self.give_up(&error),
         };
@@ -202,6 +231,8 @@ impl Fetcher {
         self.throttle.asked(answer.throttle_time_ms);
         let sizes = answer.responses.iter().flat_map(|topic| &topic.partitions);
         let came = sizes.map(size).sum();
+        let took = self.settings.host.clock.monotonic().saturating_sub(begun);
+        self.way.came(came, took);
         self.wait = if came > 0 {
             SHORT_WAIT
         } else {
@@ -245,17 +276,22 @@ impl Fetcher {
         }
     }
 
-    async fn ask(&mut self, request: &FetchRequest) -> Result<FetchResponse, ClientError> {
-        if self
-            .connection
-            .as_ref()
-            .is_none_or(|known| known.is_broken())
-        {
-            self.connection = Some(self.settings.client.dial(self.broker).await?);
-        }
-        let Some(connection) = &self.connection else {
-            unreachable!("it was just made");
+    async fn connected(&mut self) -> Result<Arc<Connection>, ClientError> {
+        let usable = |known: &Arc<Connection>| !known.is_broken() && known.is_fresh();
+        let connection = match self.connection.take().filter(usable) {
+            Some(known) => known,
+            None => self.settings.client.dial(self.broker).await?,
         };
+        self.way.round_trip = connection.round_trip();
+        self.connection = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    async fn ask(
+        &self,
+        connection: &Connection,
+        request: &FetchRequest,
+    ) -> Result<FetchResponse, ClientError> {
         let by_id = self
             .partitions
             .values()
@@ -272,6 +308,7 @@ impl Fetcher {
         if let Some(failure) = failure(name, partition, &data) {
             return self.fail(name, failure);
         }
+        let replica = *data.preferred_read_replica;
         let end = match self.settings.isolation {
             Isolation::ReadUncommitted => data.high_watermark,
             Isolation::ReadCommitted => data.last_stable_offset,
@@ -333,6 +370,7 @@ impl Fetcher {
             };
             self.fail(name, failure);
         }
+        self.prefer(name, replica);
     }
 
     /// Tells a partition's worker why nothing more comes.
@@ -367,54 +405,6 @@ impl Fetcher {
         self.session.reset();
         self.names.clear();
     }
-}
-
-/// What the broker said instead of records.
-fn failure(
-    name: &TopicPartition,
-    partition: &Partition,
-    data: &PartitionData,
-) -> Option<SourceError> {
-    let (wanted, name) = (partition.position.offset, name.clone());
-    if data.diverging_epoch.end_offset >= 0 {
-        let end = data.diverging_epoch.end_offset;
-        return Some(SourceError::Truncated {
-            partition: name,
-            end,
-        });
-    }
-    let error = ApiError::from_code(data.error_code, None::<&str>)?;
-    Some(match error.code {
-        // OFFSET_OUT_OF_RANGE
-        1 => SourceError::OutOfRange {
-            partition: name,
-            wanted,
-        },
-        // CORRUPT_MESSAGE
-        2 => SourceError::Corrupt {
-            partition: name,
-            offset: wanted,
-            reason: error.to_string(),
-        },
-        // TOPIC_AUTHORIZATION_FAILED
-        29 => SourceError::Denied { partition: name },
-        // The leader moved, the topic is gone or another one, and so on: who opens it again sees.
-        _ => SourceError::Lost {
-            partition: name,
-            reason: error.to_string(),
-        },
-    })
-}
-
-fn name_of(topic: &FetchableTopicResponse, names: &HashMap<Uuid, String>) -> Option<String> {
-    if topic.topic.is_empty() {
-        return names.get(&topic.topic_id).cloned();
-    }
-    Some(topic.topic.to_string())
-}
-
-fn size(data: &PartitionData) -> usize {
-    data.records.as_ref().map_or(0, Bytes::len)
 }
 
 #[cfg(test)]

@@ -5,16 +5,19 @@
 //! are charged before they are fetched, by buffer; a partition that is slow is not fetched while it has its part
 //! of the budget, and while much of the budget is taken it gets bytes of its own, so that it holds back neither
 //! those of others nor their buffer. A partition whose leader moves is given back to its worker, which opens
-//! it again where it leads now.
+//! it again where it leads now. Where the leader names a replica in the reader's rack, the replica's task goes on
+//! with the partition ([`replica`]).
 
+mod answer;
 mod cut;
 mod fetcher;
+mod replica;
 mod request;
 mod session;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use host::{BoxFuture, Host};
@@ -38,15 +41,20 @@ const COMMANDS: usize = 256;
 #[derive(Debug)]
 pub struct WireSource {
     leaders: Leaders,
-    settings: Arc<Settings>,
-    brokers: Mutex<HashMap<i32, Queue>>,
+    fetchers: Arc<Fetchers>,
 }
 
-/// The way to a broker's task, and when that last heard from the broker.
-type Queue = (mpsc::Sender<Open>, Looks);
+/// The tasks of the brokers, started when the first partition is opened at one.
+#[derive(Debug)]
+struct Fetchers {
+    settings: Settings,
+    brokers: Mutex<HashMap<i32, mpsc::Sender<Open>>>,
+    /// For the tasks, which end when the source is gone.
+    own: Weak<Self>,
+}
 
 /// What a source needs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Finds the leaders.
     pub client: Client,
@@ -58,6 +66,8 @@ pub struct Settings {
     pub budget: Budget,
     /// Told when a broker is away.
     pub outage: Outage,
+    /// `client.rack`: where this process is, for brokers that know a nearer replica (KIP-392).
+    pub rack: Option<String>,
 }
 
 impl WireSource {
@@ -66,23 +76,31 @@ impl WireSource {
         let clock = Arc::clone(&settings.host.clock);
         Self {
             leaders: Leaders::new(settings.client.clone(), clock),
-            settings: Arc::new(settings),
-            brokers: Mutex::default(),
+            fetchers: Fetchers::new(settings),
         }
+    }
+}
+
+impl Fetchers {
+    fn new(settings: Settings) -> Arc<Self> {
+        Arc::new_cyclic(|own| Self {
+            settings,
+            brokers: Mutex::default(),
+            own: Weak::clone(own),
+        })
     }
 
     /// The queue of a broker's task, which is started if it does not run.
-    fn broker(&self, id: i32) -> Queue {
+    fn broker(&self, id: i32) -> mpsc::Sender<Open> {
         let mut brokers = self.brokers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(queue) = brokers.get(&id).filter(|(queue, _)| !queue.is_closed()) {
+        if let Some(queue) = brokers.get(&id).filter(|queue| !queue.is_closed()) {
             return queue.clone();
         }
         let (queue, commands) = mpsc::channel(COMMANDS);
-        let looks = Looks::default();
-        let fetcher = Fetcher::new(id, Arc::clone(&self.settings), looks.clone());
+        let fetcher = Fetcher::new(id, self.settings.clone(), Weak::clone(&self.own));
         tokio::spawn(fetcher.run(commands));
-        brokers.insert(id, (queue.clone(), looks.clone()));
-        (queue, looks)
+        brokers.insert(id, queue.clone());
+        queue
     }
 }
 
@@ -104,16 +122,18 @@ impl Source for WireSource {
                 }
             })?;
             let (sender, events) = mpsc::channel(EVENTS);
+            let looks = Looks::default();
             let open = Open {
                 partition: partition.clone(),
                 leader,
+                until: None,
                 offset,
                 epoch,
                 most,
                 sender,
+                looks: looks.clone(),
             };
-            let (queue, looks) = self.broker(leader.broker);
-            let sent = queue.send(open).await;
+            let sent = self.fetchers.broker(leader.broker).send(open).await;
             sent.map_err(|_| SourceError::Lost {
                 partition: partition.clone(),
                 reason: "the source has stopped".to_owned(),

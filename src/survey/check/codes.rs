@@ -8,6 +8,7 @@ pub const PROBLEMS: &[&str] = &[
     "control_topic",
     "cycle",
     "foreign_cluster",
+    "guarantee",
     "min_insync_replicas",
     "missing_right",
     "name",
@@ -27,6 +28,7 @@ pub const PROBLEMS: &[&str] = &[
 
 /// What an operator should know.
 pub const WARNINGS: &[&str] = &[
+    "at_least_once",
     "bytes_unknown",
     "config_left_out",
     "configs_differ",
@@ -49,7 +51,14 @@ pub const WARNINGS: &[&str] = &[
 ];
 
 /// What was looked at and is well.
-pub const PASSED: &[&str] = &["brokers", "cycles", "rights", "settings", "start"];
+pub const PASSED: &[&str] = &[
+    "brokers",
+    "cycles",
+    "guarantee",
+    "rights",
+    "settings",
+    "start",
+];
 
 /// Whether `code` is in one of the lists.
 pub fn is_known(code: &str) -> bool {

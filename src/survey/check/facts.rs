@@ -21,7 +21,8 @@ use crate::{
         Stored,
         control_topic::{ControlRecords, ControlTopic},
     },
-    config::FlowConfig,
+    cluster::guarantee,
+    config::{FlowConfig, Transport},
     flow::topics::{
         create::{Draft, LeftOut},
         examples::literal,
@@ -58,8 +59,8 @@ pub struct Facts {
     pub held: Vec<(TopicPartition, Stored)>,
     /// Flows that copy from the target to the source.
     pub writers: Result<Writers, String>,
-    /// How long the target's leaders remember producers.
-    pub expiration: Result<Duration, String>,
+    /// How long the target's leaders remember producers; none: nothing rests on it.
+    pub expiration: Option<Result<Duration, String>>,
 }
 
 /// Every broker of both sides, dialled where it advertises itself.
@@ -138,7 +139,14 @@ impl Facts {
                     .map_err(|error| error.to_string()),
             },
             rights,
-            expiration: expiration(target).await,
+            expiration: match flow.transport {
+                Transport::Librdkafka => None,
+                Transport::Auto | Transport::Wire => Some(
+                    guarantee::expiration(&target.client)
+                        .await
+                        .map_err(|e| e.to_string()),
+                ),
+            },
         }
     }
 }
@@ -312,28 +320,4 @@ async fn control(
         .await
         .map_err(|error| error.to_string())?;
     control.read().await.map_err(|error| error.to_string())
-}
-
-/// The shortest of all brokers, by which `run` goes.
-async fn expiration(target: &Asked) -> Result<Duration, String> {
-    const NAME: &str = "producer.id.expiration.ms";
-    let brokers = target
-        .client
-        .describe_cluster()
-        .await
-        .map_err(|error| error.to_string())?
-        .brokers;
-    let mut shortest = Duration::MAX;
-    for broker in brokers {
-        let configs = target
-            .client
-            .describe_broker_configs(broker.id, &[NAME])
-            .await;
-        let configs = configs.map_err(|error| error.to_string())?;
-        let value = configs.into_iter().find(|config| config.name == NAME);
-        let value = value.and_then(|config| config.value?.parse().ok());
-        let value = value.ok_or_else(|| format!("broker {} has no such config", broker.id))?;
-        shortest = shortest.min(Duration::from_millis(value));
-    }
-    Ok(shortest)
 }

@@ -1,12 +1,14 @@
 //! Whether a flow could run: what it would replicate, and what is missing.
 //!
 //! [`facts`] asks both clusters, beyond what the survey asks; the other modules look at the answers, one subject each,
-//! and ask nothing. Nothing is written to either cluster.
+//! and ask nothing. Nothing is written to either cluster, save for the probe of a target ([`guarantee`]), which tells
+//! nothing else than what it does, and only where nothing says that it is the wrong one.
 
 pub mod brokers;
 pub mod codes;
 mod cycles;
 pub mod facts;
+mod guarantee;
 mod memory;
 mod partitions;
 pub mod rights;
@@ -14,7 +16,10 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use facts::Facts;
 use host::Host;
@@ -27,7 +32,8 @@ use super::{
 };
 use crate::{
     config::{Config, FlowConfig, OnExisting, Transport},
-    flow::{status::guarantee, topics::cycles::Web},
+    flow::{provides::unprobed, topics::cycles::Web},
+    status::Provides,
 };
 
 /// What `strait check` found.
@@ -49,9 +55,11 @@ pub struct FlowReport {
     /// The side that is written to.
     pub target: SideReport,
     /// What the flow provides.
-    pub guarantee: &'static str,
-    /// What it rests on, or why it is not more.
-    pub guarantee_reason: String,
+    #[serde(flatten)]
+    pub provides: Provides,
+    /// How long the target's leaders remember producers, if they tell.
+    #[serde(skip)]
+    expiration: Option<Duration>,
     /// What would be replicated.
     pub topics: Vec<TopicReport>,
     /// What keeps the flow, or some of it, from running.
@@ -107,11 +115,15 @@ pub struct Note {
 
 /// Asks both clusters of every flow.
 pub async fn run(host: &Host, config: &Config) -> Report {
-    let mut flows = Vec::with_capacity(config.flows.len());
-    for flow in &config.flows {
-        flows.push(look(&Pair::new(host, config, flow), flow).await);
+    let pairs = config.flows.iter();
+    let pairs: Vec<_> = pairs.map(|flow| Pair::new(host, config, flow)).collect();
+    let mut flows = Vec::with_capacity(pairs.len());
+    for pair in &pairs {
+        flows.push(look(pair, pair.flow).await);
     }
-    Report::new(&config.flows, flows)
+    let mut report = Report::new(&config.flows, flows);
+    report.probe(host, &pairs).await;
+    report
 }
 
 async fn look(pair: &Pair<'_>, flow: &FlowConfig) -> FlowReport {
@@ -128,7 +140,7 @@ async fn look(pair: &Pair<'_>, flow: &FlowConfig) -> FlowReport {
             pair.measure(&mut survey).await;
             let facts = Facts::ask(pair, flow, &survey).await;
             let mut report = FlowReport::new(&survey);
-            report.guarantee(flow, &facts);
+            report.look_at_expiration(&facts);
             report.look_at_rights(&rights::needs(flow, &survey), &facts);
             report.look_at_absent(&facts.absent, &facts.bootstrap[&rights::End::Source]);
             report.look_at_memory(&survey, &facts);
@@ -266,38 +278,16 @@ impl FlowReport {
     }
 
     fn empty(name: &str, transport: Transport, [source, target]: [SideReport; 2]) -> Self {
-        let (guarantee, reason) = guarantee(transport);
         Self {
             name: name.to_owned(),
             source,
             target,
-            guarantee,
-            guarantee_reason: reason.to_owned(),
+            provides: unprobed(transport, "not probed: see the problems"),
+            expiration: None,
             topics: Vec::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
             passed: Vec::new(),
-        }
-    }
-
-    fn guarantee(&mut self, flow: &FlowConfig, facts: &Facts) {
-        if flow.transport == Transport::Librdkafka {
-            return;
-        }
-        self.guarantee_reason = match &facts.expiration {
-            Ok(expiration) => format!(
-                "leaders remember producers for {}",
-                humantime::format_duration(*expiration)
-            ),
-            Err(_) => "one batch at a time, see below".to_owned(),
-        };
-        if let Err(reason) = &facts.expiration {
-            let target = &self.target.cluster;
-            let message = format!(
-                "{target} does not tell its producer.id.expiration.ms ({reason}): batches are written one at a time; \
-                 DescribeConfigs on the cluster would tell"
-            );
-            self.warn("expiration_unknown", message);
         }
     }
 

@@ -9,7 +9,8 @@ use wire::{
 
 use super::{FlowReport, Note, facts::Facts, note};
 use crate::{
-    config::{FlowConfig, Transport},
+    cluster::guarantee::TOPIC,
+    config::{FlowConfig, Require, Transport},
     flow::topics::writers::GROUPS,
     survey::Survey,
 };
@@ -123,7 +124,25 @@ pub fn needs(flow: &FlowConfig, survey: &Survey) -> Vec<Need> {
         vec![Describe],
         "another flow that copies topics back would not be noticed",
     );
+    needs.extend(sealed.then(|| of_probe(flow, survey)));
     needs
+}
+
+/// What the probe of the target takes, which a flow runs without unless it insists on the guarantee.
+fn of_probe(flow: &FlowConfig, survey: &Survey) -> Need {
+    let mut operations = vec![Operation::Read, Operation::Write];
+    operations.extend((!survey.probe_exists).then_some(Operation::Create));
+    let (required, optional) = match flow.require {
+        Require::ExactlyOnce => (operations, vec![]),
+        Require::Any => (vec![], operations),
+    };
+    Need {
+        end: End::Target,
+        resource: Resource::Topic(TOPIC.to_owned()),
+        required,
+        optional,
+        otherwise: "the target is not probed, so the guarantee is at-least-once",
+    }
 }
 
 impl FlowReport {

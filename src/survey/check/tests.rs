@@ -66,7 +66,7 @@ fn facts(needs: &[Need], denied: impl Fn(&Need, Operation) -> bool) -> Facts {
         control: Ok(Default::default()),
         held: Vec::new(),
         writers: Ok(Default::default()),
-        expiration: Ok(std::time::Duration::from_secs(86_400)),
+        expiration: Some(Ok(std::time::Duration::from_secs(86_400))),
     }
 }
 
@@ -187,6 +187,11 @@ fn each_flow_takes_only_what_it_uses() {
         !read.contains(&topic),
         "only whole batches are read back: {read:?}"
     );
+
+    let probe = Resource::Topic("strait.probe".to_owned());
+    assert!(!wants(&flow(""), &new, Operation::Write).contains(&probe));
+    let required = flow("require = \"exactly-once\"");
+    assert!(wants(&required, &new, Operation::Write).contains(&probe));
 
     let needs = needs(&flow(""), &new);
     let mut facts = facts(&needs, |_, operation| operation == Operation::Create);

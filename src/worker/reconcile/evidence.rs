@@ -7,7 +7,7 @@ use wire::{
     Isolation, TopicPartition,
     batch::{BatchView, batches},
     client::{FetchRequest, OffsetSpec, ProducerState},
-    error::ClientError,
+    error::{ApiError, ClientError},
     record::{Record, decode},
 };
 
@@ -22,6 +22,7 @@ pub const TRACES: usize = 16;
 const MAX_DECOMPRESSED: usize = 1 << 30;
 /// Enough for any batch: the first one comes whole.
 const ONE_BATCH: i32 = 1;
+const OFFSET_OUT_OF_RANGE: i16 = 1;
 
 /// What a target partition holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -241,11 +242,12 @@ impl TargetReader {
         offset: i64,
     ) -> Result<Option<BatchView>, String> {
         let request = one_batch(target, offset);
-        let fetched = self
-            .client
-            .fetch(request)
-            .await
-            .map_err(|error| error.to_string())?;
+        let is_gone = |error: &ApiError| error.code == OFFSET_OUT_OF_RANGE;
+        let fetched = match self.client.fetch(request).await {
+            Ok(fetched) => fetched,
+            Err(error) if error.api_error().is_some_and(is_gone) => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        };
         let batch = batches(fetched.records).next().transpose();
         let batch = batch.map_err(|error| format!("offset {offset} of the target: {error}"))?;
         if let Some(batch) = &batch {

@@ -5,7 +5,10 @@ use wire::record::Record;
 use super::Newest;
 use crate::{
     source::Content,
-    worker::prepare::{PrepareError, open},
+    worker::{
+        Progress,
+        prepare::{PrepareError, open},
+    },
 };
 
 /// Records that the target holds beyond the acknowledged prefix.
@@ -17,6 +20,8 @@ pub(in crate::worker) struct Skip {
     pub(in crate::worker) newest: Newest,
     /// Their number was counted by our own sequence, not by offsets.
     pub(in crate::worker) certain: bool,
+    /// Where the counting begins if that is not the acknowledged prefix: the target lost records of it.
+    pub(in crate::worker) rewound: Option<Box<Progress>>,
 }
 
 /// What passing over one batch came to.
@@ -114,6 +119,7 @@ mod tests {
             left,
             newest,
             certain: true,
+            rewound: None,
         }
     }
 

@@ -22,6 +22,8 @@ pub(in crate::worker) enum Verdict {
     },
     /// The leader has appended what is not replicated yet: look again soon.
     Wait,
+    /// The target does not hold any more what it acknowledged (EXACTNESS 10).
+    Behind,
     /// A person has to look.
     Stop(StopReason, String),
 }
@@ -32,15 +34,6 @@ pub(in crate::worker) fn verdict(
     producer: &ProducerState,
     evidence: &Evidence,
 ) -> Verdict {
-    let from = progress.target_offset;
-    if evidence.end < from {
-        let text = format!(
-            "the target ends at offset {}, but offset {from} was acknowledged: it lost records (an unclean \
-             election, a restored backup); compare both sides before it goes on",
-            evidence.end
-        );
-        return Verdict::Stop(StopReason::TargetTruncated, text);
-    }
     let current = evidence
         .memory
         .filter(|memory| memory.epoch == producer.epoch);
@@ -50,6 +43,9 @@ pub(in crate::worker) fn verdict(
     {
         let text = "a newer epoch of this flow's producer writes here: another process took over";
         return Verdict::Stop(StopReason::TakenOver, text.to_owned());
+    }
+    if evidence.end < progress.target_offset || is_behind(progress, producer, evidence) {
+        return Verdict::Behind;
     }
     let sent = current.map_or(0, |memory| ahead(progress, memory.last_sequence));
     let skip = match &evidence.tail {
@@ -76,6 +72,18 @@ fn ahead(progress: &Progress, last_sequence: i32) -> i64 {
     (next - i64::from(wrap(progress.sequence))) & i64::from(i32::MAX)
 }
 
+/// Whether the leader remembers less of the unit than was acknowledged, and its log holds nothing newer: it lost
+/// records, and others have written since. A leader that forgets does not remember less, but nothing.
+fn is_behind(progress: &Progress, producer: &ProducerState, evidence: &Evidence) -> bool {
+    let (Some(memory), None) = (evidence.memory, &evidence.tail) else {
+        return false;
+    };
+    if memory.epoch < producer.epoch {
+        return progress.sequence != 0;
+    }
+    ahead(progress, memory.last_sequence) >= FAR
+}
+
 /// Sequence arithmetic finds the place, content confirms it (EXACTNESS 6.1).
 fn same_epoch(progress: &Progress, tail: &Tail) -> Result<Option<Skip>, String> {
     match ahead(progress, tail.last_sequence) {
@@ -84,6 +92,7 @@ fn same_epoch(progress: &Progress, tail: &Tail) -> Result<Option<Skip>, String> 
             left: records,
             newest: tail.newest.clone(),
             certain: true,
+            rewound: None,
         })),
         _ => Err(format!(
             "its newest batch of this flow ends with sequence {}, where {} was acknowledged: the checkpoint was \
@@ -106,6 +115,7 @@ fn leftovers(progress: &Progress, evidence: &Evidence) -> Option<Skip> {
         left: records,
         newest: newest.clone(),
         certain: false,
+        rewound: None,
     })
 }
 
@@ -174,6 +184,7 @@ mod tests {
             left,
             newest: newest(next),
             certain,
+            rewound: None,
         });
         Verdict::Go { skip, remembered }
     }
@@ -251,12 +262,31 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_lost_its_end_stops() {
-        let Verdict::Stop(StopReason::TargetTruncated, _) =
-            verdict(&progress(50), &PRODUCER, &evidence(199))
-        else {
-            panic!();
+    fn rule_10_a_target_that_lost_its_end_is_behind() {
+        let lost = verdict(&progress(50), &PRODUCER, &evidence(199));
+        assert_eq!(lost, Verdict::Behind);
+    }
+
+    #[test]
+    fn rule_10_so_is_one_where_others_have_written_since() {
+        let with = |epoch, last_sequence| {
+            let memory = memory(epoch, last_sequence);
+            let evidence = Evidence {
+                memory,
+                newest: Some(newest(230)),
+                ..evidence(230)
+            };
+            verdict(&progress(50), &PRODUCER, &evidence)
         };
+        assert_eq!(with(3, 48), Verdict::Behind);
+        assert_eq!(with(2, 1999), Verdict::Behind, "all of the epoch is lost");
+        assert_eq!(with(3, 49), go(None, Some(99)));
+        // Nothing was acknowledged in an epoch that has just begun.
+        let begun = Evidence {
+            memory: memory(2, 1999),
+            ..evidence(200)
+        };
+        assert_eq!(verdict(&progress(0), &PRODUCER, &begun), go(None, None));
     }
 
     #[test]

@@ -32,6 +32,7 @@ impl Task {
                 if let Some(unit) = &mut self.unit {
                     unit.acknowledged(settled.max_timestamp, wall_ms);
                 }
+                self.pace.answered(settled.took);
                 self.count(&settled, wall_ms);
                 self.publish();
                 self.settings.acknowledged.add(settled.bytes);
@@ -58,7 +59,7 @@ impl Task {
             return Ok(());
         };
         // Who asks the target does not keep others from paying.
-        if let Some(toll) = &mut self.toll {
+        if let Some((toll, _)) = &mut self.toll {
             toll.leave_queue();
         }
         let (target, offset) = (&self.settings.route.target, appended.first_offset);

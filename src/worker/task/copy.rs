@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{End, QUIET, Task, ends::source_end};
+use super::{End, QUIET, Task};
 use crate::{
     config::OnPoison,
     sink::{Form, Lane, Outgoing, Sealed},
@@ -33,7 +33,7 @@ impl Task {
                     }
                     return End::Asked;
                 }
-                sent = self.send_ready(lane) => sent,
+                sent = self.send_ready(reader, lane) => sent,
             };
             if let Err(end) = sent {
                 return end;
@@ -41,7 +41,7 @@ impl Task {
             let in_flight = self.ledger.in_flight();
             let lease = &self.settings.lease;
             // Ready, paid for, with room, and yet not sent: only the lease was missing.
-            let forbidden = self.toll.is_none() && self.has_room();
+            let forbidden = self.paid() > 0 && self.has_room();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return End::Asked,
@@ -64,7 +64,7 @@ impl Task {
                             return end;
                         }
                     }
-                    Some(Err(error)) => return source_end(error),
+                    Some(Err(error)) => return self.source_end(error),
                     None => {
                         return End::Lost(Retry::Fetch, "the source has stopped".to_owned());
                     }
@@ -92,7 +92,7 @@ impl Task {
         if let (Form::Sealed, Content::Sealed(view)) = (form, &batch.content)
             && let Some(reason) = opening(view, offsets.0, &self.settings.limits)
         {
-            self.settings.events.opened(reason);
+            self.settings.events.opened(reason, 1);
         }
         let limits = &self.settings.limits;
         let parts = prepare(batch.content, offsets, form, limits, &self.poison);
@@ -102,68 +102,84 @@ impl Task {
         }
         let records = parts.iter().map(|part| part.records).sum();
         let bytes = parts.iter().map(Part::size).sum();
-        self.toll = self.settings.throttle.toll(bytes, records);
+        let toll = self.settings.throttle.toll(bytes, records);
+        self.toll = toll.map(|toll| (toll, parts.len()));
         let last = parts.len() - 1;
         let mut permit = Some(batch.permit);
-        self.ready = parts
-            .into_iter()
-            .enumerate()
-            .map(|(index, part)| {
-                let permit = permit.take_if(|_| index == last);
-                (part, permit.unwrap_or_default())
-            })
-            .collect();
+        let parts = parts.into_iter().enumerate().map(|(index, part)| {
+            let permit = permit.take_if(|_| index == last);
+            (part, permit.unwrap_or_default())
+        });
+        self.ready.extend(parts);
         self.note_lag();
         Ok(())
     }
 
-    /// Sends what is ready and paid for, as far as the window allows.
-    pub(super) async fn send_ready(&mut self, lane: &mut dyn Lane) -> Result<(), End> {
-        while self.toll.is_none()
-            && self.has_room()
-            && self.settings.lease.may_write()
-            && let Some((part, permit)) = self.ready.pop_front()
-        {
-            if let (Body::Refused(offsets), OnPoison::Stop) = (&part.body, self.poison.policy) {
-                let (at, target) = (offsets[0], &self.settings.route.target);
-                let reason = self.poison.reason(at);
-                let text = format!(
-                    "{target} refuses the record at source offset {at}: {reason} (on_poison = \"stop\")"
-                );
-                return Err(End::Stop(StopReason::RecordRefused, at, text));
+    /// Sends what is ready and paid for, as far as the window allows; of batches that are too small for it, as many as
+    /// are there at a time.
+    pub(super) async fn send_ready(
+        &mut self,
+        reader: &mut PartitionReader,
+        lane: &mut dyn Lane,
+    ) -> Result<(), End> {
+        loop {
+            self.gather(reader).await;
+            if self.ready.is_empty()
+                && let Some(end) = self.behind.take()
+            {
+                return Err(end);
             }
-            if self.doubt && self.is_first_unguarded(&part) {
-                return Err(self.wait_for_late_appends());
+            if self.paid() == 0 || !self.has_room() || !self.settings.lease.may_write() {
+                return Ok(());
             }
-            let (clock, sequence) = (&self.settings.host.clock, self.ledger.next_sequence());
-            let ticket = self.ledger.push(&part, permit, clock.monotonic());
-            let batch = match part.body {
-                Body::Nothing => {
-                    self.publish();
-                    continue;
-                }
-                Body::Refused(offsets) => {
-                    self.leave_out(&offsets).await?;
-                    continue;
-                }
-                Body::Open(records) => Outgoing::Open(records),
-                Body::Sealed(view) => {
-                    let (_, oldest) = self.ledger.unresolved();
-                    let wall_ms = clock.wall_ms();
-                    let unit = self.unit.as_mut().expect("sealed batches have a unit");
-                    Outgoing::Sealed(Sealed {
-                        source_offset: part.source_offset,
-                        header: unit.stamp(&view, sequence),
-                        payload: view.payload(),
-                        records: view.header.record_count,
-                        guarded: unit.is_guarded(oldest, wall_ms),
-                    })
-                }
-            };
-            let sent = lane.send(ticket, batch).await;
-            sent.map_err(|error| self.sink_end(error))?;
-            self.outstanding += 1;
+            self.join();
+            self.send_one(lane).await?;
         }
+    }
+
+    /// Sends the first part, for which there is room.
+    async fn send_one(&mut self, lane: &mut dyn Lane) -> Result<(), End> {
+        let Some((part, permit)) = self.ready.pop_front() else {
+            return Ok(());
+        };
+        if let (Body::Refused(offsets), OnPoison::Stop) = (&part.body, self.poison.policy) {
+            let (at, target) = (offsets[0], &self.settings.route.target);
+            let reason = self.poison.reason(at);
+            let text = format!(
+                "{target} refuses the record at source offset {at}: {reason} (on_poison = \"stop\")"
+            );
+            return Err(End::Stop(StopReason::RecordRefused, at, text));
+        }
+        if self.doubt && self.is_first_unguarded(&part) {
+            return Err(self.wait_for_late_appends());
+        }
+        let (clock, sequence) = (&self.settings.host.clock, self.ledger.next_sequence());
+        let ticket = self.ledger.push(&part, permit, clock.monotonic());
+        let batch = match part.body {
+            Body::Nothing => {
+                self.publish();
+                return Ok(());
+            }
+            Body::Refused(offsets) => {
+                return self.leave_out(&offsets).await;
+            }
+            Body::Open(records) => Outgoing::Open(records),
+            Body::Sealed(view) => {
+                let (_, oldest) = self.ledger.unresolved();
+                let wall_ms = clock.wall_ms();
+                let unit = self.unit.as_mut().expect("sealed batches have a unit");
+                Outgoing::Sealed(Sealed {
+                    source_offset: part.source_offset,
+                    header: unit.stamp(&view, sequence),
+                    payload: view.payload(),
+                    records: view.header.record_count,
+                    guarded: unit.is_guarded(oldest, wall_ms),
+                })
+            }
+        };
+        let sent = lane.send(ticket, batch).await;
+        sent.map_err(|error| self.sink_end(error))?;
+        self.outstanding += 1;
         Ok(())
     }
 
@@ -221,9 +237,9 @@ impl Task {
 }
 
 /// Pays the next part of what is due; whoever has nothing to pay waits for ever. Cancel-safe.
-async fn pay(toll: &mut Option<Toll>) -> (Duration, bool) {
+async fn pay(toll: &mut Option<(Toll, usize)>) -> (Duration, bool) {
     match toll {
-        Some(toll) => toll.pay().await,
+        Some((toll, _)) => toll.pay().await,
         None => std::future::pending().await,
     }
 }

@@ -1,9 +1,11 @@
 //! The worker's task: passes, and within a pass the loop that copies.
 
 mod answers;
+mod coalesce;
 mod copy;
 mod ends;
 mod open;
+mod rewind;
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -11,8 +13,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Progress, Settings, Stop, StopReason, WorkerState, lag::Timeline, ledger::Ledger,
-    poison::Poison, prepare::Part, throttle::Toll, unit::Unit,
+    Progress, Settings, Stop, StopReason, WorkerState, coalesce::Pace, lag::Timeline,
+    ledger::Ledger, poison::Poison, prepare::Part, throttle::Toll, unit::Unit,
 };
 use crate::{
     base::{backoff::Backoff, budget::Permit},
@@ -45,10 +47,14 @@ pub(super) struct Task {
     /// Where batches are written sealed.
     unit: Option<Unit>,
     poison: Poison,
-    /// Parts of one batch that were not sent yet; the batch's permit goes with the last.
+    /// What was not sent yet: parts of one batch, or of several that go together. A batch's permit goes with its last.
     ready: VecDeque<(Part, Permit)>,
-    /// What is to be paid before they are.
-    toll: Option<Toll>,
+    /// What is to be paid before the newest of them are sent, and how many that are.
+    toll: Option<(Toll, usize)>,
+    /// What ends the pass once all that is ready is sent.
+    behind: Option<End>,
+    /// How long the target takes to answer.
+    pace: Pace,
     /// Batches handed to the lane and not answered.
     outstanding: usize,
     /// Whether who wrote the unit before may still have a batch on its way to the target.
@@ -81,6 +87,8 @@ impl Task {
             poison: Poison::new(settings.on_poison),
             ready: VecDeque::new(),
             toll: None,
+            behind: None,
+            pace: Pace::default(),
             outstanding: 0,
             doubt: !settings.start.settled,
             unanswered: false,
@@ -166,6 +174,7 @@ impl Task {
         drop(reader);
         self.ready.clear();
         self.toll = None;
+        self.behind = None;
         if matches!(end, End::Asked) {
             self.enter(WorkerState::Draining);
             self.unanswered = !self.drain(&mut *lane, self.settings.drain_timeout).await;

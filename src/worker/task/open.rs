@@ -1,16 +1,16 @@
 //! How a pass begins: what the target holds already is learnt, and passed over as the source shows it again.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::{End, QUIET, Task, ends::source_end};
+use super::{End, QUIET, Task, rewind::held};
 use crate::{
     checkpoint::LastRecord,
     sink::Lane,
     source::{Batch, Content, PartitionReader},
     telemetry::Retry,
     worker::{
-        Settings, StopReason,
-        reconcile::{Passed, Verdict, verdict},
+        Progress, Settings, StopReason,
+        reconcile::{Passed, Skip, Verdict, verdict},
     },
 };
 
@@ -31,7 +31,8 @@ impl Task {
             sink,
             ..
         } = &self.settings;
-        let progress = self.ledger.progress();
+        let rewound = self.unit.as_ref().and_then(|unit| unit.rewound());
+        let progress = rewound.unwrap_or(self.ledger.progress());
         let (offset, epoch) = (progress.source_offset, progress.epoch);
         // About a second's worth, where that is known.
         let most = self.settings.throttle.topic_bytes();
@@ -45,7 +46,7 @@ impl Task {
                 self.timeline.follow(reader.looks());
                 Ok((reader, lane))
             }
-            (Err(error), _) => Err(source_end(error)),
+            (Err(error), _) => Err(self.source_end(error)),
             (_, Err(error)) => Err(self.sink_end(error)),
         }
     }
@@ -60,52 +61,93 @@ impl Task {
         if !quiet.is_zero() {
             clock.sleep(quiet).await;
         }
-        let progress = self.ledger.progress();
+        let acknowledged = self.ledger.progress();
+        let (mut rewound, mut waited): (Option<Progress>, _) = (None, false);
         for look in 0..LOOKS {
+            let progress = rewound.as_ref().unwrap_or(acknowledged);
             let (from, id) = (progress.target_offset, unit.producer.id);
-            let evidence = unit.exactness.reconciler.look(target, from, id).await;
+            let reconciler = Arc::clone(&unit.exactness.reconciler);
+            let evidence = reconciler.look(target, from, id).await;
             let evidence = evidence
                 .map_err(|why| End::Lost(Retry::Reconcile, format!("reading {target}: {why}")))?;
             match verdict(progress, &unit.producer, &evidence) {
                 Verdict::Wait => clock.sleep(LOOK_AGAIN).await,
-                Verdict::Stop(StopReason::TargetTruncated, _) if look < LOOKS_AT_LESS => {
-                    clock.sleep(LOOK_AGAIN).await;
+                Verdict::Behind if rewound.is_some() => rewound = None,
+                Verdict::Behind if look < LOOKS_AT_LESS => clock.sleep(LOOK_AGAIN).await,
+                Verdict::Behind => {
+                    let producer = &unit.producer;
+                    let end = evidence.end;
+                    rewound = held(&*reconciler, target, acknowledged, producer, end).await?;
+                    if rewound.is_none() {
+                        return Err(self.truncated(end));
+                    }
+                    // Who lost records may not be the leader any more, and what was sent to it may be on its way.
+                    self.doubt |= !waited;
+                }
+                // Whoever was there before this worker wrote is nobody who took over from it.
+                Verdict::Stop(StopReason::TakenOver, text) if !unit.has_sent() => {
+                    let text = format!("{target}: {text}, or the checkpoint is an old one");
+                    let at = progress.source_offset;
+                    return Err(End::Stop(StopReason::TargetDiffers, at, text));
                 }
                 Verdict::Stop(reason, text) => {
                     let text = format!("{target}: {text}");
-                    let at = match reason {
-                        StopReason::TargetTruncated => progress.again_from(evidence.end),
-                        _ => progress.source_offset,
-                    };
-                    return Err(End::Stop(reason, at, text));
+                    return Err(End::Stop(reason, progress.source_offset, text));
                 }
-                Verdict::Go { skip, remembered } => {
-                    if self.doubt && !unit.is_guarded_by(remembered, clock.wall_ms()) {
-                        // What is on its way could still be appended (EXACTNESS 7): look again.
-                        clock.sleep(QUIET).await;
-                        self.doubt = false;
-                        continue;
-                    }
-                    let skip = skip.filter(|skip| skip.certain || !unit.leftovers_differ);
-                    if unit.is_another_owner(progress, skip.as_ref()) {
-                        let text = format!("{target}: another process writes what this one would");
-                        let at = progress.source_offset;
-                        return Err(End::Stop(StopReason::TakenOver, at, text));
-                    }
-                    if let Some(skip) = &skip {
-                        self.settings
-                            .events
-                            .reconciled(progress.source_offset, skip.left);
-                    }
-                    unit.begin(skip, remembered);
-                    return Ok(());
+                Verdict::Go { remembered, .. }
+                    if self.doubt && !unit.is_guarded_by(remembered, clock.wall_ms()) =>
+                {
+                    // What is on its way could still be appended (EXACTNESS 7): look again.
+                    clock.sleep(QUIET).await;
+                    self.doubt = false;
+                    (rewound, waited) = (None, true);
                 }
+                Verdict::Go { skip, remembered } => return self.begin(skip, remembered, rewound),
             }
         }
         Err(End::Lost(
             Retry::Reconcile,
             format!("{target}: its replicas are behind their leader"),
         ))
+    }
+
+    /// The pass begins with what was found: `skip` is on the target already, counted from `rewound` if records are lost.
+    fn begin(
+        &mut self,
+        skip: Option<Skip>,
+        remembered: Option<i64>,
+        rewound: Option<Progress>,
+    ) -> Result<(), End> {
+        let Some(unit) = &mut self.unit else {
+            return Ok(());
+        };
+        let target = &self.settings.route.target;
+        let skip = skip.filter(|skip| skip.certain || !unit.leftovers_differ);
+        let progress = rewound.as_ref().unwrap_or(self.ledger.progress());
+        if unit.is_another_owner(progress, skip.as_ref()) {
+            let text = format!("{target}: another process writes what this one would");
+            return Err(End::Stop(
+                StopReason::TakenOver,
+                progress.source_offset,
+                text,
+            ));
+        }
+        match &skip {
+            Some(skip) if skip.certain || rewound.is_none() => {
+                let events = &self.settings.events;
+                events.reconciled(progress.source_offset, skip.left);
+            }
+            None if rewound.is_none() => {}
+            // Not even the batch that was just looked at is there.
+            _ => {
+                let text = format!("{target} goes on losing records");
+                return Err(End::Lost(Retry::Reconcile, text));
+            }
+        }
+        let rewound = rewound.map(Box::new);
+        let skip = skip.map(|skip| Skip { rewound, ..skip });
+        unit.begin(skip, remembered);
+        Ok(())
     }
 
     /// What is left of a batch when all that the target holds is passed over; none if that is more than the
@@ -130,13 +172,22 @@ impl Task {
                     leader_epoch: -1,
                     payload_crc: None,
                 };
+                let skip = self.unit.as_mut().and_then(|unit| unit.skip.take());
+                let rewound = skip.and_then(|(skip, _)| skip.rewound);
+                let is_decision = !certain || rewound.is_some();
+                let before = self.ledger.progress().clone();
+                if let Some(place) = rewound {
+                    self.ledger.go_back(*place);
+                }
                 self.ledger.passed_over(records, certain, last, next);
                 self.publish();
-                if let Some(unit) = &mut self.unit {
-                    unit.skip = None;
-                }
-                if !certain {
+                if is_decision {
+                    self.settings.acknowledged.fill();
                     self.barrier().await?;
+                }
+                let now = self.ledger.progress();
+                if let Ok(lost @ 1..) = u64::try_from(before.sequence - now.sequence) {
+                    self.settings.events.went_back(&before, now, lost);
                 }
                 let rest = if rest.is_empty() {
                     Content::Nothing
@@ -151,6 +202,9 @@ impl Task {
 
     pub(super) fn differs(&mut self, offset: i64, certain: bool) -> End {
         let route = &self.settings.route;
+        if let Some(place) = self.unit.as_ref().and_then(|unit| unit.rewound()) {
+            return self.truncated(place.target_offset + 1);
+        }
         if certain {
             let text = format!(
                 "{}: the newest record of this flow there is not the one at offset {offset} of {}: the source was \
@@ -177,7 +231,8 @@ impl Task {
         let Some(unit) = &mut self.unit else {
             return Ok(());
         };
-        let committed = unit.exactness.committed.wait_for(|offset| *offset >= at);
+        // Equal, as it may be on the way back.
+        let committed = unit.exactness.committed.wait_for(|offset| *offset == at);
         tokio::select! {
             biased;
             () = stop.cancelled() => Err(End::Asked),

@@ -132,12 +132,31 @@ pub async fn http_tells_live_ready_and_lag(pair: &mut Pair) -> Result<()> {
     ensure!(code == 0, "status ended with {code}:\n{text}");
     let from_outside = serde_json::from_str(&text)?;
     compare_views(&by_url, &from_outside, &topic)?;
-    let (code, text) = strait.call(&["check"])?;
+    let (code, text) = strait.call(&["check", "--json"])?;
     ensure!(code == 0, "check ended with {code}:\n{text}");
     ensure!(
         text.contains(&topic),
         "check does not name the topic:\n{text}"
     );
+    let checked: Value = serde_json::from_str(&text)?;
+    if std::env::var_os("STRAIT_TEST_TRANSPORT").is_none() {
+        // Probed by the process and by check, each for itself.
+        for (told, view) in [
+            ("process", &by_url),
+            ("clusters", &from_outside),
+            ("check", &checked),
+        ] {
+            let flow = &view["flows"][0];
+            ensure!(
+                flow["guarantee"] == "exactly-once" && flow["transport"] == "wire",
+                "{told}: {flow}"
+            );
+        }
+        ensure!(
+            metric(&metrics, "strait_exactly_once") == Some(1.0),
+            "no strait_exactly_once in\n{metrics}"
+        );
+    }
     Ok(())
 }
 

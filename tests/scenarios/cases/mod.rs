@@ -67,6 +67,7 @@ cases! {
     sharing::a_second_process_shares_the_flow,
     sharing::a_killed_process_is_succeeded_or_goes_on_in_place,
     sharing::a_suspended_process_wakes_as_a_member_like_others,
+    sharing::a_leader_checks_numbers_within_an_epoch_and_not_between_two,
     sharing::a_target_that_is_away_for_longer_than_a_session,
     sharing::a_fenced_namesake_ends_with_3,
     sharing::a_standby_is_ready_and_takes_over,

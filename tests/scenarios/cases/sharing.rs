@@ -2,12 +2,19 @@
 
 use std::{
     collections::BTreeSet,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use host::Host;
 use rustix::process::Signal;
 use serde_json::Value;
+use wire::{
+    TopicPartition,
+    client::{Client, ClientSettings},
+    record::{BatchBuilder, Codec},
+};
 
 use super::{
     super::{
@@ -143,9 +150,67 @@ pub async fn a_suspended_process_wakes_as_a_member_like_others(pair: &mut Pair) 
     first.signal(Signal::CONT)?;
     await_split(&first, &second).await?;
     stream.grow(pair)?;
-    pair.await_equal(&stream.expected, 60).await?;
+    let verdict = pair.await_equal(&stream.expected, 60).await?;
+    ensure!(
+        verdict.repeated == 0,
+        "a sleeper repeats nothing: {verdict:?}"
+    );
     for process in [&mut first, &mut second] {
         ensure!(process.is_running()?, "it ended:\n{}", process.log());
+    }
+    Ok(())
+}
+
+/// What decides that a take-over begins no producer epoch (docs/decisions/0011): the old owner's late batch is refused
+/// or acknowledged as a repeat by its number, and a new epoch's first batch is taken wherever the one before ended.
+pub async fn a_leader_checks_numbers_within_an_epoch_and_not_between_two(
+    pair: &mut Pair,
+) -> Result<()> {
+    let topic = pair.topic("epochs");
+    pair.target.create_topic(&topic, 1, &[]).await?;
+    let address: SocketAddr = pair.target.bootstrap().parse()?;
+    let bootstrap = vec![(address.ip().to_string(), address.port())];
+    let client = Client::new(Host::real(), ClientSettings::new(bootstrap, "test"));
+    let partition = TopicPartition::new(&topic, 0);
+    let now = Host::real().clock.wall_ms();
+    // Three records, by a producer that no broker gave out.
+    let append = async |epoch: i16, sequence: i32| {
+        let mut batch = BatchBuilder::new(Codec::None).producer(1 << 62 | 77, epoch, sequence);
+        for record in 0..3 {
+            batch.push(
+                now,
+                None,
+                Some(format!("{sequence}+{record}").as_bytes()),
+                &[],
+            );
+        }
+        let appended = client.produce(&partition, batch.build(0)?).await;
+        anyhow::Ok(match appended {
+            Ok(appended) => Ok(appended.base_offset),
+            Err(error) => Err(error.api_error().map(|error| error.code)),
+        })
+    };
+    const OUT_OF_ORDER: Result<i64, Option<i16>> = Err(Some(45));
+    const FENCED: Result<i64, Option<i16>> = Err(Some(47));
+    for (epoch, sequence, expected, what) in [
+        (0, 0, Ok(0), "the new owner's first batch"),
+        (0, 0, Ok(0), "the old owner's, repeated"),
+        (0, 2, OUT_OF_ORDER, "the old owner's, cut otherwise"),
+        (0, 6, OUT_OF_ORDER, "one too far ahead"),
+        (0, 3, Ok(3), "the old owner's next, late"),
+        (
+            0,
+            3,
+            Ok(3),
+            "the new owner's next, in the same epoch: a repeat",
+        ),
+        (1, 0, Ok(6), "the same in a new epoch: it is there twice"),
+        (0, 6, FENCED, "the old owner from then on"),
+        (0, 3, FENCED, "and its repeats"),
+        (2, 3, OUT_OF_ORDER, "an epoch that does not begin at 0"),
+    ] {
+        let answer = append(epoch, sequence).await?;
+        ensure!(answer == expected, "{what}: {answer:?}, not {expected:?}");
     }
     Ok(())
 }

@@ -48,6 +48,7 @@ impl Client {
             client_id: settings.client_id.clone(),
             request_timeout: settings.request_timeout,
             max_frame: settings.max_frame,
+            max_idle: settings.max_idle,
             clock: Arc::clone(&self.0.host.clock),
         };
         let connection = Connection::open(stream, opening).await;

@@ -152,10 +152,9 @@ impl Client {
     async fn any(&self) -> Result<Arc<Connection>, ClientError> {
         let candidates = {
             let mut known = self.0.routes.known();
-            let max_idle = self.0.settings.max_idle;
             known
                 .connections
-                .retain(|_, connection| !connection.is_broken() && connection.idle() < max_idle);
+                .retain(|_, connection| !connection.is_broken() && connection.is_fresh());
             if let Some(connection) = known.connections.values().next() {
                 return Ok(Arc::clone(connection));
             }
@@ -285,10 +284,9 @@ impl Client {
         let host = &self.0.host;
         let door = {
             let mut known = self.0.routes.known();
-            let max_idle = self.0.settings.max_idle;
             known
                 .connections
-                .retain(|_, connection| connection.idle() < max_idle);
+                .retain(|_, connection| connection.is_fresh());
             if let Some(connection) = known.connection(address) {
                 return Ok(connection);
             }

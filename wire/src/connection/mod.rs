@@ -47,6 +47,8 @@ pub struct ConnectionSettings {
     pub request_timeout: Duration,
     /// Largest answer, in bytes.
     pub max_frame: usize,
+    /// After so long without use it should not be used again.
+    pub max_idle: Duration,
     /// For timeouts.
     pub clock: Arc<dyn Clock>,
 }
@@ -60,6 +62,8 @@ pub struct Connection {
     versions: BTreeMap<i16, (i16, i16)>,
     /// On the clock, in milliseconds.
     last_used: AtomicU64,
+    /// The shortest time that an answer took, in microseconds.
+    round_trip: AtomicU64,
     /// Whether the broker answered more than its versions, which it tells to anybody.
     trusted: AtomicBool,
     session: OnceLock<login::Session>,
@@ -87,6 +91,7 @@ impl Connection {
             next_id: AtomicI32::new(0),
             versions: BTreeMap::new(),
             last_used: AtomicU64::new(0),
+            round_trip: AtomicU64::new(u64::MAX),
             trusted: AtomicBool::new(false),
             session: OnceLock::new(),
         };
@@ -144,16 +149,24 @@ impl Connection {
         answer
     }
 
-    /// How long nothing was asked or answered.
-    pub(crate) fn idle(&self) -> Duration {
+    /// Whether it was used of late: the broker may be closing one that was not, and a request that meets the close
+    /// is lost.
+    pub fn is_fresh(&self) -> bool {
         let last = Duration::from_millis(self.last_used.load(Ordering::Relaxed));
-        self.settings.clock.monotonic().saturating_sub(last)
+        let idle = self.settings.clock.monotonic().saturating_sub(last);
+        idle < self.settings.max_idle
     }
 
     fn touch(&self) {
         let now = self.settings.clock.monotonic().as_millis();
         let now = u64::try_from(now).unwrap_or(u64::MAX);
         self.last_used.store(now, Ordering::Relaxed);
+    }
+
+    /// The shortest time that an answer took so far: the way there and back, and little else. The first one was to a
+    /// question without work for the broker.
+    pub fn round_trip(&self) -> Duration {
+        Duration::from_micros(self.round_trip.load(Ordering::Relaxed))
     }
 
     /// Sends batches, to be acknowledged by all in-sync replicas, and does not wait: requests of one
@@ -236,6 +249,7 @@ impl Connection {
         version: i16,
     ) -> Result<R::Response, ClientError> {
         self.touch();
+        let begun = self.settings.clock.monotonic();
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let frame = self.encode(request, version, id)?;
         let timeout = self.settings.request_timeout.min(patience(R::KEY));
@@ -256,6 +270,9 @@ impl Connection {
             }
         };
         let answer = answer.ok_or_else(|| self.unreachable())?;
+        let took = self.settings.clock.monotonic().saturating_sub(begun);
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.round_trip.fetch_min(took, Ordering::Relaxed);
         self.touch();
         self.decode::<R>(answer, version)
     }

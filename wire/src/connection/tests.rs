@@ -112,6 +112,7 @@ fn opening(
         client_id: "test".to_owned(),
         request_timeout: TIMEOUT,
         max_frame: MAX_FRAME,
+        max_idle: Duration::from_secs(540),
         clock: Arc::new(clock.clone()),
     };
     let opening = tokio::spawn(Connection::open(Box::new(ours), settings));

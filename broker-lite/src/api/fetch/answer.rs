@@ -21,7 +21,7 @@ use crate::{
     state::{
         Node,
         fetch_sessions::{Key, TopicKey},
-        partition::Read,
+        partition::{Partition, Read},
     },
 };
 
@@ -52,18 +52,22 @@ fn read(wanted: &Wanted<'_>, isolation: Isolation, max: u64, so_far: u64) -> Par
     if let Some(Failure::After(error)) = wanted.failure {
         return failed(wanted, error);
     }
+    let nothing = |partition: &Partition| Read {
+        records: Bytes::new(),
+        ends: partition.ends(),
+        aborted: Vec::new(),
+    };
     let (found, partition) = match (&wanted.look, &wanted.partition) {
+        (Look::Found(_), Some(partition)) if let Some(Failure::Elsewhere(id)) = wanted.failure => {
+            let data = data(wanted, nothing(partition), isolation);
+            return data.with_preferred_read_replica(BrokerId(id));
+        }
         (Look::Found(found), Some(partition)) => (found, partition),
         (Look::Diverged(epoch, end), Some(partition)) => {
             let end = EpochEndOffset::default()
                 .with_epoch(*epoch)
                 .with_end_offset(*end);
-            let nothing = Read {
-                records: Bytes::new(),
-                ends: partition.ends(),
-                aborted: Vec::new(),
-            };
-            return data(wanted, nothing, isolation).with_diverging_epoch(end);
+            return data(wanted, nothing(partition), isolation).with_diverging_epoch(end);
         }
         (Look::Failed(error), _) => return failed(wanted, *error),
         (_, None) => return failed(wanted, ResponseError::UnknownTopicOrPartition),

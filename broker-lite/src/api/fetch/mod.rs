@@ -69,7 +69,9 @@ pub(super) async fn handle(cx: &Context, version: i16, request: FetchRequest) ->
     let deadline = cx.state.host.clock.sleep(wait);
     tokio::pin!(deadline);
 
-    let mut wanted: Vec<_> = begun.asked.iter().map(|one| resolve(cx, one)).collect();
+    let rack = !request.rack_id.is_empty();
+    let asked = begun.asked.iter();
+    let mut wanted: Vec<_> = asked.map(|one| resolve(cx, one, rack)).collect();
     // Subscribed before the look, so that nothing that comes after it is missed.
     let known = wanted.iter().enumerate();
     let known = known.filter_map(|(at, one)| Some((at, one.partition.as_ref()?.subscribe())));
@@ -99,7 +101,7 @@ pub(super) fn isolation(level: i8) -> Isolation {
     }
 }
 
-fn resolve<'a>(cx: &Context, asked: &'a Asked) -> Wanted<'a> {
+fn resolve<'a>(cx: &Context, asked: &'a Asked, rack: bool) -> Wanted<'a> {
     let name = asked.name.as_deref();
     let topic = name.and_then(|name| cx.state.topics.get(name));
     let unknown = match name {
@@ -113,6 +115,7 @@ fn resolve<'a>(cx: &Context, asked: &'a Asked) -> Wanted<'a> {
     let partition = topic.and_then(|topic| topic.partition(asked.key.partition));
     let hooks = &cx.state.hooks;
     let failure = hooks.failure(ApiKey::Fetch, name.unwrap_or_default(), asked.key.partition);
+    let failure = failure.filter(|one| rack || !matches!(one, Failure::Elsewhere(_)));
     let inconsistent = Failure::Before(ResponseError::InconsistentTopicId);
     Wanted {
         asked,
@@ -152,7 +155,8 @@ impl Wanted<'_> {
 
     /// Whether there is something to say that does not wait.
     fn is_urgent(&self) -> bool {
-        self.is_known() && !matches!(self.look, Look::Found(_))
+        let elsewhere = matches!(self.failure, Some(Failure::Elsewhere(_)));
+        self.is_known() && (elsewhere || !matches!(self.look, Look::Found(_)))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The fetcher's part in a fair budget.
 
-use host::Host;
-use kafka_protocol::{messages::TopicName, protocol::StrBytes};
+use broker_lite::faults::{ApiKey, Fault, ResponseError, What};
+use host::{Host, sim::SimClock};
+use kafka_protocol::messages::{TopicName, fetch_response::FetchableTopicResponse};
 use wire::{
     client::{Client, ClientSettings},
     record::{BatchBuilder, Codec},
@@ -24,6 +25,7 @@ fn settings(client: Client, budget: &Budget) -> Settings {
         isolation: Isolation::ReadUncommitted,
         budget: budget.clone(),
         outage: Outages::new("f", "east", "west").source,
+        rack: None,
     }
 }
 
@@ -37,7 +39,7 @@ fn records(offset: i64, bytes: usize) -> Bytes {
 fn fetcher(budget: &Budget, topics: &[&str]) -> (Fetcher, Vec<mpsc::Receiver<Event>>) {
     let nowhere = ClientSettings::new(vec![("127.0.0.1".to_owned(), 1)], "test");
     let client = Client::new(Host::real(), nowhere);
-    let mut fetcher = Fetcher::new(1, Arc::new(settings(client, budget)), Looks::default());
+    let mut fetcher = Fetcher::new(1, settings(client, budget), Weak::new());
     let open = |topic: &&str| {
         let (sender, events) = mpsc::channel(16);
         fetcher.open(Open {
@@ -47,10 +49,12 @@ fn fetcher(budget: &Budget, topics: &[&str]) -> (Fetcher, Vec<mpsc::Receiver<Eve
                 epoch: 0,
                 topic_id: Uuid::nil(),
             },
+            until: None,
             offset: 0,
             epoch: -1,
             most: usize::MAX,
             sender,
+            looks: Looks::default(),
         });
         events
     };
@@ -117,10 +121,32 @@ fn answers_leave_something_to_other_brokers() {
     let total = 64 << 20;
     let mut free = total;
     for _ in 0..24 {
-        free -= response_bytes(free, total);
+        free -= Way::default().response_bytes(free, total);
     }
     assert!(free > (64 << 10), "24 brokers leave {free}");
-    assert_eq!(response_bytes(0, 32 << 10), 32 << 10);
+    assert_eq!(Way::default().response_bytes(0, 32 << 10), 32 << 10);
+}
+
+/// Each of many slow partitions has a few bytes in an answer that is otherwise another's, and none lets go of its
+/// own: what they pin is charged, is bounded by a quarter of the budget and an answer, and the rest is free.
+#[tokio::test]
+async fn partitions_that_stall_pin_no_more_than_a_quarter_of_the_budget_for_few_bytes() {
+    let budget = Budget::new(BUDGET);
+    let names: Vec<_> = (0..1000).map(|at| at.to_string()).collect();
+    let topics: Vec<_> = names.iter().map(String::as_str).collect();
+    let (mut fetcher, mut events) = fetcher(&budget, &topics);
+    let mut stalled = Vec::new();
+    for (at, pair) in topics.chunks(2).enumerate() {
+        let (answer, came) = answer(&[(pair[0], 10), (pair[1], 50_000)]);
+        fetcher.hand_out(answer, budget.take(100_000).await, 100_000, came);
+        stalled.push(took(&mut events[2 * at]));
+        drop(took(&mut events[2 * at + 1]));
+    }
+    let (pinned, own) = (budget.in_flight(), 500 * 100);
+    assert!(pinned > own, "some answers are held whole");
+    assert!(pinned <= BUDGET / 4 + 60_000 + own, "{pinned} are pinned");
+    drop(stalled);
+    assert_eq!(budget.in_flight(), 0);
 }
 
 async fn start(topics: &[&str]) -> Cluster {
@@ -215,4 +241,83 @@ async fn a_new_record_of_a_quiet_partition_comes_within_a_few_answers_beside_a_h
         passed <= 6 * answer,
         "{passed} records of the hot one came first"
     );
+}
+
+/// A source in a rack, at a broker that names another one, which is the same one here, as the nearer replica.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_the_leader_names_is_read_and_the_leader_asked_again_after_an_error() {
+    let east = start(&["t"]).await;
+    let faults = east.broker.faults();
+    faults.advertise(2);
+    let (budget, clock) = (Budget::new(BUDGET), SimClock::new(1_800_000_000_000));
+    let mut settings = settings(east.client.clone(), &budget);
+    settings.rack = Some("a".to_owned());
+    settings.host.clock = Arc::new(clock.clone());
+    let source = WireSource::new(settings);
+    let prefer = |replica| Fault::new(ApiKey::Fetch, What::Prefer(replica)).topic("t");
+    let read_from = |broker| {
+        source
+            .fetchers
+            .brokers
+            .lock()
+            .unwrap()
+            .contains_key(&broker)
+    };
+
+    let hook = faults.set(prefer(2)).unwrap();
+    east.write_bytes("t", 10).await;
+    let mut reader = open(&source, "t").await;
+    hook.wait(1).await;
+    assert_eq!(next(&mut reader).await.first_offset, 0);
+    assert!(read_from(2));
+    // The worker sees when the replica answered, not when the leader did.
+    clock.advance(Duration::from_secs(1));
+    east.write_bytes("t", 10).await;
+    assert_eq!(next(&mut reader).await.first_offset, 1);
+    assert_eq!(reader.looks().latest(), 1_800_000_001_000);
+
+    // After some minutes the leader is asked again, and names another one.
+    faults.advertise(3);
+    let hook = prefer(3).always();
+    let hook = faults.set(hook).unwrap();
+    clock.advance(Duration::from_secs(300));
+    let moved = async {
+        while !read_from(3) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), moved)
+        .await
+        .unwrap();
+    hook.remove();
+    east.write_bytes("t", 10).await;
+    assert_eq!(next(&mut reader).await.first_offset, 2);
+
+    // What a replica does not have the leader may.
+    let missing = What::Refuse(ResponseError::OffsetOutOfRange);
+    let missing = Fault::new(ApiKey::Fetch, missing).topic("t");
+    faults.set(missing.clone()).unwrap();
+    let failure = failed(&mut reader).await;
+    assert!(matches!(failure, SourceError::Lost { .. }), "{failure}");
+    let partition = TopicPartition::new("t", 0);
+    let mut reader = source.open(&partition, 3, -1, usize::MAX).await.unwrap();
+    east.write_bytes("t", 10).await;
+    assert_eq!(next(&mut reader).await.first_offset, 3);
+    // The leader is believed.
+    faults.set(missing).unwrap();
+    let failure = failed(&mut reader).await;
+    assert!(
+        matches!(failure, SourceError::OutOfRange { .. }),
+        "{failure}"
+    );
+}
+
+/// Why nothing more comes, no records being there.
+async fn failed(reader: &mut PartitionReader) -> SourceError {
+    loop {
+        match reader.next().await.unwrap() {
+            Err(failure) => return failure,
+            Ok(batch) => assert!(matches!(batch.content, Content::Nothing)),
+        }
+    }
 }

@@ -1,0 +1,138 @@
+//! Batches that were made one, and what a broker may do to them: EXACTNESS.md 3, 5 and 6.
+
+use broker_lite::faults::{ApiKey, Fault, ResponseError, What};
+use wire::batch::batches;
+
+use super::{
+    exactness::{Bench, OLD, now, stop_with_an_old_checkpoint},
+    *,
+};
+
+/// Longer than a target that is near takes.
+const SLOW: What = What::DelayAfter(Duration::from_millis(15));
+/// Batches of the source: at most five are unresolved, so that they pile up behind slow answers.
+const MANY: usize = 60;
+
+impl Cluster {
+    /// How many records each batch of `t` has.
+    async fn batch_sizes(&self) -> Vec<i32> {
+        let request = FetchRequest {
+            partition: TopicPartition::new("t", 0),
+            offset: 0,
+            max_bytes: 1 << 20,
+            max_wait: Duration::ZERO,
+            isolation: Isolation::ReadUncommitted,
+        };
+        let fetched = self.client.fetch(request).await.unwrap();
+        let found = batches(fetched.records).map(|batch| batch.unwrap().header.record_count);
+        found.collect()
+    }
+}
+
+impl Bench {
+    /// Writes until what arrives was made one of several.
+    async fn coalesce(&mut self) {
+        self.write(MANY).await;
+        eventually("coalesced", async || {
+            let sizes = self.pair.west.batch_sizes().await;
+            let found = sizes.iter().any(|size| *size > 3);
+            found.then_some(()).ok_or_else(|| format!("{sizes:?}"))
+        })
+        .await;
+    }
+
+    /// Fills a slow target, to which `what` happens while coalesced batches are on their way.
+    async fn survives_coalesced(what: What, timestamp: i64) {
+        let mut bench = Self::start(timestamp).await;
+        let running = bench.pair.run("topics = [\"t\"]");
+        bench.write(3).await;
+        bench.await_exactly().await;
+        let slow = bench.fault(Fault::new(ApiKey::Produce, SLOW).always());
+        bench.coalesce().await;
+        let hook = bench.fault(Fault::new(ApiKey::Produce, what).skip(1).times(2));
+        bench.write(MANY).await;
+        hook.wait(1).await;
+        // What comes next is other batches than before: quick answers, no reason to open any.
+        slow.remove();
+        bench.write(MANY / 2).await;
+        bench.await_exactly().await;
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_3_coalesced_batches_whose_answer_is_lost_are_not_cut_anew_before_the_target_was_read()
+{
+    for what in [
+        What::CloseAfter,
+        What::Close,
+        What::FailAfter(ResponseError::NotLeaderOrFollower),
+        What::Refuse(ResponseError::NotEnoughReplicas),
+    ] {
+        Bench::survives_coalesced(what, now()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_2_unguarded_batches_are_coalesced_one_at_a_time() {
+    Bench::survives_coalesced(What::FailAfter(ResponseError::RequestTimedOut), OLD).await;
+}
+
+/// The process before sent other batches than this one would: sequence and content find the place all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_6_coalesced_batches_behind_an_old_checkpoint_are_found_by_sequence_and_content() {
+    for forgets in [false, true] {
+        let mut bench = Bench::start(now()).await;
+        let slow = bench.fault(Fault::new(ApiKey::Produce, SLOW).always());
+        stop_with_an_old_checkpoint(&mut bench, "topics = [\"t\"]", MANY).await;
+        let sizes = bench.pair.west.batch_sizes().await;
+        assert!(sizes.iter().any(|size| *size > 3), "{sizes:?}");
+        slow.remove();
+        if forgets {
+            let faults = bench.pair.west.broker.faults();
+            faults.forget_producers("t", 0).unwrap();
+        }
+        bench.write(5).await;
+        let running = bench.pair.run("topics = [\"t\"]");
+        bench.await_exactly().await;
+        running.stop().await;
+    }
+}
+
+/// A checkpoint of a coalesced batch knows its last record by content, for no batch of the source has these bytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_11_a_start_behind_a_coalesced_batch_finds_its_last_record_on_the_source() {
+    let mut bench = Bench::start(now()).await;
+    let running = bench.pair.run("topics = [\"t\"]");
+    let slow = bench.fault(Fault::new(ApiKey::Produce, SLOW).always());
+    bench.coalesce().await;
+    bench.await_exactly().await;
+    running.stop().await;
+    slow.remove();
+    let running = bench.pair.run("topics = [\"t\"]");
+    bench.write(2).await;
+    bench.await_exactly().await;
+    running.stop().await;
+}
+
+/// As with `max.message.bytes` that was lowered while the flow runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_4_a_target_that_refuses_what_was_coalesced_gets_every_record_and_no_more_of_it() {
+    let mut bench = Bench::start(now()).await;
+    let running = bench.pair.run("topics = [\"t\"]\non_poison = \"skip\"");
+    bench.write(3).await;
+    bench.await_exactly().await;
+    bench.fault(Fault::new(ApiKey::Produce, SLOW).always());
+    bench.coalesce().await;
+    let refused = What::Refuse(ResponseError::MessageTooLarge);
+    let hook = bench.fault(Fault::new(ApiKey::Produce, refused));
+    bench.write(MANY).await;
+    hook.wait(1).await;
+    bench.await_exactly().await;
+    let before = bench.pair.west.batch_sizes().await.len();
+    bench.write(MANY).await;
+    bench.await_exactly().await;
+    let sizes = bench.pair.west.batch_sizes().await;
+    assert_eq!(sizes[before..], vec![3; MANY]);
+    running.stop().await;
+}

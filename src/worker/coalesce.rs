@@ -1,0 +1,345 @@
+//! Small batches made one: when that pays, which ones, and how. Pure.
+//!
+//! At most five batches of a unit are unresolved, one of an unguarded unit (EXACTNESS 2, 3). Behind a long round trip
+//! small ones leave the way empty: 5 x 16 KB in 150 ms are half a megabyte a second. What is there while they wait is
+//! then opened and sealed again as one batch with the same codec. Nothing waits for that, what was sent is never cut
+//! anew, and what reconcile counts are records, wherever batches end. Costs and gains: docs/decisions/0010.
+
+use std::{collections::VecDeque, time::Duration};
+
+use wire::record::{Codec, Record, decode};
+
+use super::prepare::{Body, Part, seal_one};
+use crate::checkpoint::LastRecord;
+
+/// Answers that are looked back at: one quick one among them means that the target is near.
+const ANSWERS: usize = 8;
+/// Quicker than this a guarded unit is not held up by its window. A busy target beside it answers within that.
+const LONG: Duration = Duration::from_millis(10);
+/// Bytes per second: what the window lets through of larger batches is enough.
+const ENOUGH: u128 = 64 << 20;
+
+/// Sealed bytes of what becomes one batch, at most: what most targets take, and five of them fill 25 MB/s at 150 ms.
+const SEALED_BYTES: usize = 1 << 20;
+/// The same, decompressed: what stands in memory meanwhile, here and later in whoever reads the target.
+const PLAIN_BYTES: usize = 4 << 20;
+/// The same, in batches: what is remembered of each, its permit above all, stays until the answer.
+const BATCHES: usize = 1024;
+
+/// Knows how long the target takes, and so whether larger batches would help.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    answers: VecDeque<Duration>,
+}
+
+impl Pace {
+    /// A batch was acknowledged so long after it was handed to the sink.
+    pub(super) fn answered(&mut self, took: Duration) {
+        self.answers.truncate(ANSWERS - 1);
+        self.answers.push_front(took);
+    }
+
+    /// Whether batches of `bytes` are worth opening, `window` of which may be unresolved: the window lets too little of
+    /// them through, and what holds it up is not a target that is only busy. The *quickest* of the last answers tells
+    /// the round trip; that of an unguarded unit holds up its only batch, however short it is.
+    pub(super) fn pays(&self, window: usize, bytes: u64) -> bool {
+        let Some(quickest) = self.answers.iter().min() else {
+            return false;
+        };
+        let in_window = window as u128 * u128::from(bytes);
+        let per_second = in_window * 1_000_000 / quickest.as_micros().max(1);
+        per_second < ENOUGH && (window == 1 || *quickest >= LONG)
+    }
+}
+
+/// Parts that follow each other and may become one batch.
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    /// How many, ranges without records among them.
+    pub(super) parts: usize,
+    /// How many of them hold records.
+    batches: usize,
+    bytes: usize,
+    codec: Option<Codec>,
+    /// The next one did not join.
+    ended: bool,
+}
+
+impl Run {
+    /// The longest one at the front of `parts`, for a target whose batches have `limit` bytes at most.
+    pub(super) fn of<'a>(parts: impl Iterator<Item = &'a Part>, limit: usize) -> Self {
+        let mut run = Self::default();
+        for part in parts {
+            run.take(part, limit);
+        }
+        run
+    }
+
+    /// Takes one more, if it joins.
+    pub(super) fn take(&mut self, part: &Part, limit: usize) {
+        let bytes = self.bytes + part.size() as usize;
+        let joins = match &part.body {
+            Body::Nothing => self.batches > 0,
+            Body::Refused(_) | Body::Open(_) => false,
+            Body::Sealed(view) => view.header.codec().is_ok_and(|codec| {
+                self.batches < BATCHES
+                    && bytes <= SEALED_BYTES.min(limit)
+                    && *self.codec.get_or_insert(codec) == codec
+            }),
+        };
+        self.ended |= !joins;
+        if !self.ended {
+            self.bytes = bytes;
+            self.parts += 1;
+            self.batches += usize::from(part.records > 0);
+        }
+    }
+
+    /// Whether another one may join.
+    pub(super) fn is_open(&self) -> bool {
+        !self.ended
+    }
+}
+
+/// One batch of as many of the first `parts`, a [`Run`], as the target takes together; how many that are, and how many
+/// of those hold records. None: they go as they are, as what is damaged always does.
+pub(super) fn coalesce<'a>(
+    parts: impl Iterator<Item = &'a Part>,
+    limit: usize,
+) -> Option<(usize, u64, Part)> {
+    let mut records = Vec::new();
+    let mut room = PLAIN_BYTES;
+    // Each part, and how many records there are up to and with it.
+    let mut opened: Vec<(&Part, usize)> = Vec::new();
+    for part in parts {
+        let Some(mut more) = open(part, room) else {
+            break;
+        };
+        let bytes = more.iter().map(Record::bytes).sum::<u64>();
+        room = room.saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
+        records.append(&mut more);
+        opened.push((part, records.len()));
+    }
+    loop {
+        let batches = opened.iter().filter(|(part, _)| part.records > 0).count();
+        let (last, count) = *opened.last()?;
+        if batches < 2 {
+            return None;
+        }
+        let codec = codec(opened[0].0)?;
+        let view = seal_one(&records[..count], codec).ok()?;
+        if view.bytes.len() <= limit {
+            let parts = opened.iter().map(|(part, _)| *part);
+            let part = Part {
+                next_offset: last.next_offset,
+                epoch: last.epoch,
+                source_offset: opened[0].0.source_offset,
+                timestamp: opened[0].0.timestamp,
+                records: count as u64,
+                bytes: parts.clone().map(|part| part.bytes).sum(),
+                last: parts
+                    .rev()
+                    .find_map(|part| part.last)
+                    .map(|last| LastRecord {
+                        crc: records[count - 1].crc(),
+                        payload_crc: None,
+                        ..last
+                    }),
+                body: Body::Sealed(view),
+            };
+            return Some((opened.len(), batches as u64, part));
+        }
+        // They were packed more tightly than they are here.
+        opened.truncate(opened.len() / 2);
+    }
+}
+
+fn codec(part: &Part) -> Option<Codec> {
+    match &part.body {
+        Body::Sealed(view) => view.header.codec().ok(),
+        Body::Nothing | Body::Refused(_) | Body::Open(_) => None,
+    }
+}
+
+/// The records of a part, if they are whole and have no more than `room` bytes.
+fn open(part: &Part, room: usize) -> Option<Vec<Record>> {
+    match &part.body {
+        Body::Nothing => Some(Vec::new()),
+        Body::Sealed(view) => {
+            view.check_crc().ok()?;
+            decode(view, room).ok()
+        }
+        Body::Refused(_) | Body::Open(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use wire::{batch::BatchView, record::BatchBuilder};
+
+    use super::{
+        super::{
+            poison::Poison,
+            prepare::{prepare, records_of},
+        },
+        *,
+    };
+    use crate::{
+        config::OnPoison,
+        sink::{Form, Limits},
+        source::Content,
+    };
+
+    fn ms(number: u64) -> Duration {
+        Duration::from_millis(number)
+    }
+
+    fn paced(answers: &[Duration]) -> Pace {
+        let mut pace = Pace::default();
+        answers.iter().for_each(|took| pace.answered(*took));
+        pace
+    }
+
+    #[test]
+    fn it_pays_behind_a_round_trip_and_for_who_may_send_one_and_not_where_the_target_is_near() {
+        const SMALL: u64 = 16 << 10;
+        assert!(!Pace::default().pays(1, SMALL), "nothing is known yet");
+        let far = paced(&[ms(150); 3]);
+        assert!(far.pays(5, SMALL) && far.pays(5, 900 << 10));
+        assert!(paced(&[ms(20)]).pays(5, SMALL));
+        assert!(
+            !paced(&[ms(20)]).pays(5, 512 << 10),
+            "128 MB/s are let through"
+        );
+        let near = paced(&[Duration::from_micros(700)]);
+        assert!(!near.pays(5, 4 << 10), "guarded: sealed they cost least");
+        assert!(near.pays(1, 4 << 10) && !near.pays(1, 64 << 10));
+        // One that was quick shows that the others only waited for a busy target, until it is long ago.
+        let mut busy = paced(&[ms(60), ms(3), ms(60)]);
+        assert!(!busy.pays(5, SMALL));
+        (0..ANSWERS).for_each(|_| busy.answered(ms(60)));
+        assert!(busy.pays(5, SMALL));
+    }
+
+    const LIMIT: usize = 1 << 20;
+
+    /// What a sealed batch of these values becomes; with `holes`, one that compaction took every second record out of.
+    fn part(offset: i64, values: &[Vec<u8>], codec: Codec, holes: bool) -> Part {
+        let mut builder = BatchBuilder::new(codec).leader_epoch(offset as i32);
+        let step = if holes { 2 } else { 1 };
+        for (delta, value) in (0..).step_by(step).zip(values) {
+            builder.push_at(delta, 1_000 + i64::from(delta), None, Some(value), &[]);
+        }
+        let view = BatchView::read(&builder.build(offset).unwrap()).unwrap();
+        let next = offset + (step * values.len()) as i64;
+        let content = view.map_or(Content::Nothing, Content::Sealed);
+        prepared(content, (offset, next))
+    }
+
+    fn prepared(content: Content, offsets: (i64, i64)) -> Part {
+        let limits = Limits {
+            codec: Codec::None,
+            max_batch_bytes: LIMIT,
+            log_append_time: false,
+        };
+        let poison = Poison::new(OnPoison::Stop);
+        let parts = prepare(content, offsets, Form::Sealed, &limits, &poison);
+        let [part] = parts.unwrap().try_into().unwrap();
+        part
+    }
+
+    fn values(count: usize, bytes: usize) -> Vec<Vec<u8>> {
+        vec![vec![7; bytes]; count]
+    }
+
+    #[test]
+    fn a_run_ends_at_another_codec_at_its_bytes_and_at_what_is_refused() {
+        let lz4 = |offset| part(offset, &values(3, 100), Codec::Lz4, false);
+        let plain = |offset| part(offset, &values(1, 400_000), Codec::None, false);
+        let nothing = |offset| prepared(Content::Nothing, (offset, offset + 1));
+        let refused = |offset| Part {
+            body: Body::Refused(vec![offset]),
+            ..nothing(offset)
+        };
+        for (parts, joined) in [
+            (vec![lz4(0), lz4(3), plain(6)], 2),
+            (vec![plain(0), plain(1), plain(2), plain(3)], 2),
+            (vec![lz4(0), nothing(3), lz4(4), refused(7), lz4(8)], 3),
+            (vec![nothing(0), lz4(1)], 0),
+        ] {
+            let run = Run::of(parts.iter(), LIMIT);
+            assert_eq!(
+                (run.parts, run.is_open()),
+                (joined, false),
+                "{joined} of {parts:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_or_would_not_stay_small_goes_as_it_is() {
+        let good = |offset| part(offset, &values(2, 10), Codec::None, false);
+        let damaged = |offset| {
+            let part = good(offset);
+            let Body::Sealed(view) = &part.body else {
+                panic!("{part:?}")
+            };
+            let mut bytes = view.bytes.to_vec();
+            *bytes.last_mut().unwrap() ^= 1;
+            let view = BatchView::read(&bytes.into()).unwrap().unwrap();
+            let body = Body::Sealed(view);
+            Part { body, ..part }
+        };
+        let swells = |offset| part(offset, &values(1, 3 << 20), Codec::Zstd, false);
+        let parts = [good(0), good(2), damaged(4), good(6)];
+        let (joined, batches, _) = coalesce(parts.iter(), LIMIT).unwrap();
+        assert_eq!((joined, batches), (2, 2));
+        assert!(coalesce([good(0), damaged(2)].iter(), LIMIT).is_none());
+        let small = part(0, &values(2, 10), Codec::Zstd, false);
+        let parts = [small, swells(2), swells(3), swells(4)];
+        let (joined, batches, _) = coalesce(parts.iter(), LIMIT).unwrap();
+        assert_eq!((joined, batches), (2, 2));
+        assert!(coalesce([swells(0), swells(1)].iter(), LIMIT).is_none());
+    }
+
+    proptest! {
+        /// Whatever goes together: the same records in the same order, in a batch that the target takes, which leaves off
+        /// where the last one of them did and is known by its last record.
+        #[test]
+        fn coalescing_keeps_every_record(
+            batches in proptest::collection::vec(
+                (proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..60), 1..6), any::<bool>()),
+                2..30,
+            ),
+            codec in prop_oneof![Just(Codec::None), Just(Codec::Lz4), Just(Codec::Zstd)],
+            limit in 300usize..4_000,
+        ) {
+            let mut parts = Vec::new();
+            let mut offset = 100;
+            for (values, holes) in &batches {
+                let part = part(offset, values, codec, *holes);
+                offset = part.next_offset;
+                parts.push(part);
+            }
+            let run = Run::of(parts.iter(), limit);
+            if let Some((joined, batches, whole)) = coalesce(parts.iter().take(run.parts), limit) {
+                prop_assert!(joined >= 2 && joined <= run.parts && batches == joined as u64);
+                let of = &parts[..joined];
+                let crcs = |parts: &[Part]| records_of(parts).iter().map(Record::crc).collect::<Vec<_>>();
+                prop_assert_eq!(crcs(std::slice::from_ref(&whole)), crcs(of));
+                let last = &of[joined - 1];
+                prop_assert_eq!((whole.source_offset, whole.next_offset), (100, last.next_offset));
+                prop_assert_eq!(whole.records, of.iter().map(|part| part.records).sum::<u64>());
+                prop_assert_eq!(whole.bytes, of.iter().map(|part| part.bytes).sum::<u64>());
+                prop_assert_eq!((whole.epoch, whole.timestamp), (last.epoch, of[0].timestamp));
+                let (known, wanted) = (whole.last.unwrap(), last.last.unwrap());
+                prop_assert_eq!(known.source_offset, wanted.source_offset);
+                prop_assert_eq!(known.leader_epoch, wanted.leader_epoch);
+                prop_assert_eq!(known.payload_crc, None);
+                prop_assert_eq!(known.crc, records_of(of).last().unwrap().crc());
+                prop_assert!(whole.size() <= limit as u64);
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What is ready becomes one batch, where that pays.
+
+use super::Task;
+use crate::{
+    base::budget::Permit,
+    source::PartitionReader,
+    worker::{
+        coalesce::{Run, coalesce},
+        prepare::Body,
+    },
+};
+
+impl Task {
+    /// How much of what is ready is paid for.
+    pub(super) fn paid(&self) -> usize {
+        let unpaid = self.toll.as_ref().map_or(0, |(_, parts)| *parts);
+        self.ready.len() - unpaid
+    }
+
+    /// Takes what has arrived and may go together with what is ready.
+    pub(super) async fn gather(&mut self, reader: &mut PartitionReader) {
+        if !self.joins() {
+            return;
+        }
+        let limit = self.settings.limits.max_batch_bytes;
+        let mut known = 0;
+        let mut run = Run::default();
+        loop {
+            for (part, _) in self.ready.iter().skip(known) {
+                run.take(part, limit);
+            }
+            known = self.ready.len();
+            if self.toll.is_some() || self.behind.is_some() || !run.is_open() {
+                return;
+            }
+            let Some(batch) = reader.here() else {
+                return;
+            };
+            self.behind = self.take_batch(batch).await.err();
+        }
+    }
+
+    /// Makes what is ready and paid for one batch, as far as it goes together.
+    pub(super) fn join(&mut self) {
+        if self.ready.len() < 2 || !self.joins() {
+            return;
+        }
+        let limit = self.settings.limits.max_batch_bytes;
+        let paid = self.ready.iter().take(self.paid()).map(|(part, _)| part);
+        let run = Run::of(paid.clone(), limit);
+        let Some((parts, batches, part)) = coalesce(paid.take(run.parts), limit) else {
+            return;
+        };
+        self.settings.events.opened("coalesced", batches);
+        let permits = self.ready.drain(..parts).map(|(_, permit)| permit);
+        let permit = permits.fold(Permit::default(), Permit::and);
+        self.ready.push_front((part, permit));
+    }
+
+    /// Whether what is ready is to be made one batch with what follows it.
+    fn joins(&self) -> bool {
+        let (Some(unit), Some((part, _))) = (&self.unit, self.ready.front()) else {
+            return false;
+        };
+        let Body::Sealed(view) = &part.body else {
+            return false;
+        };
+        let (_, oldest) = self.ledger.unresolved();
+        let wall_ms = self.settings.host.clock.wall_ms();
+        let window = unit.window(oldest, view.header.max_timestamp, wall_ms);
+        self.poison.lets_join() && self.pace.pays(window, part.size())
+    }
+}
