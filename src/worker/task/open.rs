@@ -72,8 +72,8 @@ impl Task {
                 .map_err(|why| End::Lost(Retry::Reconcile, format!("reading {target}: {why}")))?;
             match verdict(progress, &unit.producer, &evidence) {
                 Verdict::Wait => clock.sleep(LOOK_AGAIN).await,
-                Verdict::Behind if look < LOOKS_AT_LESS => clock.sleep(LOOK_AGAIN).await,
                 Verdict::Behind if rewound.is_some() => rewound = None,
+                Verdict::Behind if look < LOOKS_AT_LESS => clock.sleep(LOOK_AGAIN).await,
                 Verdict::Behind => {
                     let producer = &unit.producer;
                     let end = evidence.end;
