@@ -64,7 +64,6 @@ async fn connect(address: &str) -> Result<Connection> {
         broker: address.to_owned(),
         client_id: "bench-copy".to_owned(),
         request_timeout: Duration::from_secs(30),
-        max_idle: Duration::from_secs(540),
         max_frame: 100 << 20,
         max_idle: Duration::from_secs(9 * 60),
         clock: Arc::clone(&host.clock),
