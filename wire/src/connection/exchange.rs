@@ -10,14 +10,19 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    fmt, io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
 use host::ByteStream;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::AbortHandle,
 };
@@ -71,6 +76,8 @@ struct Waiting {
     state: Mutex<State>,
     /// Something was answered, or the connection broke: for who wants to be alone.
     changed: Notify,
+    /// Bytes that have arrived.
+    arrived: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -210,6 +217,11 @@ impl Exchange {
     }
 
     /// Why the connection broke, if it did.
+    /// Bytes that have arrived so far, also of answers that are not whole yet.
+    pub(super) fn arrived(&self) -> u64 {
+        self.waiting.arrived.load(Ordering::Relaxed)
+    }
+
     pub(super) fn broken(&self) -> Option<String> {
         self.waiting.state().broken.clone()
     }
@@ -289,7 +301,8 @@ async fn read_answers(
     max_frame: usize,
     waiting: &Waiting,
 ) -> String {
-    let mut frames = FrameReader::new(reader, max_frame);
+    let arrived = &waiting.arrived;
+    let mut frames = FrameReader::new(Counted { reader, arrived }, max_frame);
     loop {
         match frames.next().await {
             Ok(Some(frame)) => {
@@ -300,5 +313,25 @@ async fn read_answers(
             Ok(None) => return CLOSED.to_owned(),
             Err(error) => return error.to_string(),
         }
+    }
+}
+
+/// Counts what is read.
+struct Counted<'a, R> {
+    reader: R,
+    arrived: &'a AtomicU64,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Counted<'_, R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.reader).poll_read(context, buffer))?;
+        let more = (buffer.filled().len() - before) as u64;
+        self.arrived.fetch_add(more, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
     }
 }

@@ -43,7 +43,7 @@ pub struct ConnectionSettings {
     pub broker: String,
     /// Sent with each request.
     pub client_id: String,
-    /// How long a caller waits for an answer; less for what a broker answers at once.
+    /// How long a caller waits while nothing arrives; less for what a broker answers at once.
     pub request_timeout: Duration,
     /// Largest answer, in bytes.
     pub max_frame: usize,
@@ -259,14 +259,26 @@ impl Connection {
                 Some(alone) => self.exchange.ask_alone(alone, id, frame).await,
             }
         };
-        let answer = tokio::select! {
-            biased;
-            answer = asked => answer,
-            () = self.settings.clock.sleep(timeout) => {
+        tokio::pin!(asked);
+        let mut arrived = self.exchange.arrived();
+        let answer = loop {
+            tokio::select! {
+                biased;
+                answer = &mut asked => break answer,
+                () = self.settings.clock.sleep(timeout) => {}
+            }
+            // What is long on its way is not late.
+            let before = std::mem::replace(&mut arrived, self.exchange.arrived());
+            if before == arrived {
                 let (api, seconds) = (api_name(R::KEY), timeout.as_secs());
-                self.exchange.close(&format!("no answer to {api} within {seconds} s"));
+                self.exchange
+                    .close(&format!("no answer to {api} within {seconds} s"));
                 let broker = self.settings.broker.clone();
-                return Err(ClientError::Timeout { broker, api, seconds });
+                return Err(ClientError::Timeout {
+                    broker,
+                    api,
+                    seconds,
+                });
             }
         };
         let answer = answer.ok_or_else(|| self.unreachable())?;

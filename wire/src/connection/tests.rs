@@ -21,6 +21,8 @@ use crate::frame::read_frame;
 
 const MAX_FRAME: usize = 1 << 20;
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// For Metadata, which brokers answer at once.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A test that waits in vain fails.
 async fn soon(test: impl Future<Output = ()>) {
@@ -284,12 +286,12 @@ async fn a_silent_broker_is_given_up() {
         let (mut broker, connection, clock) = connected(1 << 16).await;
         let first = call(&connection);
         broker.request().await;
-        clock.advance(TIMEOUT - Duration::from_millis(1));
+        clock.advance(PATIENCE - Duration::from_millis(1));
         let second = call(&connection);
         broker.request().await;
         assert!(!first.is_finished() && !connection.is_broken());
         clock.advance(Duration::from_millis(1));
-        let text = "kafka-1:9092: no answer to Metadata within 30 s";
+        let text = "kafka-1:9092: no answer to Metadata within 10 s";
         let error = first.await.unwrap().unwrap_err();
         assert!(matches!(error, ClientError::Timeout { .. }), "{error}");
         assert_eq!(error.to_string(), text);
@@ -298,6 +300,27 @@ async fn a_silent_broker_is_given_up() {
         assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
         assert_eq!(error.to_string(), text);
         assert!(connection.is_broken() && broker.closed().await);
+    })
+    .await;
+}
+
+/// A thin link: what is on its way is waited for, and what stands still is not.
+#[tokio::test]
+async fn an_answer_that_arrives_bit_by_bit_is_waited_for() {
+    soon(async {
+        let (mut broker, connection, clock) = connected(1 << 16).await;
+        let call = call(&connection);
+        broker.request().await;
+        broker.write(&100i32.to_be_bytes()).await;
+        for _ in 0..5 {
+            broker.write(&[0]).await;
+            assert!(broker.hears_nothing().await && !call.is_finished());
+            clock.advance(PATIENCE);
+        }
+        assert!(broker.hears_nothing().await && !connection.is_broken());
+        clock.advance(PATIENCE);
+        let error = call.await.unwrap().unwrap_err();
+        assert!(matches!(error, ClientError::Timeout { .. }), "{error}");
     })
     .await;
 }
