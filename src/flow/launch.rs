@@ -3,6 +3,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Display,
+    sync::Arc,
+    time::Duration,
 };
 
 use tokio::task::JoinSet;
@@ -32,6 +34,8 @@ use crate::{
 
 /// Last records that are fetched at a time.
 const FETCHES: usize = 16;
+/// How long one may take while others wait to start.
+const LOOK: Duration = Duration::from_secs(5);
 /// Enough for any batch: the first one comes whole.
 const FETCH_BYTES: i32 = 1;
 const OFFSET_OUT_OF_RANGE: i16 = 1;
@@ -288,9 +292,17 @@ impl Flow {
         for some in wanted.chunks(FETCHES) {
             let mut fetches = JoinSet::new();
             for (at, partition, last, extent) in some.iter().cloned() {
-                let client = self.source.client().clone();
-                fetches
-                    .spawn(async move { (at, last_seen(&client, partition, last, extent).await) });
+                let (client, clock) = (self.source.client().clone(), Arc::clone(&self.host.clock));
+                fetches.spawn(async move {
+                    let seen = tokio::select! {
+                        biased;
+                        seen = last_seen(&client, partition, last, extent) => seen.map_err(|e| e.to_string()),
+                        () = clock.sleep(LOOK) => {
+                            Err(format!("its last record cannot be read within {} s", LOOK.as_secs()))
+                        }
+                    };
+                    (at, seen)
+                });
             }
             while let Some(done) = fetches.join_next().await {
                 let (at, seen) = done.expect("a fetch does not panic and is not aborted");
