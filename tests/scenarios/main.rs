@@ -63,12 +63,17 @@ fn main() -> ExitCode {
             }
             let (handle, pool) = (runtime.handle().clone(), Arc::clone(&pool));
             let name = format!("{}::{}", pair::name(kinds), case.name);
+            let too_long = kafka && case.is_long() && cases::scale() == 1;
+            if too_long {
+                eprintln!(
+                    "SKIPPED: {name}: takes longer than CI may; `just soak` runs it, CI between broker-lites"
+                );
+            }
             let trial = Trial::test(name, move || {
                 handle
                     .block_on(pool.run(kinds, case))
                     .map_err(|error| format!("{error:#}").into())
             });
-            let too_long = kafka && case.is_long() && cases::scale() == 1;
             trials.push(trial.with_ignored_flag(too_long));
         }
     }

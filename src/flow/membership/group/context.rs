@@ -44,7 +44,7 @@ pub(super) struct Context {
     rebalances: Mutex<VecDeque<Rebalance>>,
     closing: AtomicBool,
     clock: Arc<dyn Clock>,
-    /// When librdkafka last said that the session timed out, or that a broker went away.
+    /// When the session last timed out, or a broker went away.
     cut_off: Mutex<Option<Duration>>,
 }
 
@@ -82,7 +82,8 @@ impl Context {
         at.is_some_and(|at| self.clock.monotonic().saturating_sub(at) < OF_LATE)
     }
 
-    fn cut_off(&self) {
+    /// The member may have lost its place now.
+    pub(super) fn cut_off(&self) {
         let now = self.clock.monotonic();
         *self.cut_off.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use wire::TopicPartition;
 
 use super::{
-    Shared, Wishes,
+    SESSION, Shared, Wishes,
     commits::{self, Commit, Commits},
     context::{Context, Rebalance, give_up, take_up},
 };
@@ -163,11 +163,17 @@ struct Session<'a> {
 
 impl Session<'_> {
     fn run(&mut self) -> End {
+        let mut polled = self.clock.monotonic();
         loop {
             if self.stop.is_cancelled() {
                 return End::Stopped;
             }
             self.poll(POLL);
+            let before = std::mem::replace(&mut polled, self.clock.monotonic());
+            if polled.saturating_sub(before) >= SESSION {
+                // The process was suspended, and is no member any more, whatever librdkafka hears first.
+                self.consumer.context().cut_off();
+            }
             if let Some((code, reason)) = self.consumer.client().fatal_error() {
                 return self.fatal(code, reason);
             }

@@ -24,8 +24,30 @@ async fn start() -> Cluster {
     cluster
 }
 
+/// The machine's clock, which jumps as for a process that was suspended.
+#[derive(Debug)]
+struct Jumping(Arc<dyn Clock>, AtomicU64);
+
+impl Clock for Jumping {
+    fn wall_ms(&self) -> i64 {
+        self.0.wall_ms()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic() + Duration::from_secs(self.1.load(Ordering::Relaxed))
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.0.sleep(duration)
+    }
+}
+
 impl Cluster {
     fn member(&self, name: &str) -> Group {
+        self.member_by(name, Host::real().clock)
+    }
+
+    fn member_by(&self, name: &str, clock: Arc<dyn Clock>) -> Group {
         let mut properties = ClientConfig::new();
         properties.set("bootstrap.servers", self.broker.address().to_string());
         let group = Group::start(Settings {
@@ -36,7 +58,7 @@ impl Cluster {
             group: "strait.f".to_owned(),
             control: TopicPartition::new(CONTROL, 0),
             name: Name::choose(&Host::real(), "f", Some(name), None),
-            clock: Host::real().clock,
+            clock,
         });
         let group = group.unwrap();
         group.share(["t", CONTROL].map(str::to_owned).into());
@@ -213,6 +235,38 @@ async fn topics_may_change_while_a_member_that_lost_its_place_joins_anew() {
     let all = offered(&member, |partitions| partitions.contains(&new)).await;
     assert_eq!(all.len(), 6, "{all:?}");
     member.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_was_suspended_and_is_taken_for_a_namesake_joins_anew() {
+    for suspended in [true, false] {
+        let bench = start().await;
+        let clock = Arc::new(Jumping(Host::real().clock, AtomicU64::new(0)));
+        let member = bench.member_by("a", Arc::clone(&clock) as Arc<dyn Clock>);
+        let all = offered(&member, |partitions| partitions.len() == 5).await;
+        turn(&member);
+        if suspended {
+            clock.1.store(SESSION.as_secs(), Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let fenced = What::Refuse(ResponseError::FencedInstanceId);
+        let fenced = Fault::new(ApiKey::OffsetCommit, fenced);
+        bench.broker.faults().set(fenced).unwrap();
+        let lost = commit(&member, &[(TopicPartition::new("t", 0), "x")]).await;
+        assert!(lost[0].1.is_err(), "{lost:?}");
+        if suspended {
+            offered(&member, BTreeSet::is_empty).await;
+            assert_eq!(
+                offered(&member, |partitions| partitions.len() == 5).await,
+                all
+            );
+        } else {
+            let mut view = member.view();
+            let over = view.wait_for(|view| matches!(view.standing, Standing::Over { .. }));
+            tokio::time::timeout(DEADLINE, over).await.unwrap().unwrap();
+        }
+        member.leave().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
