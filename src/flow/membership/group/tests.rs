@@ -256,6 +256,7 @@ async fn a_member_that_was_suspended_and_is_taken_for_a_namesake_joins_anew() {
         assert!(lost[0].1.is_err(), "{lost:?}");
         if suspended {
             offered(&member, BTreeSet::is_empty).await;
+            turn(&member);
             assert_eq!(
                 offered(&member, |partitions| partitions.len() == 5).await,
                 all
