@@ -188,7 +188,8 @@ impl Load {
         let mut topics = self.topics.lock().expect("no writer panicked");
         let mut expected = std::mem::take(&mut topics.expected);
         for key in &topics.refused {
-            let mut content = tokio::task::block_in_place(|| consume(source, &[key.0.clone()]))?;
+            let mut content =
+                tokio::task::block_in_place(|| consume(source, std::slice::from_ref(&key.0)))?;
             let there = content.remove(key).unwrap_or_default();
             let known = expected.insert(key.clone(), there.clone());
             ensure!(
