@@ -15,6 +15,10 @@ mod process;
 
 use std::{
     env,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -23,8 +27,8 @@ use host::Host;
 use kafka::{Extra, Kafka};
 use process::Process;
 use rdkafka::{
-    ClientConfig,
-    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
+    ClientConfig, ClientContext,
+    producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer},
 };
 use wire::client::{Client, ClientSettings, NewTopic};
 
@@ -32,6 +36,22 @@ use wire::client::{Client, ClientSettings, NewTopic};
 const TIMEOUT: Duration = Duration::from_secs(600);
 /// Topics of one request: a controller has to answer it in time.
 const TOGETHER: usize = 50;
+
+/// Counts the records that the source took.
+#[derive(Clone, Default)]
+struct Delivered(Arc<AtomicUsize>);
+
+impl ClientContext for Delivered {}
+
+impl ProducerContext for Delivered {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if result.is_ok() {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
 
 struct Scale {
     topics: usize,
@@ -86,7 +106,7 @@ impl Scale {
 
     /// One flow over topics of its own.
     async fn run(&self, count: usize) -> Result<()> {
-        let all = self.topics * usize::try_from(self.partitions)?;
+        let all = self.all();
         let prefix = format!("of{count}");
         self.create(&prefix).await?;
         self.produce(&prefix)?;
@@ -146,10 +166,13 @@ impl Scale {
 
     /// One record for each partition.
     fn produce(&self, prefix: &str) -> Result<()> {
-        let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+        let delivered = Delivered::default();
+        let producer: ThreadedProducer<Delivered> = ClientConfig::new()
             .set("bootstrap.servers", &self.bootstraps[0])
             .set("queue.buffering.max.messages", "200000")
-            .create()?;
+            // A node that just created so many partitions takes long until it knows them all.
+            .set("topic.metadata.propagation.max.ms", "300000")
+            .create_with_context(delivered.clone())?;
         for index in 0..self.topics {
             for partition in 0..self.partitions {
                 let topic = topic(prefix, index);
@@ -159,7 +182,17 @@ impl Scale {
                 producer.send(record).map_err(|(error, _)| error)?;
             }
         }
-        Ok(producer.flush(TIMEOUT)?)
+        producer.flush(TIMEOUT)?;
+        let (delivered, all) = (delivered.0.load(Ordering::Relaxed), self.all());
+        ensure!(
+            delivered == all,
+            "{delivered} of {all} records are delivered"
+        );
+        Ok(())
+    }
+
+    fn all(&self) -> usize {
+        self.topics * self.partitions as usize
     }
 
     /// Waits until the group holds `offset` for each of `all` partitions.

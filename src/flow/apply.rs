@@ -12,7 +12,7 @@ use super::{
     Flow, FlowError,
     boot::Booted,
     plan::{SourceTopic, Trouble},
-    topics::create::{Draft, needs_replicas},
+    topics::create::{Draft, MOST_TOPICS, needs_replicas, portion},
 };
 use crate::{
     checkpoint::control_topic::{ControlError, FlowRecord, TopicKey, TopicRecord},
@@ -198,18 +198,15 @@ impl Flow {
         }
         let (mut drafts, mut unreadable) = self.drafts(topics, replicas).await?;
         troubles.append(&mut unreadable);
-        // Every round decides a topic or takes a config out of its draft.
+        // Every round decides topics or takes configs out of their drafts.
         while !drafts.is_empty() {
-            let wanted: Vec<_> = drafts
-                .values()
-                .map(|(_, draft)| draft.topic.clone())
-                .collect();
+            let wanted = portion(drafts.values().map(|(_, draft)| &draft.topic));
             let outcomes = self.target.client().create_topics(&wanted, false).await;
             let outcomes = outcomes.map_err(StepError::on(&self.target))?;
-            let answered: Vec<_> = outcomes.iter().map(|(name, _)| name.clone()).collect();
-            drafts.retain(|name, _| answered.contains(name));
+            let asked = wanted.iter().filter_map(|t| drafts.remove_entry(&t.name));
+            let mut asked: BTreeMap<_, _> = asked.collect();
             for (name, outcome) in outcomes {
-                let Some((topic, mut draft)) = drafts.remove(&name) else {
+                let Some((topic, mut draft)) = asked.remove(&name) else {
                     continue;
                 };
                 match outcome {
@@ -347,17 +344,17 @@ impl Flow {
 
     /// Grows topics on the target; refusals are troubles.
     pub(super) async fn grow(&self, topics: &[(String, i32)]) -> Result<Vec<Trouble>, StepError> {
-        if topics.is_empty() {
-            return Ok(Vec::new());
-        }
-        let outcomes = self.target.client().create_partitions(topics).await;
-        let outcomes = outcomes.map_err(StepError::on(&self.target))?;
         let (flow, cluster) = (&self.config.name, self.target.alias());
         let mut troubles = Vec::new();
-        for (topic, outcome) in outcomes {
-            match outcome {
-                Ok(()) => tracing::info!(%flow, %cluster, %topic, "added partitions to a topic"),
-                Err(error) => troubles.push(self.refused(&topic, &topic, &error)),
+        for some in topics.chunks(MOST_TOPICS) {
+            let outcomes = self.target.client().create_partitions(some).await;
+            for (topic, outcome) in outcomes.map_err(StepError::on(&self.target))? {
+                match outcome {
+                    Ok(()) => {
+                        tracing::info!(%flow, %cluster, %topic, "added partitions to a topic");
+                    }
+                    Err(error) => troubles.push(self.refused(&topic, &topic, &error)),
+                }
             }
         }
         Ok(troubles)

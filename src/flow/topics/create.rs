@@ -37,6 +37,23 @@ const OF_BROKERS: [&str; 2] = [
 /// INVALID_CONFIG and INVALID_REQUEST: what brokers answer to a config they do not take.
 const INVALID_CONFIG: [i16; 2] = [40, 42];
 
+/// What a controller is asked to create at once: it refuses what makes more than 10,000 records of its log
+/// (`QuorumController.MAX_RECORDS_PER_USER_OP`), a record for each partition and config, and has to answer in time.
+const MOST_PARTITIONS: i32 = 1000;
+/// See [`MOST_PARTITIONS`].
+pub const MOST_TOPICS: usize = 100;
+
+/// The first of `topics`: as many as are created at once.
+pub fn portion<'a>(topics: impl Iterator<Item = &'a NewTopic>) -> Vec<NewTopic> {
+    let mut partitions = 0;
+    let fit = topics.take(MOST_TOPICS).take_while(|topic| {
+        let alone = partitions == 0;
+        partitions += topic.partitions.max(1);
+        alone || partitions <= MOST_PARTITIONS
+    });
+    fit.cloned().collect()
+}
+
 /// Whether the number of replicas decides what a topic with the source's `configs` gets.
 pub fn needs_replicas(configs: &[ConfigEntry]) -> bool {
     let mut set = configs.iter();
@@ -187,6 +204,31 @@ mod tests {
             (4, -1)
         );
         assert!(draft.left_out.is_empty());
+    }
+
+    #[test]
+    fn many_topics_are_created_in_portions() {
+        let topics = |count: usize, partitions| {
+            let topic = move |index| NewTopic {
+                name: format!("t{index}"),
+                ..Draft::new("t", partitions, (-1, 1), &[]).topic
+            };
+            (0..count).map(topic).collect::<Vec<_>>()
+        };
+        let sizes = |mut left: Vec<NewTopic>| {
+            let mut sizes = Vec::new();
+            while !left.is_empty() {
+                let portion = portion(left.iter());
+                assert_eq!(portion, left[..portion.len()]);
+                sizes.push(portion.len());
+                left.drain(..portion.len());
+            }
+            sizes
+        };
+        assert_eq!(sizes(topics(250, 1)), [100, 100, 50]);
+        assert_eq!(sizes(topics(200, 8)), [100, 100]);
+        assert_eq!(sizes(topics(25, 100)), [10, 10, 5]);
+        assert_eq!(sizes(topics(3, 1001)), [1, 1, 1]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::task::JoinSet;
 use wire::{
     TopicPartition,
-    client::{ConfigEntry, NewTopic, Operation, TopicToBe},
+    client::{ConfigEntry, Operation, TopicToBe},
     error::ApiError,
 };
 
@@ -24,7 +24,7 @@ use crate::{
     cluster::guarantee,
     config::{FlowConfig, Transport},
     flow::topics::{
-        create::{Draft, LeftOut},
+        create::{Draft, LeftOut, portion},
         examples::literal,
         selection::Selection,
         writers::{GROUPS, Writers},
@@ -273,32 +273,20 @@ async fn to_be(target: &Asked, new: &[&Topic], sources: &Described) -> ToBe {
     }
     // Every round decides a topic or takes a config out of its draft.
     while !drafts.is_empty() {
-        let wanted: Vec<NewTopic> = drafts
-            .values()
-            .take(CHUNK)
-            .map(|draft| draft.topic.clone())
-            .collect();
+        let wanted = portion(drafts.values().map(|draft| &draft.topic));
         let Ok(answers) = target.client.topics_to_be(&wanted).await else {
             break;
         };
+        let asked = wanted.iter().filter_map(|t| drafts.remove_entry(&t.name));
+        let mut asked: BTreeMap<_, _> = asked.collect();
         for (name, answer) in answers {
-            let Some(mut draft) = drafts.remove(&name) else {
+            let Some(mut draft) = asked.remove(&name) else {
                 continue;
             };
             if answer.as_ref().is_err_and(|error| draft.yield_to(error)) {
                 drafts.insert(name, draft);
             } else {
                 told.insert(name, (answer, draft.left_out));
-            }
-        }
-        // Not answered for.
-        for topic in &wanted {
-            if !told.contains_key(&topic.name)
-                && drafts
-                    .get(&topic.name)
-                    .is_some_and(|draft| draft.topic == *topic)
-            {
-                drafts.remove(&topic.name);
             }
         }
     }
