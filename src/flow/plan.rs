@@ -13,6 +13,7 @@ use wire::{TopicPartition, client::TopicDescription};
 
 use super::{
     membership::Assignment,
+    start::fingerprint,
     topics::{naming::Naming, selection::Selection},
 };
 use crate::{
@@ -154,6 +155,11 @@ impl Rules {
             selection: Selection::new(flow),
             naming: Naming::new(&flow.naming, &flow.source),
         }
+    }
+
+    /// Equal for rules that choose and name topics alike, in one release.
+    pub fn fingerprint(&self) -> u64 {
+        fingerprint(&format!("{:?} {:?}", self.selection, self.naming))
     }
 
     /// The topics to replicate among all topics of the source; the target is not looked at yet.

@@ -1,9 +1,15 @@
 //! What a round does because other processes run the flow as well: say what is shared, find out who leads
 //! and what the leader wrote, and look for partitions that are nobody's.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use wire::{TopicPartition, client::GroupDescription};
+use wire::{
+    TopicPartition,
+    client::{GroupDescription, TopicDescription},
+};
 
 use super::{
     apply::StepError,
@@ -36,19 +42,18 @@ impl Supervisor<'_> {
         ours.map(|record| record.target_topic.clone())
     }
 
-    /// The topics whose partitions are shared out: the control topic, and what exists on the target.
-    pub(super) fn shared_topics(&self, snapshot: &Snapshot) -> BTreeSet<String> {
-        let exists = |error: &Option<wire::error::ApiError>| {
-            error
-                .as_ref()
-                .is_none_or(|error| error.code != UNKNOWN_TOPIC)
+    /// The topics whose partitions are shared out, each with how many it has: the control topic, and what exists on the
+    /// target.
+    pub(super) fn shared_topics(&self, snapshot: &Snapshot) -> BTreeMap<String, i32> {
+        let exists = |topic: &&TopicDescription| {
+            let error = topic.error.as_ref();
+            error.is_none_or(|error| error.code != UNKNOWN_TOPIC)
         };
-        let found = snapshot
-            .target
-            .values()
-            .filter(|topic| exists(&topic.error));
-        let mut topics: BTreeSet<_> = found.map(|topic| topic.name.clone()).collect();
-        topics.insert(self.booted.control.name().to_owned());
+        let found = snapshot.target.values().filter(exists);
+        let count = |topic: &TopicDescription| i32::try_from(topic.partitions.len());
+        let counted = found.map(|topic| (topic.name.clone(), count(topic).unwrap_or(i32::MAX)));
+        let mut topics: BTreeMap<_, _> = counted.collect();
+        topics.insert(self.booted.control.name().to_owned(), 1);
         topics
     }
 

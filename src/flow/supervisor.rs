@@ -105,30 +105,23 @@ impl Flow {
         outcome
     }
 
-    fn membership(&self, booted: &Booted) -> Result<Arc<dyn Membership>, FlowError> {
+    fn membership(&self, booted: &Booted) -> Arc<dyn Membership> {
         let config = &self.config;
         if config.assignment == Assignment::Solo {
-            return Ok(Arc::new(Solo::new(Arc::clone(&booted.store))));
+            return Arc::new(Solo::new(Arc::clone(&booted.store)));
         }
         let (instance, folder) = (config.instance.as_deref(), self.state_dir.as_deref());
         let name = Name::choose(&self.host, &config.name, instance, folder);
         tracing::info!(flow = %config.name, member = name.as_str(), "joining the flow's group");
-        let group = Group::start(GroupSettings {
-            properties: self.target.properties(),
+        Arc::new(Group::start(GroupSettings {
             client: self.target.client().clone(),
             flow: config.name.clone(),
-            outage: self.outages.target.clone(),
             group: config.group(),
             control: booted.control.partition().clone(),
             name,
+            rules: Rules::new(config).fingerprint(),
             clock: Arc::clone(&self.host.clock),
-        });
-        let group = group.map_err(|error| FlowError::Group {
-            group: config.group(),
-            alias: config.target.clone(),
-            reason: format!("{error:#}"),
-        })?;
-        Ok(Arc::new(group))
+        }))
     }
 
     /// Both sides as they are now.
@@ -157,7 +150,7 @@ impl Flow {
 impl<'a> Supervisor<'a> {
     fn new(flow: &'a Flow, booted: Booted) -> Result<Self, FlowError> {
         let config = &flow.config;
-        let membership = flow.membership(&booted)?;
+        let membership = flow.membership(&booted);
         let Carriers {
             source,
             sink,

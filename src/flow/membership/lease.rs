@@ -2,8 +2,9 @@
 //!
 //! A process that was cut off or suspended does not hear that its partitions went to another one. So it
 //! writes only while the group cannot have given it up: until the session that it last confirmed could
-//! have ended, less a margin, by a clock that counts suspend. librdkafka does not show heartbeats, so
-//! confirmed is the time just before a commit that succeeded: brokers count it as a sign of life.
+//! have ended, less a margin, by a clock that counts suspend. Confirmed is the time just before a
+//! commit that succeeded: brokers count it as a sign of life, and unlike a heartbeat it was written down by a
+//! coordinator that is one.
 
 use std::{sync::Arc, time::Duration};
 

@@ -14,7 +14,11 @@ pub mod name;
 pub mod orphans;
 mod solo;
 
-use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    sync::Arc,
+};
 
 pub use group::{Group, Settings as GroupSettings};
 use host::BoxFuture;
@@ -86,13 +90,14 @@ pub trait Membership: Send + Sync + Debug {
     /// Whether this process may write to the target now.
     fn lease(&self) -> Arc<dyn Lease>;
 
-    /// The topics on the target whose partitions are shared out; the same for all processes of a flow.
-    fn share(&self, topics: BTreeSet<String>);
+    /// The topics on the target whose partitions are shared out, each with how many it has; the same for all processes of
+    /// a flow.
+    fn share(&self, topics: BTreeMap<String, i32>);
 
     /// What this process is called; none if there is nobody to tell it from.
     fn name(&self) -> Option<&str>;
 
-    /// Gives everything up and joins again, because something is nobody's.
+    /// Joins again, because something is nobody's.
     fn rejoin(&self);
 
     /// Gives everything up, after the last commit. The others take over at once.

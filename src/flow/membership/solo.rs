@@ -1,6 +1,9 @@
 //! One process runs the whole flow.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use host::BoxFuture;
 use tokio::sync::watch;
@@ -52,7 +55,7 @@ impl Membership for Solo {
         Arc::new(Unlimited)
     }
 
-    fn share(&self, _topics: BTreeSet<String>) {}
+    fn share(&self, _topics: BTreeMap<String, i32>) {}
 
     fn name(&self) -> Option<&str> {
         None

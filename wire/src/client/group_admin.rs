@@ -1,5 +1,7 @@
 //! Groups themselves: list, describe, delete, and take static members out.
 
+use std::collections::BTreeSet;
+
 use kafka_protocol::{
     messages::{
         DeleteGroupsRequest, DescribeGroupsRequest, GroupId, LeaveGroupRequest, ListGroupsRequest,
@@ -8,7 +10,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Client, Outcomes, To, assignment, unanswered};
+use super::{Client, Outcomes, To, consumer_protocol::Assignment, unanswered};
 use crate::{
     TopicPartition,
     error::{ApiError, ClientError},
@@ -48,7 +50,7 @@ pub struct GroupMember {
     /// Where it is.
     pub client_host: String,
     /// What it was handed, if it is a consumer; brokers tell while the group is `Stable`.
-    pub assignment: Vec<TopicPartition>,
+    pub assignment: BTreeSet<TopicPartition>,
 }
 
 impl Client {
@@ -98,7 +100,9 @@ impl Client {
                     instance_id: member.group_instance_id.map(|id| id.to_string()),
                     client_id: member.client_id.to_string(),
                     client_host: member.client_host.to_string(),
-                    assignment: assignment::partitions(member.member_assignment),
+                    assignment: Assignment::decode(member.member_assignment)
+                        .unwrap_or_default()
+                        .partitions,
                 });
                 let description = GroupDescription {
                     state: group.group_state.to_string(),

@@ -1,4 +1,4 @@
-//! Committed offsets of groups, read and written as a tool does: without being a member.
+//! Committed offsets of groups, read and written: as a tool does, without being a member, or as one.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Client, To, offsets::name};
+use super::{Client, To, member::Place, offsets::name};
 use crate::{
     TopicPartition,
     error::{ApiError, ClientError},
@@ -89,6 +89,35 @@ impl Client {
         group: &str,
         offsets: &[(TopicPartition, CommittedOffset)],
     ) -> Result<CommitOutcomes, ClientError> {
+        let request = OffsetCommitRequest::default().with_generation_id_or_member_epoch(-1);
+        self.commit_offsets(group, request, offsets).await
+    }
+
+    /// Commits as a member of the group; refused if `place` is not its place now. The coordinator does not look
+    /// whether the partitions are the member's.
+    ///
+    /// # Errors
+    /// If the coordinator cannot be reached; each partition has its own outcome.
+    pub async fn commit_as_member(
+        &self,
+        group: &str,
+        place: &Place,
+        offsets: &[(TopicPartition, CommittedOffset)],
+    ) -> Result<CommitOutcomes, ClientError> {
+        let text = |text: &String| StrBytes::from_string(text.clone());
+        let request = OffsetCommitRequest::default()
+            .with_generation_id_or_member_epoch(place.generation)
+            .with_member_id(text(&place.member_id))
+            .with_group_instance_id(Some(text(&place.instance_id)));
+        self.commit_offsets(group, request, offsets).await
+    }
+
+    async fn commit_offsets(
+        &self,
+        group: &str,
+        request: OffsetCommitRequest,
+        offsets: &[(TopicPartition, CommittedOffset)],
+    ) -> Result<CommitOutcomes, ClientError> {
         let mut topics: BTreeMap<&str, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
         for (partition, committed) in offsets {
             let metadata = StrBytes::from_string(committed.metadata.clone());
@@ -104,12 +133,17 @@ impl Client {
                 .with_name(name(topic))
                 .with_partitions(partitions)
         });
-        let request = OffsetCommitRequest::default()
+        // A member's name goes along from version 7 on.
+        let lowest = if request.group_instance_id.is_some() {
+            7
+        } else {
+            2
+        };
+        let request = request
             .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
-            .with_generation_id_or_member_epoch(-1)
             .with_topics(topics.collect());
         let answer = self
-            .call(To::Coordinator(group), &request, 2..=8, |answer| {
+            .call(To::Coordinator(group), &request, lowest..=8, |answer| {
                 let mut all = answer.topics.iter().flat_map(|topic| &topic.partitions);
                 all.find_map(|p| ApiError::from_code(p.error_code, None::<&str>).filter(is_moved))
             })

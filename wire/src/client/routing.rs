@@ -221,7 +221,7 @@ impl Client {
         })
     }
 
-    async fn coordinator(&self, group: &str) -> Result<Address, ClientError> {
+    pub(super) async fn coordinator(&self, group: &str) -> Result<Address, ClientError> {
         if let Some(address) = self.0.routes.known().coordinators.get(group) {
             return Ok(address.clone());
         }

@@ -207,6 +207,11 @@ impl Connection {
         self.decode::<ProduceRequest>(answer, pending.version)
     }
 
+    /// Whom it leads to: `HOST:PORT`.
+    pub fn broker(&self) -> &str {
+        &self.settings.broker
+    }
+
     /// Breaks the connection: everybody who waits hears the reason.
     pub fn close(&self, reason: &str) {
         self.exchange.close(reason);
@@ -377,7 +382,10 @@ fn api_name(key: i16) -> &'static str {
         ApiKey::DescribeProducers => "DescribeProducers",
         ApiKey::Fetch => "Fetch",
         ApiKey::FindCoordinator => "FindCoordinator",
+        ApiKey::Heartbeat => "Heartbeat",
         ApiKey::IncrementalAlterConfigs => "IncrementalAlterConfigs",
+        ApiKey::JoinGroup => "JoinGroup",
+        ApiKey::LeaveGroup => "LeaveGroup",
         ApiKey::ListGroups => "ListGroups",
         ApiKey::ListOffsets => "ListOffsets",
         ApiKey::Metadata => "Metadata",
@@ -387,6 +395,7 @@ fn api_name(key: i16) -> &'static str {
         ApiKey::Produce => "Produce",
         ApiKey::SaslAuthenticate => "SaslAuthenticate",
         ApiKey::SaslHandshake => "SaslHandshake",
+        ApiKey::SyncGroup => "SyncGroup",
         _ => "a request",
     })
 }

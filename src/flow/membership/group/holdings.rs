@@ -1,11 +1,11 @@
 //! What a member has, what it is about to lose, and what still runs here. Pure.
 //!
-//! Three parties change it: the group assigns and revokes, the member's thread releases, the supervisor
+//! Three parties change it: the group assigns and revokes, the member releases, the supervisor
 //! holds and settles. Invariant: what runs here ([`Holdings::hold`]) and was taken away is not offered
 //! again before the supervisor has settled it; otherwise a partition that went away and came back between two
 //! looks would keep its old worker, which does not know what another process wrote meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::TopicPartition;
 
@@ -13,8 +13,10 @@ type Partitions = BTreeSet<TopicPartition>;
 
 #[derive(Debug, Default)]
 pub(super) struct Holdings {
-    /// Assigned by the group; may be committed for.
-    assigned: Partitions,
+    /// Assigned by the group; may be committed for. With the number of the assignment.
+    assigned: BTreeMap<TopicPartition, u64>,
+    /// Assignments so far.
+    count: u64,
     /// Of those, what is being revoked: to be released once nothing of it runs here.
     revoking: Partitions,
     /// What the supervisor was offered and has not settled.
@@ -26,12 +28,17 @@ pub(super) struct Holdings {
 impl Holdings {
     /// The group hands over more.
     pub(super) fn assign(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) {
-        self.assigned.extend(partitions);
+        for partition in partitions {
+            self.count += 1;
+            self.assigned.entry(partition).or_insert(self.count);
+        }
     }
 
     /// The group wants some back; it waits for the release.
     pub(super) fn revoke(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) {
-        let ours = partitions.into_iter().filter(|p| self.assigned.contains(p));
+        let ours = partitions
+            .into_iter()
+            .filter(|p| self.assigned.contains_key(p));
         self.revoking.extend(ours);
     }
 
@@ -45,15 +52,17 @@ impl Holdings {
         }
     }
 
-    /// These are gone already.
-    pub(super) fn lose(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) {
-        self.revoke(partitions);
+    /// All are gone already; how many.
+    pub(super) fn lose_all(&mut self) -> usize {
+        let lost = self.assigned.len();
+        self.revoking = self.assigned();
         self.release();
+        lost
     }
 
-    /// All are gone already.
-    pub(super) fn lose_all(&mut self) {
-        self.lose(self.assigned.clone());
+    /// What the group handed over and has not got back.
+    pub(super) fn assigned(&self) -> Partitions {
+        self.assigned.keys().cloned().collect()
     }
 
     /// Whether nothing of what is being revoked runs here.
@@ -64,7 +73,7 @@ impl Holdings {
     /// What may run here.
     pub(super) fn offered(&self) -> Partitions {
         let taken = |p: &&TopicPartition| self.revoking.contains(p) || self.stale.contains(p);
-        let offered = self.assigned.iter().filter(|p| !taken(p));
+        let offered = self.assigned.keys().filter(|p| !taken(p));
         offered.cloned().collect()
     }
 
@@ -84,14 +93,10 @@ impl Holdings {
         self.stale.len() < before
     }
 
-    /// Whether nothing is assigned.
-    pub(super) fn is_empty(&self) -> bool {
-        self.assigned.is_empty()
-    }
-
-    /// Whether this member may commit for the partition.
-    pub(super) fn may_commit(&self, partition: &TopicPartition) -> bool {
-        self.assigned.contains(partition)
+    /// The number of the partition's assignment, while this member may commit for it. Each time it comes it is another
+    /// one: meanwhile another member may have committed.
+    pub(super) fn assignment(&self, partition: &TopicPartition) -> Option<u64> {
+        self.assigned.get(partition).copied()
     }
 }
 
@@ -113,12 +118,15 @@ mod tests {
         holdings.revoke(partitions(&[1]));
         assert_eq!(holdings.offered(), partitions(&[0]));
         assert!(!holdings.is_settled());
-        assert!(holdings.may_commit(&TopicPartition::new("t", 1)));
+        let first = holdings.assignment(&TopicPartition::new("t", 1));
+        assert!(first.is_some());
         let kept = holdings.hold();
         holdings.settle(|p| kept.contains(p));
         assert!(holdings.is_settled());
         holdings.release();
-        assert!(!holdings.may_commit(&TopicPartition::new("t", 1)));
+        assert_eq!(holdings.assignment(&TopicPartition::new("t", 1)), None);
+        holdings.assign(partitions(&[1]));
+        assert_ne!(holdings.assignment(&TopicPartition::new("t", 1)), first);
     }
 
     #[test]
@@ -149,7 +157,6 @@ mod tests {
         Assign(i32),
         Revoke(i32),
         Release,
-        Lose(i32),
         LoseAll,
         /// The supervisor: ends what it must, says so, then starts what it was offered.
         Turn,
@@ -164,7 +171,6 @@ mod tests {
                 (0..4i32).prop_map(Step::Assign),
                 (0..4i32).prop_map(Step::Revoke),
                 Just(Step::Release),
-                (0..4i32).prop_map(Step::Lose),
                 Just(Step::LoseAll),
                 Just(Step::Turn),
             ], 1..60))
@@ -177,8 +183,9 @@ mod tests {
                     Step::Assign(p) => holdings.assign(partitions(&[p])),
                     Step::Revoke(p) => holdings.revoke(partitions(&[p])),
                     Step::Release => holdings.release(),
-                    Step::Lose(p) => holdings.lose(partitions(&[p])),
-                    Step::LoseAll => holdings.lose_all(),
+                    Step::LoseAll => {
+                        holdings.lose_all();
+                    }
                     Step::Turn => {
                         let offered = holdings.hold();
                         running.retain(|p| offered.contains(p));
@@ -188,7 +195,7 @@ mod tests {
                         running.extend(offered);
                     }
                 }
-                let lost = running.iter().filter(|p| !holdings.may_commit(p));
+                let lost = running.iter().filter(|p| holdings.assignment(p).is_none());
                 outdated.extend(lost.cloned());
             }
         }

@@ -1,315 +1,476 @@
-//! The member's thread: polls the consumer and answers rebalances.
+//! The member: joins, takes what it is assigned, stays until the group shares out anew, and joins again.
 //!
-//! It never waits for a broker. librdkafka forgets its member id when a session times out, and goes on to
-//! send heartbeats until the revocation that follows is answered, and commits that had waited for the
-//! coordinator; a broker takes a static member without its id for a namesake and answers that it is fenced,
-//! which is fatal. So does one that crashed before it wrote down the id that it gave out. So revocations are answered
-//! at once, commits are another thread's ([`super::commits`]), and being fenced after a session that timed out, or a
-//! broker that went away, means to begin anew with a fresh consumer.
+//! It keeps what it has while it joins (KIP-429); what it shall give up it gives up once its workers have ended, and joins
+//! again, so that others get it. A coordinator that does not know the member any more has given everything away
+//! already. One that says that the member is fenced means a namesake, unless it crashed of late: it may have
+//! forgotten the member id that it gave out last (docs/decisions/0007).
 
-use std::{
-    sync::{Arc, TryLockError},
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use host::Clock;
-use rdkafka::{
-    ClientConfig, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-    error::RDKafkaErrorCode,
+use tokio::sync::watch;
+use wire::{
+    Class,
+    client::{
+        Client,
+        consumer_protocol::{Assignment, Subscription},
+        member::{self, Identity, Joined, Place},
+    },
+    connection::Connection,
+    error::ClientError,
 };
-use tokio::{
-    runtime::Handle,
-    sync::{mpsc, watch},
-};
-use tokio_util::sync::CancellationToken;
-use wire::TopicPartition;
 
 use super::{
-    SESSION, Shared, Wishes,
-    commits::{self, Commit, Commits},
-    context::{Context, Rebalance, give_up, take_up},
+    Shared, Wishes,
+    assign::{assign, covered},
 };
-use crate::{
-    flow::membership::Standing,
-    telemetry::{self, Outage},
-};
+use crate::{flow::membership::Standing, telemetry};
 
-/// Longest wait in librdkafka: how late the thread hears of what the supervisor wants.
-const POLL: Duration = Duration::from_millis(20);
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// The same in the first [`UNSETTLED`] of a generation: another one often follows, when what moves was given up.
+const QUICK_HEARTBEAT: Duration = Duration::from_millis(200);
+const UNSETTLED: Duration = Duration::from_secs(3);
+/// For a heartbeat's answer.
+const ANSWER: Duration = Duration::from_secs(3);
 /// How long a revocation waits until the workers have ended (3 s) and the last commit is made.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Before a fresh consumer.
+/// Between two tries to join.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Events that are read after a fatal error, to find out what came before it.
-const LAST_EVENTS: usize = 1000;
+/// How long a coordinator may take to be itself again after it went away.
+const OF_LATE: Duration = Duration::from_secs(60);
 
-/// A member over all its consumers.
-pub(super) struct Member {
-    pub(super) config: ClientConfig,
-    pub(super) flow: String,
-    pub(super) outage: Outage,
-    pub(super) control: TopicPartition,
-    pub(super) shared: Arc<Shared>,
-    pub(super) commits: mpsc::Receiver<Commit>,
-    pub(super) wishes: watch::Receiver<Wishes>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) runtime: Handle,
-    pub(super) stop: CancellationToken,
+/// Errors of a coordinator, as Kafka numbers them.
+mod code {
+    pub(super) const LOADING: i16 = 14;
+    pub(super) const NOT_AVAILABLE: i16 = 15;
+    pub(super) const NOT_COORDINATOR: i16 = 16;
+    pub(super) const ILLEGAL_GENERATION: i16 = 22;
+    pub(super) const UNKNOWN_MEMBER_ID: i16 = 25;
+    pub(super) const REBALANCE_IN_PROGRESS: i16 = 27;
+    pub(super) const FENCED_INSTANCE_ID: i16 = 82;
 }
 
-/// How the time of one consumer ended.
-enum End {
-    Stopped,
-    /// A fresh consumer may go on.
-    CutOff,
-    Over {
-        fenced: bool,
-        reason: String,
-    },
+/// A member over all its generations.
+pub(super) struct Member {
+    client: Client,
+    identity: Identity,
+    flow: String,
+    /// What it says to the leader: by which rules its topics are chosen.
+    rules: Bytes,
+    shared: Arc<Shared>,
+    wishes: watch::Receiver<Wishes>,
+    clock: Arc<dyn Clock>,
+    /// Given by the coordinator; empty: to be given.
+    member_id: String,
+    /// Of the generation that it was in last; -1: of none, or everything was lost since.
+    generation: i32,
+    /// For what is answered when all others did the same.
+    joins: Option<Arc<Connection>>,
+    /// For heartbeats.
+    beats: Option<Arc<Connection>>,
+    /// When the process was last seen running.
+    awake: Duration,
+    /// When the coordinator last went away, or this process was suspended for longer than a session.
+    cut_off: Option<Duration>,
+    /// Why it could not join, as last told.
+    told: Option<String>,
+}
+
+/// What a member joined with, and what it got.
+struct Term {
+    wishes: Wishes,
+    place: Place,
+    leader: bool,
+    /// What the leader says of the topics that it shared out.
+    covered: Bytes,
+    begun: Duration,
+    /// Until when what is being revoked may take.
+    revocation: Option<Duration>,
 }
 
 impl Member {
-    /// A consumer that has not joined.
-    pub(super) fn consumer(&self) -> anyhow::Result<BaseConsumer<Context>> {
-        let context = Context::new(self.outage.clone(), Arc::clone(&self.clock));
-        Ok(self.config.create_with_context(context)?)
+    pub(super) fn new(
+        client: Client,
+        identity: Identity,
+        flow: String,
+        rules: Bytes,
+        shared: Arc<Shared>,
+        wishes: watch::Receiver<Wishes>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            awake: clock.monotonic(),
+            client,
+            identity,
+            flow,
+            rules,
+            shared,
+            wishes,
+            clock,
+            member_id: String::new(),
+            generation: -1,
+            joins: None,
+            beats: None,
+            cut_off: None,
+            told: None,
+        }
     }
 
-    /// Until it is told to stop, or the group will never take it again.
-    pub(super) fn run(mut self, mut consumer: BaseConsumer<Context>) {
+    /// Until the group will never take it again.
+    pub(super) async fn run(mut self) {
         loop {
-            let end = self.session(&consumer);
-            self.shared.lose_all();
-            consumer.context().close();
-            // Dropped, the consumer closes; being a static member it does not leave the group by that.
-            drop(consumer);
-            let (fenced, reason) = match end {
-                End::Stopped => return,
-                End::Over { fenced, reason } => (fenced, reason),
-                End::CutOff => {
-                    tracing::warn!(flow = %self.flow, "cut off from the group; joining again");
-                    self.runtime
-                        .block_on(async { self.clock.sleep(PAUSE).await });
-                    match self.consumer() {
-                        Ok(fresh) => {
-                            consumer = fresh;
-                            continue;
-                        }
-                        Err(error) => (false, format!("{error:#}")),
+            let Err(error) = self.generation().await else {
+                continue;
+            };
+            match self.failed(&error) {
+                Ok(pause) => self.clock.sleep(pause).await,
+                Err(over) => {
+                    self.shared.lose_all();
+                    self.shared.publish(Some(over));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// From one join to the next.
+    async fn generation(&mut self) -> Result<(), ClientError> {
+        let wanted = self.wishes.wait_for(|wishes| !wishes.topics.is_empty());
+        let Ok(wishes) = wanted.await.map(|wishes| wishes.clone()) else {
+            // Nobody wants anything any more.
+            return std::future::pending().await;
+        };
+        let Joined {
+            place,
+            leader,
+            members,
+        } = self.join(&wishes).await?;
+        self.member_id.clone_from(&place.member_id);
+        self.generation = place.generation;
+        self.shared.place.send_replace(Some(place.clone()));
+        let assignments = match members {
+            Some(members) => assign(&members, &self.counts(&members, &wishes).await),
+            None => BTreeMap::new(),
+        };
+        let assignment = self.sync(&place, assignments).await?;
+        self.told = None;
+        let term = Term {
+            wishes,
+            place,
+            leader,
+            covered: assignment.user_data.clone(),
+            begun: self.clock.monotonic(),
+            revocation: self.take(assignment),
+        };
+        self.stay(term).await
+    }
+
+    async fn join(&mut self, wishes: &Wishes) -> Result<Joined, ClientError> {
+        let subscription = Subscription {
+            topics: wishes.topics.keys().cloned().collect(),
+            owned: self.shared.holdings().assigned(),
+            generation: self.generation,
+            user_data: self.rules.clone(),
+        };
+        let connection = self.connection_for_joins().await?;
+        let (identity, member_id) = (self.identity.clone(), self.member_id.clone());
+        let answer = member::join(&connection, &identity, &member_id, &subscription);
+        let place = self.shared.place.borrow().clone();
+        let most = self.identity.rebalance_timeout + ANSWER;
+        self.alive_until(place.as_ref(), answer, most).await
+    }
+
+    /// How many partitions each topic has that a member wants: as this process knows it; what it does not know it asks.
+    async fn counts(
+        &self,
+        members: &BTreeMap<String, Subscription>,
+        wishes: &Wishes,
+    ) -> BTreeMap<String, i32> {
+        let mut counts = wishes.topics.clone();
+        let topics = members.values().flat_map(|member| &member.topics);
+        let unknown = topics.filter(|topic| !counts.contains_key(*topic));
+        let mut unknown: Vec<_> = unknown.cloned().collect();
+        unknown.sort();
+        unknown.dedup();
+        if !unknown.is_empty() {
+            match self.client.topics(Some(&unknown)).await {
+                Ok(found) => {
+                    let found = found.into_iter().filter(|topic| topic.error.is_none());
+                    counts.extend(found.map(|topic| {
+                        let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+                        (topic.name, count)
+                    }));
+                }
+                // They are shared out when this process has seen them.
+                Err(error) => {
+                    tracing::debug!(flow = %self.flow, %error, "topics of other members");
+                }
+            }
+        }
+        counts
+    }
+
+    /// Says what all get, if it is this one's to say, and hears what this one gets.
+    async fn sync(
+        &mut self,
+        place: &Place,
+        assignments: BTreeMap<String, Assignment>,
+    ) -> Result<Assignment, ClientError> {
+        let connection = self.connection_for_joins().await?;
+        let identity = self.identity.clone();
+        let answer = member::sync(&connection, &identity, place, &assignments);
+        // A leader that is gone is known to be after its session.
+        let most = self.identity.session_timeout + ANSWER;
+        self.alive_until(Some(place), answer, most).await
+    }
+
+    /// Waits for an answer that others hold up, `most` long, and lives meanwhile in its place.
+    async fn alive_until<T>(
+        &mut self,
+        place: Option<&Place>,
+        answer: impl Future<Output = Result<T, ClientError>>,
+        most: Duration,
+    ) -> Result<T, ClientError> {
+        let deadline = self.clock.monotonic() + most;
+        let mut silent = false;
+        tokio::pin!(answer);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => return answer,
+                () = self.clock.sleep(HEARTBEAT) => {}
+            }
+            let now = self.clock.monotonic();
+            self.look_awake(now);
+            if now >= deadline {
+                return Err(self.no_answer("JoinGroup", most));
+            }
+            let Some(place) = place else { continue };
+            // What a refusal says, the answer says too; two silences mean that the coordinator is away.
+            match self.beat(place).await {
+                Err(error) if error.api_error().is_none() => {
+                    if std::mem::replace(&mut silent, true) {
+                        return Err(error);
                     }
                 }
-            };
-            self.shared.publish(Some(Standing::Over { fenced, reason }));
-            return;
+                _ => silent = false,
+            }
         }
     }
 
-    /// The time of one consumer.
-    fn session(&mut self, consumer: &BaseConsumer<Context>) -> End {
-        let ended = self.stop.child_token();
-        let commits = Commits {
-            consumer,
-            shared: &self.shared,
-            clock: &*self.clock,
-            flow: &self.flow,
-            control: &self.control,
-            next_renewal: Duration::ZERO,
-        };
-        self.wishes.mark_changed();
-        let mut session = Session {
-            consumer,
-            shared: &self.shared,
-            wishes: &mut self.wishes,
-            clock: &*self.clock,
-            flow: &self.flow,
-            stop: &self.stop,
-            revocation: None,
-            rejoins: None,
-            rejoining: false,
-        };
-        let (runtime, wanted) = (&self.runtime, &mut self.commits);
-        thread::scope(|scope| {
-            let (until, thread) = (ended.clone(), thread::Builder::new());
-            let thread = thread.name("member-commits".to_owned());
-            if let Err(error) = thread.spawn_scoped(scope, || commits.run(wanted, runtime, until)) {
-                let (fenced, reason) = (false, error.to_string());
-                return End::Over { fenced, reason };
-            }
-            let end = session.run();
-            ended.cancel();
-            session.close();
-            end
-        })
+    /// Takes what is new, and begins to give up what is not assigned any more; until when that may take.
+    fn take(&self, assignment: Assignment) -> Option<Duration> {
+        telemetry::rebalanced(&self.flow);
+        let mut holdings = self.shared.holdings();
+        let owned = holdings.assigned();
+        let more: Vec<_> = assignment.partitions.difference(&owned).cloned().collect();
+        let fewer: Vec<_> = owned.difference(&assignment.partitions).cloned().collect();
+        tracing::debug!(
+            flow = %self.flow, generation = self.generation, more = more.len(), fewer = fewer.len(),
+            "the group shared out its partitions"
+        );
+        let revokes = !fewer.is_empty();
+        holdings.assign(more);
+        holdings.revoke(fewer);
+        drop(holdings);
+        self.shared.publish(Some(Standing::Member));
+        revokes.then(|| self.clock.monotonic() + PATIENCE)
     }
-}
 
-/// One consumer at work.
-struct Session<'a> {
-    consumer: &'a BaseConsumer<Context>,
-    shared: &'a Shared,
-    wishes: &'a mut watch::Receiver<Wishes>,
-    clock: &'a dyn Clock,
-    flow: &'a str,
-    stop: &'a CancellationToken,
-    /// What is being given up, and until when its workers may take.
-    revocation: Option<(TopicPartitionList, Duration)>,
-    /// As of the last subscription.
-    rejoins: Option<u64>,
-    /// Told to join again: subscribes once everything is given up.
-    rejoining: bool,
-}
-
-impl Session<'_> {
-    fn run(&mut self) -> End {
-        let mut polled = self.clock.monotonic();
+    /// Lives until it is time to join again.
+    async fn stay(&mut self, term: Term) -> Result<(), ClientError> {
+        let mut next_beat = self.clock.monotonic();
+        let mut rebalancing = false;
         loop {
-            if self.stop.is_cancelled() {
-                return End::Stopped;
+            if let Some(deadline) = term.revocation {
+                if self.give_up(deadline) {
+                    return Ok(());
+                }
+            } else if rebalancing || self.is_outdated(&term) {
+                return Ok(());
             }
-            self.poll(POLL);
-            let before = std::mem::replace(&mut polled, self.clock.monotonic());
-            if polled.saturating_sub(before) >= SESSION {
-                // The process was suspended, and is no member any more, whatever librdkafka hears first.
-                self.consumer.context().cut_off();
+            let now = self.clock.monotonic();
+            let wake = term
+                .revocation
+                .map_or(next_beat, |deadline| next_beat.min(deadline));
+            tokio::select! {
+                biased;
+                () = self.shared.settled.notified(), if term.revocation.is_some() => {}
+                _ = self.wishes.changed() => {}
+                () = self.clock.sleep(wake.saturating_sub(now)) => {}
             }
-            if let Some((code, reason)) = self.consumer.client().fatal_error() {
-                return self.fatal(code, reason);
+            let now = self.clock.monotonic();
+            self.look_awake(now);
+            if now < next_beat {
+                continue;
             }
-            while let Some(rebalance) = self.consumer.context().rebalance() {
-                self.rebalance(rebalance);
-            }
-            self.finish_revocation();
-            self.serve_wishes();
-        }
-    }
-
-    /// Whether there was something.
-    fn poll(&self, timeout: Duration) -> bool {
-        match self.consumer.poll(timeout) {
-            None => false,
-            // Fetched between assignment and pause.
-            Some(Ok(_)) => true,
-            Some(Err(error)) => {
-                tracing::debug!(flow = %self.flow, %error, "group");
-                true
-            }
-        }
-    }
-
-    fn fatal(&self, code: RDKafkaErrorCode, reason: String) -> End {
-        for _ in 0..LAST_EVENTS {
-            if !self.poll(Duration::ZERO) {
-                break;
-            }
-        }
-        let fenced = code == RDKafkaErrorCode::FencedInstanceId;
-        if fenced && self.consumer.context().was_cut_off() {
-            return End::CutOff;
-        }
-        End::Over { fenced, reason }
-    }
-
-    fn rebalance(&mut self, rebalance: Rebalance) {
-        telemetry::rebalanced(self.flow);
-        match rebalance {
-            Rebalance::Assign(partitions) => {
-                take_up(self.consumer, &partitions);
-                let list = commits::partitions(&partitions);
-                tracing::debug!(flow = %self.flow, more = list.len(), "partitions are assigned");
-                self.shared.holdings().assign(list);
-                self.shared.publish(Some(Standing::Member));
-            }
-            Rebalance::Revoke {
-                partitions,
-                lost: true,
-            } => {
-                give_up(self.consumer, &partitions);
-                let list = commits::partitions(&partitions);
-                let fewer = list.len();
-                tracing::warn!(flow = %self.flow, fewer, "the group took partitions away without notice");
-                self.shared.lose(list);
-            }
-            Rebalance::Revoke { partitions, .. } => {
-                let list = commits::partitions(&partitions);
-                tracing::debug!(flow = %self.flow, fewer = list.len(), "partitions are revoked");
-                self.shared.holdings().revoke(list);
-                self.shared.publish(None);
-                self.revocation = Some((partitions, self.clock.monotonic() + PATIENCE));
+            let settled = now.saturating_sub(term.begun) >= UNSETTLED;
+            next_beat = now + if settled { HEARTBEAT } else { QUICK_HEARTBEAT };
+            match self.beat(&term.place).await {
+                Ok(()) => {}
+                Err(error) => match error.api_error().map(|error| error.code) {
+                    Some(code::REBALANCE_IN_PROGRESS) => rebalancing = true,
+                    Some(
+                        code::ILLEGAL_GENERATION
+                        | code::UNKNOWN_MEMBER_ID
+                        | code::FENCED_INSTANCE_ID,
+                    ) => {
+                        return Err(error);
+                    }
+                    // The coordinator is away: another one knows the member as well.
+                    _ => self.lose_coordinator(),
+                },
             }
         }
     }
 
-    /// Gives up what is revoked, once nothing of it runs here.
-    fn finish_revocation(&mut self) {
-        let Some((partitions, deadline)) = &self.revocation else {
-            return;
+    /// Whether the group is to share out other topics than it did. A leader hands out anew what it alone knows of; others
+    /// join again if what they want was not shared out.
+    fn is_outdated(&mut self, term: &Term) -> bool {
+        let wishes = self.wishes.borrow_and_update();
+        let names = |wishes: &Wishes| wishes.topics.keys().cloned().collect();
+        let changed = if term.leader {
+            wishes.topics != term.wishes.topics
+        } else {
+            !wishes.topics.keys().eq(term.wishes.topics.keys())
+                && covered::<String>(&names(&wishes)) != term.covered
         };
-        let settled = self.shared.holdings().is_settled();
-        if !settled && self.clock.monotonic() < *deadline {
-            return;
+        changed || wishes.rejoins != term.wishes.rejoins
+    }
+
+    /// Gives up what is revoked, once nothing of it runs here or the time for that is over.
+    fn give_up(&self, deadline: Duration) -> bool {
+        let mut holdings = self.shared.holdings();
+        let settled = holdings.is_settled();
+        if !settled && self.clock.monotonic() < deadline {
+            return false;
         }
-        // Not while a commit is under way: it is for what is assigned now.
-        let mut committed = match self.shared.committed.try_lock() {
-            Ok(committed) => committed,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
         if !settled {
-            let flow = self.flow;
+            let flow = &self.flow;
             tracing::warn!(%flow, "gave up partitions whose workers had not ended in time");
         }
-        let mut holdings = self.shared.holdings();
         holdings.release();
-        committed.retain(|partition| holdings.may_commit(partition));
-        drop((holdings, committed));
-        give_up(self.consumer, partitions);
-        self.revocation = None;
+        true
     }
 
-    fn serve_wishes(&mut self) {
-        if self.rejoining {
-            // What was held must be given up first.
-            if self.revocation.is_some() || !self.shared.holdings().is_empty() {
-                return;
-            }
-            self.rejoining = false;
-        } else if !self.wishes.has_changed().unwrap_or(false) {
-            return;
-        }
-        let wishes = self.wishes.borrow_and_update().clone();
-        if wishes.topics.is_empty() {
-            return;
-        }
-        let before = self.rejoins.replace(wishes.rejoins);
-        if before.is_some_and(|before| before != wishes.rejoins) {
-            self.rejoining = true;
-            self.consumer.unsubscribe();
-            return;
-        }
-        if before.is_some() && self.shared.holdings().is_empty() {
-            // A member that lost its id with nothing assigned joins anew without a word. librdkafka aborts the process
-            // if the list changes then and names a topic it has no metadata of (`rd_kafka_cgrp_modify_subscription`);
-            // a list that comes after none does not change one.
-            self.consumer.unsubscribe();
-        }
-        let topics: Vec<&str> = wishes.topics.iter().map(String::as_str).collect();
-        if let Err(error) = self.consumer.subscribe(&topics) {
-            tracing::error!(flow = %self.flow, %error, "cannot subscribe in the flow's group");
+    /// A sign of life.
+    async fn beat(&mut self, place: &Place) -> Result<(), ClientError> {
+        let (clock, late) = (Arc::clone(&self.clock), self.no_answer("Heartbeat", ANSWER));
+        let beat = async {
+            let connection = self.connection_for_beats().await?;
+            member::heartbeat(&connection, &self.identity.group, place).await
+        };
+        tokio::select! {
+            biased;
+            answer = beat => answer,
+            () = clock.sleep(ANSWER) => Err(late),
         }
     }
 
-    /// Answers what librdkafka still waits for.
-    fn close(&mut self) {
-        while let Some(rebalance) = self.consumer.context().rebalance() {
-            match rebalance {
-                Rebalance::Assign(partitions) => take_up(self.consumer, &partitions),
-                Rebalance::Revoke { partitions, .. } => give_up(self.consumer, &partitions),
-            }
-        }
-        if let Some((partitions, _)) = self.revocation.take() {
-            give_up(self.consumer, &partitions);
+    fn no_answer(&self, api: &'static str, after: Duration) -> ClientError {
+        ClientError::Timeout {
+            broker: format!("the coordinator of group {}", self.identity.group),
+            api,
+            seconds: after.as_secs(),
         }
     }
+
+    async fn connection_for_joins(&mut self) -> Result<Arc<Connection>, ClientError> {
+        connection(&mut self.joins, &self.client, &self.identity.group).await
+    }
+
+    async fn connection_for_beats(&mut self) -> Result<Arc<Connection>, ClientError> {
+        connection(&mut self.beats, &self.client, &self.identity.group).await
+    }
+
+    /// How long to wait before the next try, or that there is none.
+    fn failed(&mut self, error: &ClientError) -> Result<Duration, Standing> {
+        match error.api_error().map(|error| error.code) {
+            Some(code::REBALANCE_IN_PROGRESS) => return Ok(Duration::ZERO),
+            Some(code::UNKNOWN_MEMBER_ID) => {
+                self.lose_place();
+                return Ok(Duration::ZERO);
+            }
+            Some(code::ILLEGAL_GENERATION) => {
+                self.lose_all();
+                return Ok(Duration::ZERO);
+            }
+            Some(code::FENCED_INSTANCE_ID) => {
+                if !self.was_cut_off() {
+                    return Err(Standing::Over {
+                        fenced: true,
+                        reason: error.to_string(),
+                    });
+                }
+                // A namesake fences it once more.
+                self.cut_off = None;
+                self.lose_place();
+                tracing::warn!(flow = %self.flow, "cut off from the group; joining again");
+                return Ok(PAUSE);
+            }
+            Some(code::LOADING | code::NOT_AVAILABLE | code::NOT_COORDINATOR) => {
+                self.lose_coordinator();
+            }
+            None if error.class() == Class::Retriable => self.lose_coordinator(),
+            _ => {
+                let reason = error.to_string();
+                if self.told.as_ref() != Some(&reason) {
+                    tracing::warn!(flow = %self.flow, reason, "cannot join the flow's group, trying again");
+                    self.told = Some(reason);
+                }
+            }
+        }
+        tracing::debug!(flow = %self.flow, %error, "group");
+        Ok(PAUSE)
+    }
+
+    /// The group does not know this member any more.
+    fn lose_place(&mut self) {
+        self.member_id.clear();
+        self.lose_all();
+    }
+
+    fn lose_all(&mut self) {
+        self.generation = -1;
+        let fewer = self.shared.lose_all();
+        if fewer > 0 {
+            tracing::warn!(flow = %self.flow, fewer, "the group took partitions away without notice");
+        }
+    }
+
+    /// Another broker may be the coordinator now.
+    fn lose_coordinator(&mut self) {
+        (self.joins, self.beats) = (None, None);
+        self.client.forget_coordinator(&self.identity.group);
+        self.cut_off = Some(self.clock.monotonic());
+    }
+
+    /// A process that was suspended for longer than a session is no member any more, whatever it hears first.
+    fn look_awake(&mut self, now: Duration) {
+        let before = std::mem::replace(&mut self.awake, now);
+        if now.saturating_sub(before) >= self.identity.session_timeout {
+            self.cut_off = Some(now);
+        }
+    }
+
+    /// Whether the coordinator went away of late, or this process was suspended.
+    fn was_cut_off(&self) -> bool {
+        let now = self.clock.monotonic();
+        self.cut_off
+            .is_some_and(|at| now.saturating_sub(at) < OF_LATE)
+    }
+}
+
+/// The connection in `slot`, or a new one to the coordinator of now.
+async fn connection(
+    slot: &mut Option<Arc<Connection>>,
+    client: &Client,
+    group: &str,
+) -> Result<Arc<Connection>, ClientError> {
+    if let Some(connection) = slot.as_ref().filter(|connection| !connection.is_broken()) {
+        return Ok(Arc::clone(connection));
+    }
+    let connection = client.dial_coordinator(group).await?;
+    Ok(Arc::clone(slot.insert(connection)))
 }

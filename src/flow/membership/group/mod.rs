@@ -2,78 +2,74 @@
 //!
 //! The group's topics are the flow's target topics and its control topic. Owning partition p of a target
 //! topic means running the worker of partition p of its source; owning the control topic means leading.
-//! A librdkafka consumer is the member; it fetches nothing. Its thread is [`member`], the one of commits
-//! [`commits`]; what is assigned, held and revoked is [`holdings`].
+//! [`member`] goes through the group's generations, [`assign`] hands out the partitions where this one is to,
+//! [`commits`] commits as the member; what is assigned, held and revoked is [`holdings`].
 //!
-//! The classic protocol is pinned: the newer one (KIP-848) keeps a killed static member's name until its
-//! session ends (EXACTNESS 9).
+//! The classic protocol, spoken by the wire client: the newer one (KIP-848) keeps a killed static member's name until
+//! its session ends (EXACTNESS 9), and librdkafka's consumer, which can be a member too, takes minutes to share out
+//! ten thousand partitions (docs/decisions/0014).
 
+mod assign;
 mod commits;
-mod context;
 mod holdings;
 mod member;
 
 use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use commits::{Committed, MemberOffsets};
+use bytes::Bytes;
+use commits::{Commits, MemberOffsets};
 use holdings::Holdings;
 use host::{BoxFuture, Clock};
 use member::Member;
-use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
-use tokio::{
-    runtime::Handle,
-    sync::{mpsc, watch},
-};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use wire::{TopicPartition, client::Client};
+use wire::{
+    TopicPartition,
+    client::{
+        Client,
+        member::{Identity, Place},
+    },
+};
 
 use super::{Assignment, Membership, Standing, View, lease::SessionLease, name::Name};
 use crate::{
     checkpoint::{CheckpointStore, store::GroupStore},
-    telemetry::Outage,
     worker::Lease,
 };
 
 /// Brokers refuse less unless set otherwise (`group.min.session.timeout.ms`).
 const SESSION: Duration = Duration::from_secs(6);
-const HEARTBEAT: Duration = Duration::from_secs(1);
-/// A thread that does not poll for so long has lost its partitions.
-const POLL_INTERVAL: Duration = Duration::from_secs(15);
+/// How long a rebalance waits for a member that does not join again.
+const REBALANCE: Duration = Duration::from_secs(15);
 /// How much earlier than the session a lease ends: for a write that is on its way, and for clocks.
 const MARGIN: Duration = Duration::from_secs(1);
-/// Partitions that are added to a target topic are noticed so late.
-const METADATA: Duration = Duration::from_secs(2);
-/// Commits that wait for the thread.
-const COMMITS: usize = 16;
-/// For the consumer to close, and for the group to hear of it.
+/// For the member to end, and for the group to hear of it.
 const LEAVE: Duration = Duration::from_secs(5);
+/// How partitions are handed out, by the name that librdkafka and Kafka's clients have for it: each keeps what it has
+/// and gives up what others shall get before they do (KIP-429).
+const ASSIGNOR: &str = "cooperative-sticky";
 
 /// What a member needs.
 #[derive(Debug)]
 pub struct Settings {
-    /// The operator's properties of the target.
-    pub properties: ClientConfig,
-    /// Reads checkpoints, and takes the member out at the end.
+    /// Of the target.
     pub client: Client,
     /// The flow, for logs.
     pub flow: String,
-    /// Whether the target is away.
-    pub outage: Outage,
     /// The flow's group.
     pub group: String,
     /// Partition 0 of the flow's control topic.
     pub control: TopicPartition,
     /// What this process is called.
     pub name: Name,
-    /// Counts the lease.
+    /// Stands for the rules by which the flow chooses and names topics: equal for members whose topics come to be the
+    /// same.
+    pub rules: u64,
+    /// Counts sessions and the lease.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -87,38 +83,29 @@ pub struct Group {
     checkpoints: Arc<dyn CheckpointStore>,
     wishes: watch::Sender<Wishes>,
     clock: Arc<dyn Clock>,
-    /// Cancelled by the thread when it has ended.
+    /// Cancelled when the member has ended.
     ended: CancellationToken,
     stop: CancellationToken,
     _stops: DropGuard,
 }
 
-/// Between the thread and the rest.
+/// Between the member and the rest.
 #[derive(Debug)]
 struct Shared {
     holdings: Mutex<Holdings>,
-    /// Locked while a commit is under way, and while partitions are given up.
-    committed: Mutex<Committed>,
-    /// How often partitions were taken away without notice.
-    losses: AtomicU64,
-    /// Which, since this was last taken.
-    lost: Mutex<Lost>,
+    /// The member's place now.
+    place: watch::Sender<Option<Place>>,
+    /// Rung when the supervisor has settled.
+    settled: Notify,
     view: watch::Sender<View>,
     lease: Arc<SessionLease>,
-}
-
-/// Partitions that were taken away without notice.
-#[derive(Debug, Default)]
-struct Lost {
-    partitions: BTreeSet<TopicPartition>,
-    /// All that there were.
-    all: bool,
 }
 
 /// What the supervisor wants of the group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Wishes {
-    topics: BTreeSet<String>,
+    /// Topics, and how many partitions each has.
+    topics: BTreeMap<String, i32>,
     /// How often it wanted to join again.
     rejoins: u64,
 }
@@ -128,42 +115,13 @@ impl Shared {
         self.holdings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn committed(&self) -> MutexGuard<'_, Committed> {
-        self.committed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lost(&self) -> MutexGuard<'_, Lost> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn losses(&self) -> u64 {
-        self.losses.load(Ordering::Acquire)
-    }
-
-    /// These are gone already: their topic is, or the session ended and all are.
-    fn lose(&self, partitions: Vec<TopicPartition>) {
-        // Before it is counted, so that who sees the count finds them.
-        self.lost().partitions.extend(partitions.iter().cloned());
-        self.losses.fetch_add(1, Ordering::AcqRel);
-        let mut holdings = self.holdings();
-        holdings.lose(partitions);
-        let all = holdings.is_empty();
-        drop(holdings);
-        if all {
-            self.lease.end();
-        }
-        self.publish(all.then_some(Standing::Joining));
-    }
-
-    /// All are gone already.
-    fn lose_all(&self) {
-        self.lost().all = true;
-        self.losses.fetch_add(1, Ordering::AcqRel);
-        self.holdings().lose_all();
+    /// All that was assigned is gone already; how much that was.
+    fn lose_all(&self) -> usize {
+        self.place.send_replace(None);
+        let lost = self.holdings().lose_all();
         self.lease.end();
         self.publish(Some(Standing::Joining));
+        lost
     }
 
     /// Tells what is offered now, and the standing if it changes. What is over stays so.
@@ -186,67 +144,73 @@ impl Shared {
 }
 
 impl Group {
-    /// Starts the member's thread; joins once it is told what to share, for as long as it takes.
-    ///
-    /// # Errors
-    /// If librdkafka refuses a property.
-    pub fn start(settings: Settings) -> anyhow::Result<Self> {
+    /// Joins once it is told what to share, for as long as it takes.
+    pub fn start(settings: Settings) -> Self {
+        let clock = Arc::clone(&settings.clock);
         let shared = Arc::new(Shared {
             holdings: Mutex::default(),
-            committed: Mutex::default(),
-            losses: AtomicU64::new(0),
-            lost: Mutex::default(),
+            place: watch::Sender::new(None),
+            settled: Notify::new(),
             view: watch::Sender::new(View {
                 standing: Standing::Joining,
                 assignment: Assignment::Partitions(BTreeSet::new()),
             }),
             lease: Arc::new(SessionLease::new(
-                Arc::clone(&settings.clock),
+                Arc::clone(&clock),
                 SESSION.saturating_sub(MARGIN),
             )),
         });
-        let (commits, wanted_commits) = mpsc::channel(COMMITS);
+        let commits = Arc::new(Commits::new(
+            settings.client.clone(),
+            settings.group.clone(),
+            Arc::clone(&shared),
+            Arc::clone(&clock),
+        ));
         let (wishes, wanted) = watch::channel(Wishes::default());
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
-        let member = Member {
-            config: configure(&settings),
-            flow: settings.flow,
-            outage: settings.outage,
-            control: settings.control,
-            shared: Arc::clone(&shared),
-            commits: wanted_commits,
-            wishes: wanted,
-            clock: Arc::clone(&settings.clock),
-            runtime: Handle::current(),
-            stop: stop.clone(),
+        let identity = Identity {
+            group: settings.group.clone(),
+            instance_id: settings.name.as_str().to_owned(),
+            session_timeout: SESSION,
+            rebalance_timeout: REBALANCE,
+            assignor: ASSIGNOR.to_owned(),
         };
-        let consumer = member.consumer()?;
-        let ends = ended.clone().drop_guard();
-        thread::Builder::new()
-            .name("member".to_owned())
-            .spawn(move || {
-                member.run(consumer);
-                drop(ends);
-            })?;
-        let offsets = MemberOffsets {
-            client: settings.client.clone(),
-            commits,
-        };
-        Ok(Self {
+        let member = Member::new(
+            settings.client.clone(),
+            identity,
+            settings.flow,
+            Bytes::copy_from_slice(&settings.rules.to_be_bytes()),
+            Arc::clone(&shared),
+            wanted,
+            Arc::clone(&clock),
+        );
+        let (ends, stopped) = (ended.clone().drop_guard(), stop.clone());
+        let (renewed, control) = (Arc::clone(&commits), settings.control);
+        tokio::spawn(async move {
+            let _ends = ends;
+            tokio::select! {
+                biased;
+                () = stopped.cancelled() => {}
+                () = member.run() => {}
+                () = renewed.keep_lease(&control) => {}
+            }
+        });
+        let offsets = MemberOffsets(commits);
+        Self {
             name: settings.name,
             checkpoints: Arc::new(GroupStore::new(offsets, settings.group.clone())),
             group: settings.group,
             client: settings.client,
             shared,
             wishes,
-            clock: settings.clock,
+            clock,
             ended,
             _stops: stop.clone().drop_guard(),
             stop,
-        })
+        }
     }
 
-    /// A static member that closes stays in the group until its session ends (KIP-345).
+    /// A static member stays in the group until its session ends (KIP-345), unless it is taken out by name.
     async fn remove(&self) {
         let (group, member) = (&self.group, self.name.as_str());
         match self.client.remove_member(group, member).await {
@@ -278,6 +242,7 @@ impl Membership for Group {
             .shared
             .holdings()
             .settle(|partition| kept.holds(partition));
+        self.shared.settled.notify_one();
         if offers_more {
             self.shared.publish(None);
         }
@@ -291,7 +256,7 @@ impl Membership for Group {
         Arc::clone(&self.shared.lease) as Arc<dyn Lease>
     }
 
-    fn share(&self, topics: BTreeSet<String>) {
+    fn share(&self, topics: BTreeMap<String, i32>) {
         self.wishes.send_if_modified(|wishes| {
             let changed = wishes.topics != topics;
             wishes.topics = topics;
@@ -314,7 +279,7 @@ impl Membership for Group {
                 biased;
                 () = self.ended.cancelled() => {}
                 () = self.clock.sleep(LEAVE) => {
-                    tracing::warn!(group = %self.group, "the group's consumer was late for the stop");
+                    tracing::warn!(group = %self.group, "the group's member was late for the stop");
                 }
             }
             let over = matches!(self.shared.view.borrow().standing, Standing::Over { .. });
@@ -331,33 +296,6 @@ impl Membership for Group {
             }
         })
     }
-}
-
-/// The operator's properties, and what EXACTNESS 9 asks for. Nothing is ever fetched, so the queue is
-/// as small as it can be.
-fn configure(settings: &Settings) -> ClientConfig {
-    let milliseconds = |duration: Duration| duration.as_millis().to_string();
-    let mut config = settings.properties.clone();
-    // Also when the process's own log shows less: what librdkafka says of its session is read.
-    config.set_log_level(RDKafkaLogLevel::Info);
-    config
-        .set("group.id", &settings.group)
-        .set("group.instance.id", settings.name.as_str())
-        .set("group.protocol", "classic")
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("session.timeout.ms", milliseconds(SESSION))
-        .set("heartbeat.interval.ms", milliseconds(HEARTBEAT))
-        .set("max.poll.interval.ms", milliseconds(POLL_INTERVAL))
-        .set("topic.metadata.refresh.interval.ms", milliseconds(METADATA))
-        .set("auto.offset.reset", "latest")
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("allow.auto.create.topics", "false")
-        .set("queued.min.messages", "1")
-        .set("queued.max.messages.kbytes", "64")
-        .set("socket.timeout.ms", milliseconds(SESSION))
-        .set("reconnect.backoff.max.ms", "1000");
-    config
 }
 
 #[cfg(test)]

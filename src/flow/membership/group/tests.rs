@@ -1,6 +1,9 @@
 //! Members of one group on a broker-lite in this process.
 
-use std::time::Instant;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
 
 use broker_lite::faults::{ApiKey, Fault, ResponseError, What};
 use host::Host;
@@ -8,7 +11,6 @@ use host::Host;
 use super::*;
 use crate::{
     checkpoint::{StoreError, Stored},
-    telemetry::Outages,
     testing::Cluster,
 };
 
@@ -48,22 +50,24 @@ impl Cluster {
     }
 
     fn member_by(&self, name: &str, clock: Arc<dyn Clock>) -> Group {
-        let mut properties = ClientConfig::new();
-        properties.set("bootstrap.servers", self.broker.address().to_string());
         let group = Group::start(Settings {
-            properties,
             client: self.client.clone(),
             flow: "f".to_owned(),
-            outage: Outages::new("f", "east", "west").target,
             group: "strait.f".to_owned(),
             control: TopicPartition::new(CONTROL, 0),
             name: Name::choose(&Host::real(), "f", Some(name), None),
+            rules: 7,
             clock,
         });
-        let group = group.unwrap();
-        group.share(["t", CONTROL].map(str::to_owned).into());
+        group.share(topics(&[("t", 4)]));
         group
     }
+}
+
+/// These and the control topic.
+fn topics(topics: &[(&str, i32)]) -> BTreeMap<String, i32> {
+    let topics = topics.iter().chain(&[(CONTROL, 1)]);
+    topics.map(|(topic, n)| ((*topic).to_owned(), *n)).collect()
 }
 
 /// Waits until what is offered satisfies `enough`.
@@ -226,15 +230,69 @@ async fn topics_may_change_while_a_member_that_lost_its_place_joins_anew() {
     bench.create_topic("new", 1, &[]).await;
     // The request to join is on its way, under no member id.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    member.share(["t", "new", CONTROL].map(str::to_owned).into());
-    // A static member that comes back is given what it had (EXACTNESS 9).
-    offered(&member, |partitions| partitions.len() == 5).await;
-    member.rejoin();
-    offered(&member, BTreeSet::is_empty).await;
+    member.share(topics(&[("t", 4), ("new", 1)]));
     let new = TopicPartition::new("new", 0);
     let all = offered(&member, |partitions| partitions.contains(&new)).await;
     assert_eq!(all.len(), 6, "{all:?}");
     member.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_joins_again_keeps_what_it_has() {
+    let bench = start().await;
+    let (first, second) = (bench.member("a"), bench.member("b"));
+    for member in [&first, &second] {
+        offered(member, |partitions| !partitions.is_empty()).await;
+        turn(member);
+    }
+    let (mut moved, has) = (first.view(), first.hold().assignment);
+    let generation = |member: &Group| member.shared.place.borrow().as_ref().unwrap().generation;
+    let before = generation(&second);
+    second.rejoin();
+    let mut places = first.shared.place.subscribe();
+    let next = places.wait_for(|place| place.as_ref().is_some_and(|p| p.generation > before));
+    drop(tokio::time::timeout(DEADLINE, next).await.unwrap().unwrap());
+    moved.mark_unchanged();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(first.hold().assignment, has);
+    assert!(!moved.has_changed().unwrap());
+    first.leave().await;
+    second.leave().await;
+}
+
+/// A rebalance waits for a process that was killed until its session ends; whoever is there works on meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_and_the_lease_go_on_while_a_rebalance_waits() {
+    let bench = start().await;
+    let member = bench.member("a");
+    offered(&member, |partitions| partitions.len() == 5).await;
+    turn(&member);
+    let gone = bench.member("gone");
+    offered(&member, |partitions| partitions.len() < 5).await;
+    turn(&member);
+    offered(&gone, |partitions| !partitions.is_empty()).await;
+    // Dropped without a word, as if killed.
+    drop(gone);
+    let third = bench.member("b");
+    let begun = Instant::now();
+    let kept = member.hold().assignment;
+    let Assignment::Partitions(kept) = kept else {
+        unreachable!("a member never has all")
+    };
+    let mine = kept.first().unwrap().clone();
+    let mut number = 0;
+    while !matches!(third.view().borrow().standing, Standing::Member) {
+        assert!(begun.elapsed() < DEADLINE);
+        let text = number.to_string();
+        let outcomes = commit(&member, &[(mine.clone(), &text)]).await;
+        assert!(outcomes[0].1.is_ok(), "{outcomes:?}");
+        assert!(member.lease().may_write(), "after {:?}", begun.elapsed());
+        number += 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(begun.elapsed() > SESSION / 2, "it did not wait");
+    member.leave().await;
+    third.leave().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -250,10 +308,8 @@ async fn a_member_that_was_suspended_and_is_taken_for_a_namesake_joins_anew() {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         let fenced = What::Refuse(ResponseError::FencedInstanceId);
-        let fenced = Fault::new(ApiKey::OffsetCommit, fenced);
+        let fenced = Fault::new(ApiKey::Heartbeat, fenced);
         bench.broker.faults().set(fenced).unwrap();
-        let lost = commit(&member, &[(TopicPartition::new("t", 0), "x")]).await;
-        assert!(lost[0].1.is_err(), "{lost:?}");
         if suspended {
             offered(&member, BTreeSet::is_empty).await;
             turn(&member);
