@@ -261,7 +261,6 @@ impl Member {
 
     /// Takes what is new, and begins to give up what is not assigned any more; until when that may take.
     fn take(&self, assignment: Assignment) -> Option<Duration> {
-        telemetry::rebalanced(&self.flow);
         let mut holdings = self.shared.holdings();
         let owned = holdings.assigned();
         let more: Vec<_> = assignment.partitions.difference(&owned).cloned().collect();
@@ -271,6 +270,9 @@ impl Member {
             "the group shared out its partitions"
         );
         let revokes = !fewer.is_empty();
+        if revokes || !more.is_empty() {
+            telemetry::rebalanced(&self.flow);
+        }
         holdings.assign(more);
         holdings.revoke(fewer);
         drop(holdings);
@@ -435,6 +437,7 @@ impl Member {
         self.generation = -1;
         let fewer = self.shared.lose_all();
         if fewer > 0 {
+            telemetry::rebalanced(&self.flow);
             tracing::warn!(flow = %self.flow, fewer, "the group took partitions away without notice");
         }
     }
@@ -468,7 +471,8 @@ async fn connection(
     client: &Client,
     group: &str,
 ) -> Result<Arc<Connection>, ClientError> {
-    if let Some(connection) = slot.as_ref().filter(|connection| !connection.is_broken()) {
+    let usable = |connection: &&Arc<Connection>| !connection.is_broken() && connection.is_fresh();
+    if let Some(connection) = slot.as_ref().filter(usable) {
         return Ok(Arc::clone(connection));
     }
     let connection = client.dial_coordinator(group).await?;
