@@ -67,8 +67,8 @@ pub struct FrameReader<R> {
 
 /// Frames up to this size share a buffer.
 const SMALL: usize = 16 << 10;
-/// Large buffers that are remembered.
-const BUFFERS: usize = 4;
+/// Large buffers that are remembered: as many as are usually in use at once.
+const BUFFERS: usize = 6;
 /// Buffers come in multiples of this, so that one fits the next frame too.
 const STEP: usize = 256 << 10;
 /// Up to here a frame's memory is reserved at once; beyond, it grows with what arrives, and is not kept.

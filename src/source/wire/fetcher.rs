@@ -38,6 +38,8 @@ const WAIT: Duration = Duration::from_millis(250);
 /// The same after some partition had no room and so was not part of the request; twice as long each time that
 /// nothing came.
 const SHORT_WAIT: Duration = Duration::from_millis(1);
+/// How long those that hold nothing wait behind others that hold all that is read ahead.
+const STALLED: Duration = Duration::from_millis(10);
 /// Between two looks for readers that went away while no partition has room.
 const LOOK: Duration = Duration::from_secs(1);
 /// Fetch versions: from 13 on topics go by id.
@@ -119,6 +121,7 @@ impl Fetcher {
 
     /// Fetches until the source is gone and all readers are.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Open>) {
+        let mut stalled = false;
         loop {
             while let Ok(open) = commands.try_recv() {
                 self.open(open);
@@ -143,13 +146,19 @@ impl Fetcher {
             }
             let budget = self.settings.budget.clone();
             let free = budget.free();
-            let room = self.way.room(free);
-            if !self.partitions.values().any(|one| one.has_room(room)) {
+            let room = self.room(free);
+            let pause = if !self.partitions.values().any(|one| one.has_room(room)) {
+                Some(LOOK)
+            } else {
+                (room == 0 && !stalled).then_some(STALLED)
+            };
+            stalled = false;
+            if let Some(pause) = pause {
                 tokio::select! {
                     biased;
                     Some(open) = commands.recv() => self.open(open),
                     () = self.freed.notified() => {}
-                    () = self.settings.host.clock.sleep(LOOK) => {}
+                    () = self.settings.host.clock.sleep(pause) => stalled = true,
                 }
                 continue;
             }
@@ -164,6 +173,13 @@ impl Fetcher {
             };
             self.fetch(permit, bytes).await;
         }
+    }
+
+    /// What one partition may hold while so much of the budget is free.
+    fn room(&self, free: usize) -> usize {
+        let shares = self.partitions.values().map(|one| one.share.in_flight());
+        self.way
+            .room(free, shares.sum(), self.settings.budget.total())
     }
 
     fn open(&mut self, open: Open) {
@@ -201,7 +217,7 @@ impl Fetcher {
             Err(error) => return self.give_up(&error),
         };
         // What this request has taken is as good as free for it.
-        let room = self.way.room(self.settings.budget.free() + bytes);
+        let room = self.room(self.settings.budget.free() + bytes);
         let (way, total) = (self.way, self.settings.budget.total());
         let partitions = self.partitions.iter_mut().map(|(name, partition)| {
             partition.position.max_bytes = way.partition_bytes(partition.most, total);
@@ -245,7 +261,7 @@ impl Fetcher {
     /// a slow one would keep all of it in flight for the sake of a few bytes.
     fn hand_out(&mut self, answer: FetchResponse, mut permit: Permit, bytes: usize, came: usize) {
         let budget = &self.settings.budget;
-        let scarce = budget.free() < budget.total() / 4 * 3;
+        let scarce = budget.free() < budget.total() / 2;
         let mut parts = Vec::new();
         for topic in answer.responses {
             let Some(name) = name_of(&topic, &self.names) else {

@@ -26,6 +26,9 @@ const ROUND_TRIPS: u32 = 8;
 const LEAST: Duration = Duration::from_millis(300);
 /// Answers with so many bytes tell how fast they come.
 const TELLING: usize = 256 << 10;
+/// What is read ahead from a near broker, as a part of the budget: what is on its way to the target and an answer more,
+/// and so few buffers that they are used again (`wire::frame`).
+const AHEAD: usize = 4;
 const MIN_RESPONSE: usize = 64 << 10;
 /// Bytes of one partition in an answer, at least: enough for most batches.
 const MIN_PARTITION: usize = 64 << 10;
@@ -53,17 +56,25 @@ impl Way {
         }
     }
 
-    /// What one partition may hold while so much is free. One alone may have more of a broker that is far: a third of
-    /// the budget instead of a fifth.
-    pub(super) fn room(&self, free: usize) -> usize {
-        if self.is_far() { free / 2 } else { fair(free) }
+    /// What one partition may hold while so much of the budget is free and all of this broker hold `held`: half of
+    /// what is left to be read ahead, or, of a broker that is far, of all that is free.
+    pub(super) fn room(&self, free: usize, held: usize, total: usize) -> usize {
+        if self.is_far() {
+            return free / 2;
+        }
+        let ahead = (total / AHEAD).saturating_sub(held);
+        fair(free).min(ahead / 2)
     }
 
     /// How much one answer may have, so that all source brokers together leave something.
     pub(super) fn response_bytes(&self, free: usize, total: usize) -> usize {
-        let wanted = if self.is_far() { self.fills() } else { 0 };
+        let (part, wanted) = if self.is_far() {
+            (free / 2, self.fills())
+        } else {
+            (fair(free), 0)
+        };
         let most = wanted.clamp(MAX_RESPONSE, MAX_FAR);
-        self.room(free).clamp(MIN_RESPONSE, most).min(total)
+        part.clamp(MIN_RESPONSE, most).min(total)
     }
 
     /// How much of one partition may come at a time, if it may have `most` in flight.
@@ -166,7 +177,10 @@ mod tests {
         let mut answer = 0;
         for _ in 0..10 {
             answer = way.response_bytes(TOTAL - answer, TOTAL);
-            assert!(way.room(TOTAL - answer) >= answer / 2, "it is asked for");
+            assert!(
+                way.room(TOTAL - answer, answer, TOTAL) >= answer / 2,
+                "it is asked for"
+            );
         }
         let moving = answer as f64 / rate as f64;
         moving / (moving + way.round_trip.as_secs_f64())

@@ -105,6 +105,31 @@ async fn while_the_budget_is_scarce_a_small_part_of_an_answer_does_not_keep_its_
     }
 }
 
+/// However much of the budget is free.
+#[tokio::test]
+async fn no_more_is_read_ahead_than_is_on_its_way() {
+    let budget = Budget::new(64 << 20);
+    let (mut fetcher, mut events) = fetcher(&budget, &["a", "b"]);
+    let room = |fetcher: &Fetcher| fetcher.room(budget.free());
+    assert_eq!(room(&fetcher), 8 << 20, "half of a quarter");
+    let (answer, came) = answer(&[("a", 15 << 20), ("b", 1 << 20)]);
+    let permit = budget.take(came).await;
+    fetcher.hand_out(answer, permit, came, came);
+    assert_eq!(room(&fetcher), 0);
+    let rooms = |fetcher: &Fetcher| {
+        let each = fetcher.partitions.values();
+        each.map(|one| one.has_room(room(fetcher)))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(rooms(&fetcher), [false, false]);
+    // Who holds nothing gets something, whatever the others hold.
+    drop(took(&mut events[1]));
+    assert_eq!(rooms(&fetcher), [false, true]);
+    drop(took(&mut events[0]));
+    assert_eq!(room(&fetcher), 8 << 20);
+    assert_eq!(fetcher.room(1000), 250, "the budget of all comes first");
+}
+
 #[tokio::test]
 async fn a_batch_that_is_larger_than_was_asked_for_is_charged_whole() {
     let budget = Budget::new(BUDGET);
