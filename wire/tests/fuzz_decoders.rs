@@ -4,7 +4,10 @@
 //! What is asserted: no panic, no abort, nothing decompresses beyond its cap. That an accepted request
 //! holds what it announces is shown by the decoders' own tests.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use host::{Random, sim::SeededRandom};
@@ -15,7 +18,10 @@ use kafka_protocol::messages::{
 use wire::{
     Isolation, TopicPartition,
     batch::batches,
-    client::Fetched,
+    client::{
+        Fetched,
+        consumer_protocol::{Assignment, Subscription},
+    },
     compression::decompress,
     record::{BatchBuilder, Codec, Header, control_batch, decode},
     request,
@@ -63,6 +69,20 @@ fn samples() -> Vec<Vec<u8>> {
             .expect("it is small")
             .to_vec(),
     );
+    let partitions = BTreeSet::from([TopicPartition::new("t", 3), TopicPartition::new("u", 0)]);
+    let user_data = Bytes::from_static(b"data");
+    let said = Subscription {
+        topics: ["t", "u"].map(str::to_owned).into(),
+        owned: partitions.clone(),
+        generation: 7,
+        user_data: user_data.clone(),
+    };
+    let assigned = Assignment {
+        partitions,
+        user_data,
+    };
+    samples
+        .extend([said.encode(), assigned.encode()].map(|s| s.expect("names are short").to_vec()));
     // Compact and classic lengths, small and absurd.
     samples.push(b"\0\x01\0\0\0\x01\x7f\xff\xff\xff\xff\xff\xff\x0f\x02t\0\0\0\0\x01".to_vec());
     samples
@@ -92,6 +112,8 @@ fn mutate(random: &SeededRandom, samples: &[Vec<u8>]) -> Bytes {
 }
 
 fn try_everything(random: &SeededRandom, bytes: &Bytes) {
+    drop(Subscription::decode(bytes.clone()));
+    drop(Assignment::decode(bytes.clone()));
     for batch in batches(bytes.clone()).flatten() {
         drop(batch.check_crc());
         drop(decode(&batch, CAP));

@@ -153,9 +153,9 @@ fn answers_leave_something_to_other_brokers() {
 }
 
 /// Each of many slow partitions has a few bytes in an answer that is otherwise another's, and none lets go of its
-/// own: what they pin is charged, is bounded by a quarter of the budget and an answer, and the rest is free.
+/// own: what they pin is charged, is bounded by half of the budget and an answer, and the rest is free.
 #[tokio::test]
-async fn partitions_that_stall_pin_no_more_than_a_quarter_of_the_budget_for_few_bytes() {
+async fn partitions_that_stall_pin_no_more_than_half_of_the_budget_for_few_bytes() {
     let budget = Budget::new(BUDGET);
     let names: Vec<_> = (0..1000).map(|at| at.to_string()).collect();
     let topics: Vec<_> = names.iter().map(String::as_str).collect();
@@ -169,7 +169,7 @@ async fn partitions_that_stall_pin_no_more_than_a_quarter_of_the_budget_for_few_
     }
     let (pinned, own) = (budget.in_flight(), 500 * 100);
     assert!(pinned > own, "some answers are held whole");
-    assert!(pinned <= BUDGET / 4 + 60_000 + own, "{pinned} are pinned");
+    assert!(pinned <= BUDGET / 2 + 60_000 + own, "{pinned} are pinned");
     drop(stalled);
     assert_eq!(budget.in_flight(), 0);
 }

@@ -172,8 +172,10 @@ fn ten_thousand_partitions_are_shared_out_among_ten() {
     assert_eq!(sizes(&members), [1000; 10]);
 }
 
-fn worlds() -> impl Strategy<Value = (BTreeMap<String, i32>, Vec<(Vec<bool>, u8, i32)>, Vec<usize>)>
-{
+/// Topics, what members say (which topics they want, by which rules, in which generation), and whose each partition is.
+type World = (BTreeMap<String, i32>, Vec<(Vec<bool>, u8, i32)>, Vec<usize>);
+
+fn worlds() -> impl Strategy<Value = World> {
     (
         proptest::collection::vec(0i32..6, 4),
         proptest::collection::vec(
@@ -207,7 +209,7 @@ proptest! {
             let mut owned = BTreeSet::new();
             for (at, owner) in owners.iter().enumerate() {
                 if *owner == index {
-                    owned.insert(TopicPartition::new(&format!("t{}", at % 4), (at / 4) as i32));
+                    owned.insert(TopicPartition::new(format!("t{}", at % 4), (at / 4) as i32));
                 }
             }
             let member = Subscription { topics, owned, generation: *generation, user_data };
