@@ -1,9 +1,10 @@
 //! The control plane of one flow.
 //!
 //! The supervisor connects to both sides, makes sure that they are the right ones and finds out what they provide
-//! ([`boot`], [`provides`]), then goes round: snapshot of both clusters, [`plan`], apply ([`apply`], [`launch`]). Which part of the plan
-//! is this process's own is decided by its [`membership`]. Workers and committer run beside it and go on while it waits for a cluster. Nothing is written to the target before the checks
-//! that decide it is the right one.
+//! ([`boot`], [`provides`]), then goes round: snapshot of both clusters, [`plan`], apply ([`apply`], [`launch`]).
+//! Which part of the plan is this process's own is decided by its [`membership`]. Workers and committer run beside it
+//! and go on while it waits for a cluster. Nothing is written to the target before the checks that decide it is the
+//! right one.
 
 pub mod adjust;
 mod apply;

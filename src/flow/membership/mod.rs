@@ -1,8 +1,8 @@
 //! Which process runs which workers of a flow, and through whom it commits.
 //!
 //! [`solo`]: this process runs all of them. [`group`]: the processes of the flow share them as members of
-//! the flow's consumer group on the target. [`lease`] is good for as long as the group cannot have given this process up, [`name`] is
-//! what it is called in the group, [`orphans`] finds partitions that the group forgot.
+//! the flow's consumer group on the target. [`lease`] is good for as long as the group cannot have given this
+//! process up, [`name`] is what it is called in the group, [`orphans`] finds partitions that the group forgot.
 //!
 //! What runs here changes in two steps, so that a partition never has two workers. A [`Membership`]
 //! takes it out of the assignment; the supervisor ends its worker, commits what is acknowledged, and says

@@ -5,10 +5,11 @@
 //! over. A cluster that cannot be reached at all is an error at once: the caller knows best how long
 //! to wait and what to say meanwhile. Nothing here creates a topic by asking for it.
 //!
-//! `topics` and `admin` describe and change topics, `group_admin` groups; `member` is one of a group's, which say to each
-//! other what `consumer_protocol` holds; `groups` holds what groups committed, `offsets` where partitions begin and end, `log_dirs` how large they are, `leader_state` what
-//! leaders remember, `records` what is written and read, `rights` what this client may do. `routing` finds the broker for a call, `leaders` those
-//! for many partitions, `dial` connects.
+//! `topics` and `admin` describe and change topics, `group_admin` groups; `member` is one of a group's, which say to
+//! each other what `consumer_protocol` holds; `groups` holds what groups committed, `offsets` where partitions begin
+//! and end, `log_dirs` how large they are, `leader_state` what leaders remember, `records` what is written and read,
+//! `rights` what this client may do. `routing` finds the broker for a call, `leaders` those for many partitions,
+//! `dial` connects.
 
 mod admin;
 pub mod consumer_protocol;

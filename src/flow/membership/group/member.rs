@@ -5,7 +5,7 @@
 //! already. One that says that the member is fenced means a namesake, unless it crashed of late: it may have
 //! forgotten the member id that it gave out last (docs/decisions/0007).
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use host::Clock;
@@ -15,30 +15,25 @@ use wire::{
     client::{
         Client,
         consumer_protocol::{Assignment, Subscription},
-        member::{self, Identity, Joined, Place},
+        member::{Joined, Place},
     },
-    connection::Connection,
     error::ClientError,
 };
 
 use super::{
     Shared, Wishes,
     assign::{assign, covered},
+    coordinator::{Coordinator, HEARTBEAT},
 };
 use crate::{flow::membership::Standing, telemetry};
 
-const HEARTBEAT: Duration = Duration::from_secs(1);
-/// The same in the first [`UNSETTLED`] of a generation: another one often follows, when what moves was given up.
+/// Between two heartbeats in the first [`UNSETTLED`] of a generation, instead of [`HEARTBEAT`]: another one often follows, when what moves was given up.
 const QUICK_HEARTBEAT: Duration = Duration::from_millis(200);
 const UNSETTLED: Duration = Duration::from_secs(3);
-/// For a heartbeat's answer.
-const ANSWER: Duration = Duration::from_secs(3);
 /// How long a revocation waits until the workers have ended (3 s) and the last commit is made.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two tries to join.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long a coordinator may take to be itself again after it went away.
-const OF_LATE: Duration = Duration::from_secs(60);
 
 /// Errors of a coordinator, as Kafka numbers them.
 mod code {
@@ -54,7 +49,7 @@ mod code {
 /// A member over all its generations.
 pub(super) struct Member {
     client: Client,
-    identity: Identity,
+    coordinator: Coordinator,
     flow: String,
     /// What it says to the leader: by which rules its topics are chosen.
     rules: Bytes,
@@ -65,14 +60,6 @@ pub(super) struct Member {
     member_id: String,
     /// Of the generation that it was in last; -1: of none, or everything was lost since.
     generation: i32,
-    /// For what is answered when all others did the same.
-    joins: Option<Arc<Connection>>,
-    /// For heartbeats.
-    beats: Option<Arc<Connection>>,
-    /// When the process was last seen running.
-    awake: Duration,
-    /// When the coordinator last went away, or this process was suspended for longer than a session.
-    cut_off: Option<Duration>,
     /// Why it could not join, as last told.
     told: Option<String>,
 }
@@ -92,7 +79,7 @@ struct Term {
 impl Member {
     pub(super) fn new(
         client: Client,
-        identity: Identity,
+        coordinator: Coordinator,
         flow: String,
         rules: Bytes,
         shared: Arc<Shared>,
@@ -100,9 +87,8 @@ impl Member {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
-            awake: clock.monotonic(),
             client,
-            identity,
+            coordinator,
             flow,
             rules,
             shared,
@@ -110,9 +96,6 @@ impl Member {
             clock,
             member_id: String::new(),
             generation: -1,
-            joins: None,
-            beats: None,
-            cut_off: None,
             told: None,
         }
     }
@@ -153,7 +136,7 @@ impl Member {
             Some(members) => assign(&members, &self.counts(&members, &wishes).await),
             None => BTreeMap::new(),
         };
-        let assignment = self.sync(&place, assignments).await?;
+        let assignment = self.coordinator.sync(&place, &assignments).await?;
         self.told = None;
         let term = Term {
             wishes,
@@ -173,12 +156,10 @@ impl Member {
             generation: self.generation,
             user_data: self.rules.clone(),
         };
-        let connection = self.connection_for_joins().await?;
-        let (identity, member_id) = (self.identity.clone(), self.member_id.clone());
-        let answer = member::join(&connection, &identity, &member_id, &subscription);
         let place = self.shared.place.borrow().clone();
-        let most = self.identity.rebalance_timeout + ANSWER;
-        self.alive_until(place.as_ref(), answer, most).await
+        self.coordinator
+            .join(place.as_ref(), &self.member_id, &subscription)
+            .await
     }
 
     /// How many partitions each topic has that a member wants: as this process knows it; what it does not know it asks.
@@ -209,54 +190,6 @@ impl Member {
             }
         }
         counts
-    }
-
-    /// Says what all get, if it is this one's to say, and hears what this one gets.
-    async fn sync(
-        &mut self,
-        place: &Place,
-        assignments: BTreeMap<String, Assignment>,
-    ) -> Result<Assignment, ClientError> {
-        let connection = self.connection_for_joins().await?;
-        let identity = self.identity.clone();
-        let answer = member::sync(&connection, &identity, place, &assignments);
-        // A leader that is gone is known to be after its session.
-        let most = self.identity.session_timeout + ANSWER;
-        self.alive_until(Some(place), answer, most).await
-    }
-
-    /// Waits for an answer that others hold up, `most` long, and lives meanwhile in its place.
-    async fn alive_until<T>(
-        &mut self,
-        place: Option<&Place>,
-        answer: impl Future<Output = Result<T, ClientError>>,
-        most: Duration,
-    ) -> Result<T, ClientError> {
-        let deadline = self.clock.monotonic() + most;
-        let mut silent = false;
-        tokio::pin!(answer);
-        loop {
-            tokio::select! {
-                biased;
-                answer = &mut answer => return answer,
-                () = self.clock.sleep(HEARTBEAT) => {}
-            }
-            let now = self.clock.monotonic();
-            self.look_awake(now);
-            if now >= deadline {
-                return Err(self.no_answer("JoinGroup", most));
-            }
-            let Some(place) = place else { continue };
-            // What a refusal says, the answer says too; two silences mean that the coordinator is away.
-            match self.beat(place).await {
-                Err(error) if error.api_error().is_none() => {
-                    if std::mem::replace(&mut silent, true) {
-                        return Err(error);
-                    }
-                }
-                _ => silent = false,
-            }
-        }
     }
 
     /// Takes what is new, and begins to give up what is not assigned any more; until when that may take.
@@ -303,13 +236,13 @@ impl Member {
                 () = self.clock.sleep(wake.saturating_sub(now)) => {}
             }
             let now = self.clock.monotonic();
-            self.look_awake(now);
+            self.coordinator.look_awake();
             if now < next_beat {
                 continue;
             }
             let settled = now.saturating_sub(term.begun) >= UNSETTLED;
             next_beat = now + if settled { HEARTBEAT } else { QUICK_HEARTBEAT };
-            match self.beat(&term.place).await {
+            match self.coordinator.beat(&term.place).await {
                 Ok(()) => {}
                 Err(error) => match error.api_error().map(|error| error.code) {
                     Some(code::REBALANCE_IN_PROGRESS) => rebalancing = true,
@@ -321,7 +254,7 @@ impl Member {
                         return Err(error);
                     }
                     // The coordinator is away: another one knows the member as well.
-                    _ => self.lose_coordinator(),
+                    _ => self.coordinator.lost(),
                 },
             }
         }
@@ -356,36 +289,6 @@ impl Member {
         true
     }
 
-    /// A sign of life.
-    async fn beat(&mut self, place: &Place) -> Result<(), ClientError> {
-        let (clock, late) = (Arc::clone(&self.clock), self.no_answer("Heartbeat", ANSWER));
-        let beat = async {
-            let connection = self.connection_for_beats().await?;
-            member::heartbeat(&connection, &self.identity.group, place).await
-        };
-        tokio::select! {
-            biased;
-            answer = beat => answer,
-            () = clock.sleep(ANSWER) => Err(late),
-        }
-    }
-
-    fn no_answer(&self, api: &'static str, after: Duration) -> ClientError {
-        ClientError::Timeout {
-            broker: format!("the coordinator of group {}", self.identity.group),
-            api,
-            seconds: after.as_secs(),
-        }
-    }
-
-    async fn connection_for_joins(&mut self) -> Result<Arc<Connection>, ClientError> {
-        connection(&mut self.joins, &self.client, &self.identity.group).await
-    }
-
-    async fn connection_for_beats(&mut self) -> Result<Arc<Connection>, ClientError> {
-        connection(&mut self.beats, &self.client, &self.identity.group).await
-    }
-
     /// How long to wait before the next try, or that there is none.
     fn failed(&mut self, error: &ClientError) -> Result<Duration, Standing> {
         match error.api_error().map(|error| error.code) {
@@ -399,22 +302,21 @@ impl Member {
                 return Ok(Duration::ZERO);
             }
             Some(code::FENCED_INSTANCE_ID) => {
-                if !self.was_cut_off() {
+                // A namesake fences it once more.
+                if !self.coordinator.take_cut_off() {
                     return Err(Standing::Over {
                         fenced: true,
                         reason: error.to_string(),
                     });
                 }
-                // A namesake fences it once more.
-                self.cut_off = None;
                 self.lose_place();
                 tracing::warn!(flow = %self.flow, "cut off from the group; joining again");
                 return Ok(PAUSE);
             }
             Some(code::LOADING | code::NOT_AVAILABLE | code::NOT_COORDINATOR) => {
-                self.lose_coordinator();
+                self.coordinator.lost();
             }
-            None if error.class() == Class::Retriable => self.lose_coordinator(),
+            None if error.class() == Class::Retriable => self.coordinator.lost(),
             _ => {
                 let reason = error.to_string();
                 if self.told.as_ref() != Some(&reason) {
@@ -441,40 +343,4 @@ impl Member {
             tracing::warn!(flow = %self.flow, fewer, "the group took partitions away without notice");
         }
     }
-
-    /// Another broker may be the coordinator now.
-    fn lose_coordinator(&mut self) {
-        (self.joins, self.beats) = (None, None);
-        self.client.forget_coordinator(&self.identity.group);
-        self.cut_off = Some(self.clock.monotonic());
-    }
-
-    /// A process that was suspended for longer than a session is no member any more, whatever it hears first.
-    fn look_awake(&mut self, now: Duration) {
-        let before = std::mem::replace(&mut self.awake, now);
-        if now.saturating_sub(before) >= self.identity.session_timeout {
-            self.cut_off = Some(now);
-        }
-    }
-
-    /// Whether the coordinator went away of late, or this process was suspended.
-    fn was_cut_off(&self) -> bool {
-        let now = self.clock.monotonic();
-        self.cut_off
-            .is_some_and(|at| now.saturating_sub(at) < OF_LATE)
-    }
-}
-
-/// The connection in `slot`, or a new one to the coordinator of now.
-async fn connection(
-    slot: &mut Option<Arc<Connection>>,
-    client: &Client,
-    group: &str,
-) -> Result<Arc<Connection>, ClientError> {
-    let usable = |connection: &&Arc<Connection>| !connection.is_broken() && connection.is_fresh();
-    if let Some(connection) = slot.as_ref().filter(usable) {
-        return Ok(Arc::clone(connection));
-    }
-    let connection = client.dial_coordinator(group).await?;
-    Ok(Arc::clone(slot.insert(connection)))
 }

@@ -2,7 +2,7 @@
 //!
 //! The group's topics are the flow's target topics and its control topic. Owning partition p of a target
 //! topic means running the worker of partition p of its source; owning the control topic means leading.
-//! [`member`] goes through the group's generations, [`assign`] hands out the partitions where this one is to,
+//! [`member`] goes through the group's generations at its [`coordinator`], [`assign`] hands out the partitions where this one is to,
 //! [`commits`] commits as the member; what is assigned, held and revoked is [`holdings`].
 //!
 //! The classic protocol, spoken by the wire client: the newer one (KIP-848) keeps a killed static member's name until
@@ -11,6 +11,7 @@
 
 mod assign;
 mod commits;
+mod coordinator;
 mod holdings;
 mod member;
 
@@ -22,6 +23,7 @@ use std::{
 
 use bytes::Bytes;
 use commits::{Commits, MemberOffsets};
+use coordinator::Coordinator;
 use holdings::Holdings;
 use host::{BoxFuture, Clock};
 use member::Member;
@@ -177,7 +179,7 @@ impl Group {
         };
         let member = Member::new(
             settings.client.clone(),
-            identity,
+            Coordinator::new(settings.client.clone(), identity, Arc::clone(&clock)),
             settings.flow,
             Bytes::copy_from_slice(&settings.rules.to_be_bytes()),
             Arc::clone(&shared),
