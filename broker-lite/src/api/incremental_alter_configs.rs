@@ -3,6 +3,8 @@
 //! Changes configs of topics: set, delete, append to and subtract from lists (KIP-339). The partitions
 //! follow at once. Other resources are INVALID_REQUEST: a broker's settings are those it was started with.
 
+use std::collections::{HashMap, HashSet};
+
 use kafka_protocol::{
     error::ResponseError,
     messages::{
@@ -16,24 +18,42 @@ use kafka_protocol::{
 use super::Context;
 use crate::state::topic_config::{self, Kind, Overrides};
 
+/// `ConfigResource.Type`
 const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+const BROKER_LOGGER: i8 = 8;
+const CLIENT_METRICS: i8 = 16;
+const GROUP: i8 = 32;
+const ONLY_TOPICS: &str = "Only the configs of topics can be changed.";
+/// `AlterConfigOp.OpType`
+const DELETE: i8 = 1;
 
-type Refusal = (ResponseError, String);
+/// The message is left out where Kafka does not foresee the error.
+type Refusal = (ResponseError, Option<String>);
 
 pub(super) async fn handle(
     cx: &Context,
     _version: i16,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
+    let mut times: HashMap<(i8, &str), usize> = HashMap::new();
+    for resource in &request.resources {
+        let key = (resource.resource_type, &*resource.resource_name);
+        *times.entry(key).or_default() += 1;
+    }
     let results = request.resources.iter().map(|resource| {
         let result = AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
-        match alter(cx, resource, request.validate_only) {
-            Ok(()) => result,
+        let altered = match times[&(resource.resource_type, &*resource.resource_name)] {
+            1 => alter(cx, resource, request.validate_only),
+            _ => Err(invalid("Each resource must appear at most once.")),
+        };
+        match altered {
+            Ok(()) => result.with_error_message(None),
             Err((error, message)) => result
                 .with_error_code(error.code())
-                .with_error_message(Some(StrBytes::from_string(message))),
+                .with_error_message(message.map(StrBytes::from_string)),
         }
     });
     let results = results.collect();
@@ -45,13 +65,35 @@ fn alter(
     resource: &AlterConfigsResource,
     validate_only: bool,
 ) -> Result<(), Refusal> {
-    if resource.resource_type != TOPIC {
-        let message = "Only the configs of topics can be changed.";
-        return Err((ResponseError::InvalidRequest, message.to_owned()));
+    let mut names = HashSet::new();
+    if !resource
+        .configs
+        .iter()
+        .all(|change| names.insert(&*change.name))
+    {
+        return Err(invalid("Error due to duplicate config keys"));
     }
-    let error = ResponseError::UnknownTopicOrPartition;
+    let takes_null = |change: &&AlterableConfig| change.config_operation != DELETE;
+    let without: Vec<&str> = resource
+        .configs
+        .iter()
+        .filter(takes_null)
+        .filter(|change| change.value.is_none())
+        .map(|change| &*change.name)
+        .collect();
+    if !without.is_empty() {
+        let message = format!("Null value not supported for : {}", without.join(","));
+        return Err((ResponseError::InvalidRequest, Some(message)));
+    }
+    check_type(cx, resource)?;
+    if resource.resource_name.is_empty() {
+        return Err(invalid("Default topic resources are not allowed."));
+    }
     let topic = cx.state.topics.get(&resource.resource_name);
-    let topic = topic.ok_or_else(|| (error, error.to_string()))?;
+    let topic = topic.ok_or_else(|| {
+        let message = format!("The topic '{}' does not exist.", &*resource.resource_name);
+        (ResponseError::UnknownTopicOrPartition, Some(message))
+    })?;
     let mut configs = topic.configs();
     for change in &resource.configs {
         apply(&mut configs, change)?;
@@ -62,16 +104,38 @@ fn alter(
     cx.state
         .topics
         .configure(&topic, configs)
-        .map_err(|error| (error, error.to_string()))
+        .map_err(|error| (error, None))
+}
+
+fn invalid(message: impl Into<String>) -> Refusal {
+    (ResponseError::InvalidRequest, Some(message.into()))
+}
+
+/// Only topics have configs that can be changed here.
+fn check_type(cx: &Context, resource: &AlterConfigsResource) -> Result<(), Refusal> {
+    let (kind, name, here) = (
+        resource.resource_type,
+        &*resource.resource_name,
+        cx.state.node.id,
+    );
+    Err(invalid(match kind {
+        TOPIC => return Ok(()),
+        BROKER if !name.is_empty() => match name.parse::<i32>() {
+            Err(_) => format!("Node id must be an integer, but it is: {name}"),
+            Ok(id) if id != here => {
+                format!("Unexpected broker id, expected {here}, but received {id}")
+            }
+            Ok(_) => ONLY_TOPICS.to_owned(),
+        },
+        BROKER | BROKER_LOGGER | CLIENT_METRICS | GROUP => ONLY_TOPICS.to_owned(),
+        other => format!("Unknown resource type {other}"),
+    }))
 }
 
 fn apply(configs: &mut Overrides, change: &AlterableConfig) -> Result<(), Refusal> {
     let name = &*change.name;
-    let wrong = |why: String| (ResponseError::InvalidConfig, why);
-    let given = || {
-        let value = change.value.as_deref();
-        value.ok_or_else(|| wrong(format!("Null value not supported for {name}")))
-    };
+    let wrong = |why: String| (ResponseError::InvalidConfig, Some(why));
+    let given = change.value.as_deref().unwrap_or_default();
     let current = || {
         topic_config::value(configs, name)
             .split(',')
@@ -85,39 +149,32 @@ fn apply(configs: &mut Overrides, change: &AlterableConfig) -> Result<(), Refusa
             return Ok(());
         }
         Err(wrong(format!(
-            "Config value {op} is not allowed for config key: {name}"
+            "Can't {op} to key {name} because its type is not LIST."
         )))
     };
     let value = match change.config_operation {
-        0 => given()?.to_owned(),
-        1 => {
-            topic_config::check(name, topic_config::value(&Overrides::new(), name))
-                .map_err(wrong)?;
+        0 => given.to_owned(),
+        DELETE => {
             configs.remove(name);
             return Ok(());
         }
         2 => {
-            is_list("append")?;
-            let more: Vec<_> = given()?
+            is_list("APPEND")?;
+            let more: Vec<_> = given
                 .split(',')
                 .filter(|p| !current().any(|c| c == *p))
                 .collect();
             current().chain(more).collect::<Vec<_>>().join(",")
         }
         3 => {
-            is_list("subtract")?;
-            let less: Vec<_> = given()?.split(',').collect();
+            is_list("SUBTRACT")?;
+            let less: Vec<_> = given.split(',').collect();
             current()
                 .filter(|part| !less.contains(part))
                 .collect::<Vec<_>>()
                 .join(",")
         }
-        other => {
-            return Err((
-                ResponseError::InvalidRequest,
-                format!("Unknown operation {other}"),
-            ));
-        }
+        _ => return Err((ResponseError::UnknownServerError, None)),
     };
     topic_config::check(name, &value).map_err(wrong)?;
     configs.insert(name.to_owned(), value);

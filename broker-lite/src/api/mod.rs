@@ -43,7 +43,7 @@ mod txn_offset_commit;
 use std::{io, marker::PhantomData, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
-pub(crate) use errors::{code, fenced_before, outside_transaction};
+pub(crate) use errors::{code, fenced_before, message, outside_transaction};
 pub(crate) use faulty::takes_errors;
 use host::BoxFuture;
 use kafka_protocol::{
@@ -129,7 +129,7 @@ apis! {
     describe_cluster DescribeCluster 0..=2,
     describe_producers DescribeProducers 0..=0,
     describe_transactions DescribeTransactions 0..=0,
-    list_transactions ListTransactions 0..=1,
+    list_transactions ListTransactions 0..=2,
 }
 
 /// Serves a request; an error ends the connection, as with Kafka.

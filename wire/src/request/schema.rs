@@ -5,7 +5,7 @@
 
 use kafka_protocol::messages::ApiKey;
 
-use super::Kind::{self, Array, Bytes, I8, I16, I32, I64, Struct, Text, Uuid};
+use super::Kind::{self, Array, Bytes, I8, I16, I32, I64, Name, Struct, Text, Uuid};
 
 /// Versions and type, in the order of the wire.
 pub(super) type Fields = &'static [(std::ops::RangeInclusive<i16>, Kind)];
@@ -129,7 +129,8 @@ const OFFSET_FOR_LEADER_EPOCH: Fields = &[
 
 const METADATA_TOPICS: Fields = &[
     (10..=13, Uuid), // topic_id
-    (0..=13, Text),  // name
+    (0..=9, Name),   // name
+    (10..=13, Text), // name
 ];
 const METADATA: Fields = &[
     (0..=13, Array(&Struct(METADATA_TOPICS))), // topics
