@@ -6,11 +6,13 @@ use std::fmt::Debug;
 
 /// Lists whose order means nothing: Kafka fills them from hash maps.
 const UNORDERED: &[&str] = &[
+    "config_resources",
     "configs",
     "groups",
     "members",
     "partition_responses",
     "partitions",
+    "replica_election_results",
     "responses",
     "results",
     "results_by_topic_v3_and_below",

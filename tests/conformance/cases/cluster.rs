@@ -1,11 +1,15 @@
 //! Configs, log directories, and the cluster itself.
 
 use kafka_protocol::messages::{
-    DescribeClusterRequest, DescribeConfigsRequest, DescribeConfigsResponse,
-    DescribeLogDirsRequest, IncrementalAlterConfigsRequest,
+    AlterConfigsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeConfigsResponse,
+    DescribeLogDirsRequest, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
+    IncrementalAlterConfigsRequest, ListConfigResourcesRequest, ListConfigResourcesResponse,
+    alter_configs_request,
     describe_configs_request::DescribeConfigsResource,
     describe_log_dirs_request::DescribableLogDirTopic,
+    describe_topic_partitions_request::{Cursor, TopicRequest},
     incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
+    list_config_resources_response::ConfigResource,
 };
 use wire::record::Codec;
 
@@ -192,6 +196,186 @@ pub fn altering(talk: &mut Talk) {
         )]);
         talk.ask_edited("what came of it", 4, &described, sorted);
     }
+}
+
+pub fn altering_legacy(talk: &mut Talk) {
+    for version in 0..=2 {
+        let name = topic(talk, &format!("cluster-legacy-{version}"), 1, &[]).name;
+        let on = |kind, name: &str, configs: &[(&str, Option<&str>)]| {
+            let config = |(key, value): &(&str, Option<&str>)| {
+                alter_configs_request::AlterableConfig::default()
+                    .with_name(text(key))
+                    .with_value(value.map(text))
+            };
+            alter_configs_request::AlterConfigsResource::default()
+                .with_resource_type(kind)
+                .with_resource_name(text(name))
+                .with_configs(configs.iter().map(config).collect())
+        };
+        let mut ask = |what: &str, resources: Vec<alter_configs_request::AlterConfigsResource>| {
+            let request = AlterConfigsRequest::default().with_resources(resources);
+            talk.ask(what, version, &request.clone().with_validate_only(true));
+            talk.ask(what, version, &request);
+        };
+        for (key, value) in [
+            ("retention.ms", Some("1000")),
+            ("retention.ms", None),
+            ("retention.ms", Some("soon")),
+            ("cleanup.policy", Some("compact")),
+            ("cleanup.policy", Some("shred")),
+            ("no.such.key", Some("1")),
+            ("", Some("1")),
+            ("segment.bytes", Some("1")),
+        ] {
+            ask(
+                &format!("{key}={value:?}"),
+                vec![on(TOPIC, &name, &[(key, value)])],
+            );
+        }
+        ask(
+            "two",
+            vec![on(
+                TOPIC,
+                &name,
+                &[
+                    ("retention.ms", Some("1")),
+                    ("max.message.bytes", Some("99")),
+                ],
+            )],
+        );
+        ask(
+            "another",
+            vec![on(TOPIC, &name, &[("flush.ms", Some("7"))])],
+        );
+        ask(
+            "a key twice",
+            vec![on(
+                TOPIC,
+                &name,
+                &[("retention.ms", Some("1")), ("retention.ms", Some("2"))],
+            )],
+        );
+        ask(
+            "one wrong of two",
+            vec![on(
+                TOPIC,
+                &name,
+                &[("retention.ms", Some("5")), ("x", Some("y"))],
+            )],
+        );
+        ask(
+            "unknown topic",
+            vec![on(TOPIC, "cluster-nowhere", &[("retention.ms", Some("1"))])],
+        );
+        ask(
+            "no name",
+            vec![on(TOPIC, "", &[("retention.ms", Some("1"))])],
+        );
+        ask("no resources", vec![]);
+        for kind in [0, 1, 3, 5, 127, -1] {
+            ask(
+                &format!("type {kind}"),
+                vec![on(kind, "x", &[("retention.ms", Some("1"))])],
+            );
+        }
+        for id in ["9", "x"] {
+            ask(
+                &format!("broker {id}"),
+                vec![on(BROKER, id, &[("log.cleaner.threads", Some("2"))])],
+            );
+        }
+        let keys = ["retention.ms", "flush.ms", "max.message.bytes"];
+        let described = DescribeConfigsRequest::default().with_resources(vec![resource(
+            TOPIC,
+            &name,
+            Some(&keys),
+        )]);
+        talk.ask_edited("what came of it", 4, &described, sorted);
+        let nothing = AlterConfigsRequest::default().with_resources(vec![on(TOPIC, &name, &[])]);
+        talk.ask("nothing", version, &nothing);
+        talk.ask_edited("what is left", 4, &described, sorted);
+    }
+}
+
+pub fn listing(talk: &mut Talk) {
+    topic(talk, "cluster-listing", 1, &[]);
+    let only_ours = |answer: &mut ListConfigResourcesResponse| {
+        let is_topic = |one: &ConfigResource| one.resource_type == TOPIC;
+        let is_ours = |one: &ConfigResource| one.resource_name.starts_with("cluster-listing");
+        answer
+            .config_resources
+            .retain(|one| !is_topic(one) || is_ours(one));
+    };
+    for version in 0..=1 {
+        let request = ListConfigResourcesRequest::default();
+        talk.ask_edited("all", version, &request, only_ours);
+        if version >= 1 {
+            for types in [
+                &[2][..],
+                &[4],
+                &[8],
+                &[16],
+                &[32],
+                &[2, 4, 2],
+                &[1],
+                &[99],
+                &[2, 99],
+                &[-1],
+                &[0],
+            ] {
+                let request = request.clone().with_resource_types(types.to_vec());
+                talk.ask_edited(&format!("types {types:?}"), version, &request, only_ours);
+            }
+        }
+    }
+}
+
+pub fn partitions(talk: &mut Talk) {
+    let name = topic(talk, "cluster-partitions", 3, &[]).name;
+    let other = topic(talk, "cluster-partitions-b", 2, &[]).name;
+    let ask = |names: &[&str]| {
+        let topic = |name: &&str| TopicRequest::default().with_name(text(name).into());
+        DescribeTopicPartitionsRequest::default()
+            .with_topics(names.iter().map(topic).collect())
+            .with_response_partition_limit(2000)
+    };
+    let from = |name: &str, partition| {
+        let cursor = Cursor::default()
+            .with_topic_name(text(name).into())
+            .with_partition_index(partition);
+        ask(&[name, &other]).with_cursor(Some(cursor))
+    };
+    let only_ours = |answer: &mut DescribeTopicPartitionsResponse| {
+        answer.topics.retain(|topic| {
+            topic
+                .name
+                .as_ref()
+                .is_some_and(|name| name.starts_with("cluster-partitions"))
+        });
+    };
+    talk.ask("two", 0, &ask(&[&other, &name]));
+    talk.ask("twice", 0, &ask(&[&name, &name]));
+    talk.ask("unknown", 0, &ask(&["cluster-nowhere", &name]));
+    talk.ask("no name", 0, &ask(&[""]));
+    talk.ask("a name that cannot be", 0, &ask(&["a/b"]));
+    talk.ask_edited("all", 0, &ask(&[]), only_ours);
+    for limit in [4, 3, 1, 0, -1] {
+        talk.ask(
+            &format!("limit {limit}"),
+            0,
+            &ask(&[&name, &other]).with_response_partition_limit(limit),
+        );
+    }
+    talk.ask("from partition 2", 0, &from(&name, 2));
+    talk.ask("from the end", 0, &from(&name, 3));
+    talk.ask("from partition -1", 0, &from(&name, -1));
+    talk.ask("from the other", 0, &from(&other, 1));
+    talk.ask("from an unknown topic", 0, &from("cluster-nowhere", 0));
+    talk.ask(
+        "from a later name",
+        0,
+        &from("z", 0).with_topics(ask(&[&name]).topics),
+    );
 }
 
 pub fn log_dirs(talk: &mut Talk) {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::too_many_lines, reason = "a case is a list")]
 
+mod admin;
 mod api_versions;
 mod cluster;
 mod fetches;
@@ -49,6 +50,7 @@ macro_rules! cases {
 }
 
 cases! {
+    admin: acls quotas credentials leaders reassignments;
     api_versions: ranges versions;
     frames: headers bodies;
     produce: envelopes headers contents times sizes codecs requests;
@@ -57,7 +59,7 @@ cases! {
     records: offsets epochs deletes producers;
     topics: creating growing deleting;
     metadata: topics;
-    cluster: describing altering log_dirs describe;
+    cluster: describing altering altering_legacy listing partitions log_dirs describe;
     groups: coordinators joining living listing;
     offsets: committing fetching deleting;
     transactions: producers partitions ends offsets writes shown;

@@ -68,6 +68,8 @@ enum Kind {
     Name,
     Bytes,
     Struct(Fields),
+    /// A structure behind a byte that says whether it is there.
+    Nullable(Fields),
     Array(&'static Kind),
 }
 
@@ -212,6 +214,14 @@ impl Walk<'_> {
                 self.skip(length)
             }
             Kind::Struct(fields) => self.fields(fields),
+            Kind::Nullable(fields) => {
+                let (byte, rest) = self.rest.split_first()?;
+                self.rest = rest;
+                if byte.cast_signed() < 0 {
+                    return Some(());
+                }
+                self.fields(fields)
+            }
             Kind::Array(element) => {
                 let count = if self.flexible {
                     self.compact()?
