@@ -117,6 +117,20 @@ impl Talk {
         self.stream = None;
     }
 
+    /// Sends bytes as they are, and notes whether they are answered at all.
+    pub fn poke(&mut self, what: &str, frame: &[u8]) {
+        let answer = match self.exchange(frame, Duration::from_secs(2)) {
+            Reaction::Answer(_) => "answered",
+            Reaction::Closed => "closed",
+            Reaction::Silent => "silent",
+        };
+        self.stream = None;
+        self.entries.push(Entry {
+            asked: what.to_owned(),
+            answer: vec![answer.to_owned()],
+        });
+    }
+
     /// A whole frame with its length in front.
     pub fn frame<R: Request>(&mut self, version: i16, request: &R) -> BytesMut {
         self.correlation += 1;

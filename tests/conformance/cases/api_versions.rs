@@ -68,10 +68,13 @@ pub fn versions(talk: &mut Talk) {
     }
 }
 
+/// Whether broker-lite is meant to serve it.
+pub fn is_served(key: i16) -> bool {
+    LEFT_OUT.iter().all(|(left_out, _)| *left_out != key)
+}
+
 fn served(answer: &mut ApiVersionsResponse) {
-    answer
-        .api_keys
-        .retain(|api| LEFT_OUT.iter().all(|(key, _)| *key != api.api_key));
+    answer.api_keys.retain(|api| is_served(api.api_key));
     answer.api_keys.sort_by_key(|api| api.api_key);
     no_features(answer);
 }

@@ -2,10 +2,11 @@
 
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, HeartbeatRequest, ListGroupsRequest, MetadataRequest,
-    ProduceRequest, metadata_request::MetadataRequestTopic,
+    ApiKey, ApiVersionsRequest, CreateTopicsRequest, HeartbeatRequest, ListGroupsRequest,
+    MetadataRequest, ProduceRequest, metadata_request::MetadataRequestTopic,
 };
 
+use super::api_versions::is_served;
 use crate::talk::{Talk, relength, text};
 
 /// A frame with this API, version, and bytes behind them.
@@ -100,6 +101,31 @@ pub fn headers(talk: &mut Talk) {
         let request = frame(18, version, &[PLAIN, &[0]].concat());
         let reaction = format!("version {version}");
         talk.send::<ApiVersionsRequest>(&reaction, 0, &request);
+    }
+}
+
+/// Each API in each version with bodies that nobody sends: what is closed there is closed here.
+pub fn garbage(talk: &mut Talk) {
+    let ask = ApiVersionsRequest::default();
+    let mut served = talk.quietly(2, &ask).api_keys;
+    served.retain(|api| is_served(api.api_key));
+    served.sort_by_key(|api| api.api_key);
+    for api in served {
+        for version in api.min_version..=api.max_version {
+            let key = ApiKey::try_from(api.api_key).expect("an API that is known");
+            // Tagged fields of the header, where it has some.
+            let flexible = key.request_header_version(version) >= 2;
+            let header = [PLAIN, if flexible { &[0] } else { &[] }].concat();
+            for (what, body) in [
+                ("no body", vec![]),
+                ("zeros", vec![0; 60]),
+                ("ones", vec![0xff; 60]),
+                ("large lengths", vec![0x7f; 60]),
+            ] {
+                let frame = frame(api.api_key, version, &[&header[..], &body].concat());
+                talk.poke(&format!("{key:?} {version} {what}"), &frame);
+            }
+        }
     }
 }
 

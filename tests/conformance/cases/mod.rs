@@ -52,7 +52,7 @@ macro_rules! cases {
 cases! {
     admin: acls quotas credentials leaders reassignments;
     api_versions: ranges versions;
-    frames: headers bodies;
+    frames: headers bodies garbage;
     produce: envelopes headers contents times sizes codecs requests;
     sequences: one_epoch epochs wrapping;
     fetches: offsets sessions;
@@ -62,7 +62,7 @@ cases! {
     cluster: describing altering altering_legacy listing partitions log_dirs describe;
     groups: coordinators joining living listing;
     offsets: committing fetching deleting;
-    transactions: producers partitions ends offsets writes shown;
+    transactions: producers partitions ends offsets writes newest shown;
 }
 
 /// Lets a broker that has just started find its coordinators.

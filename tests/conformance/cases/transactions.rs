@@ -212,6 +212,56 @@ pub fn writes(talk: &mut Talk) {
     }
 }
 
+/// The protocol of KIP-890: writing takes a partition in, an end moves the producer to its next epoch.
+pub fn newest(talk: &mut Talk) {
+    let topic = topic(talk, "transactions-newest", 2, &[]);
+    for version in [12, 13] {
+        let name = format!("transactions-newest-{version}");
+        let mut producer = producer(talk, &name);
+        talk.ask("nothing to abort", 5, &producer.end(false));
+        settle(talk, &producer);
+        let known = talk.ask("again", 5, &init(Some(&name)));
+        (producer.id, producer.epoch) = (known.producer_id.0, known.producer_epoch);
+        for (what, wrong) in producer.wrong() {
+            talk.ask(what, version, &wrong.write(version, &topic, 0, 0));
+            talk.ask(what, 5, &wrong.commit(&name, &topic.name, &[(0, 3)]));
+            talk.ask(what, 5, &wrong.end(true));
+        }
+        for partition in [0, 1, 9] {
+            let write = producer.write(version, &topic, partition, 0);
+            talk.ask(&format!("to {partition}"), version, &write);
+        }
+        talk.ask(
+            "offsets",
+            5,
+            &producer.commit(&name, &topic.name, &[(0, 3), (9, 3)]),
+        );
+        talk.ask("no group", 5, &producer.commit("", &topic.name, &[(0, 3)]));
+        let ended = talk.ask("end", 5, &producer.end(true));
+        settle(talk, &producer);
+        talk.ask("end again", 5, &producer.end(true));
+        talk.ask("the other way", 5, &producer.end(false));
+        talk.ask(
+            "with the old epoch",
+            version,
+            &producer.write(version, &topic, 0, 1),
+        );
+        producer.epoch = ended.producer_epoch;
+        talk.ask(
+            "with the new epoch, not from 0",
+            version,
+            &producer.write(version, &topic, 0, 1),
+        );
+        talk.ask(
+            "with the new epoch",
+            version,
+            &producer.write(version, &topic, 0, 0),
+        );
+        talk.ask("abort", 5, &producer.end(false));
+        settle(talk, &producer);
+    }
+}
+
 pub fn shown(talk: &mut Talk) {
     let topic = topic(talk, "transactions-shown", 2, &[]);
     let open = producer(talk, "transactions-shown-open");

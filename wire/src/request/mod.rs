@@ -71,6 +71,8 @@ enum Kind {
     /// A structure behind a byte that says whether it is there.
     Nullable(Fields),
     Array(&'static Kind),
+    /// An array that may not be null, where the crate lets it pass.
+    List(&'static Kind),
 }
 
 /// Reads the header off the front of a frame.
@@ -194,17 +196,9 @@ impl Walk<'_> {
                 };
                 self.skip(length)
             }
-            Kind::Name => {
-                let is_null = if self.flexible {
-                    self.rest.first() == Some(&0)
-                } else {
-                    self.rest.first().is_some_and(|byte| byte & 0x80 != 0)
-                };
-                if is_null {
-                    return None;
-                }
-                self.value(Kind::Text)
-            }
+            Kind::Name | Kind::List(_) if self.is_null() => None,
+            Kind::Name => self.value(Kind::Text),
+            Kind::List(element) => self.value(Kind::Array(element)),
             Kind::Bytes => {
                 let length = if self.flexible {
                     self.compact()?
@@ -234,6 +228,15 @@ impl Walk<'_> {
                 }
                 (0..count).try_for_each(|_| self.value(*element))
             }
+        }
+    }
+
+    /// Whether the length that comes next says that there is nothing.
+    fn is_null(&self) -> bool {
+        match self.rest.first() {
+            Some(byte) if self.flexible => *byte == 0,
+            Some(byte) => byte & 0x80 != 0,
+            None => false,
         }
     }
 

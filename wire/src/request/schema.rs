@@ -5,7 +5,9 @@
 
 use kafka_protocol::messages::ApiKey;
 
-use super::Kind::{self, Array, Bytes, I8, I16, I32, I64, Name, Nullable, Struct, Text, Uuid};
+use super::Kind::{
+    self, Array, Bytes, I8, I16, I32, I64, List, Name, Nullable, Struct, Text, Uuid,
+};
 
 /// Versions and type, in the order of the wire.
 pub(super) type Fields = &'static [(std::ops::RangeInclusive<i16>, Kind)];
@@ -143,7 +145,8 @@ const METADATA_TOPICS: Fields = &[
     (10..=13, Text), // name
 ];
 const METADATA: Fields = &[
-    (0..=13, Array(&Struct(METADATA_TOPICS))), // topics
+    (0..=0, List(&Struct(METADATA_TOPICS))),   // topics
+    (1..=13, Array(&Struct(METADATA_TOPICS))), // topics
     (4..=13, I8),                              // allow_auto_topic_creation
     (8..=10, I8),                              // include_cluster_authorized_operations
     (8..=13, I8),                              // include_topic_authorized_operations

@@ -313,6 +313,31 @@ fn transaction_requests() {
 }
 
 #[test]
+fn what_may_not_be_null_is_refused() {
+    for (version, body) in [
+        (0, &b"\xff\xff\xff\xff"[..]),
+        (1, b"\0\0\0\x01\xff\xff"),
+        (9, b"\x02\x00\x00\x01\x00\x00\x00"),
+    ] {
+        let error = decode::<MetadataRequest>(Bytes::from_static(body), version).unwrap_err();
+        assert!(matches!(error, RequestError::Malformed { .. }), "{error}");
+    }
+    let all = decode::<MetadataRequest>(Bytes::from_static(b"\xff\xff\xff\xff"), 1).unwrap();
+    assert_eq!(all.topics, None);
+}
+
+#[test]
+fn a_header_is_read_as_kafka_reads_it() {
+    let frame = |rest: &[u8]| Bytes::from([&[0, 3, 0, 1, 0, 0, 0, 7][..], rest].concat());
+    let header = |rest: &[u8]| header(&mut frame(rest));
+    assert_eq!(header(&[0xff, 0xfe]).unwrap().client_id, None);
+    let replaced = header(&[0, 2, b'a', 0xff]).unwrap().client_id;
+    assert_eq!(replaced, Some(text("a\u{fffd}")));
+    assert!(header(&[0, 9, b'a']).is_err(), "cut off");
+    assert!(header(&[]).is_err());
+}
+
+#[test]
 fn the_frame_that_asks_for_200_gigabytes_is_refused() {
     // transactional id null, acks, timeout, then an array of 2^31 - 1 topics.
     let body = Bytes::from_static(b"\xff\xff\0\x01\0\0\0\x01\x7f\xff\xff\xff");
