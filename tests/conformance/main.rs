@@ -20,6 +20,7 @@ mod talk;
 use std::{
     net::{SocketAddr, ToSocketAddrs},
     process::ExitCode,
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
@@ -29,6 +30,9 @@ use cases::Case;
 use compare::Verdict;
 use libtest_mimic::{Arguments, Conclusion, Trial};
 use talk::Talk;
+
+/// Answers that were compared and found to be the same.
+static ANSWERS: AtomicUsize = AtomicUsize::new(0);
 
 fn main() -> ExitCode {
     fields::self_test();
@@ -67,6 +71,8 @@ fn beside(arguments: &Arguments) -> Result<Conclusion> {
     let lite = runtime.block_on(Broker::start(config, host::Host::real()))?;
     cases::prepare(address);
     let conclusion = run(arguments, Some((lite.address(), address)));
+    let answers = ANSWERS.load(Ordering::Relaxed);
+    eprintln!("{answers} answers of broker-lite are those of Kafka");
     runtime.block_on(lite.stop())?;
     Ok(conclusion)
 }
@@ -76,7 +82,10 @@ fn run(arguments: &Arguments, brokers: Option<(SocketAddr, SocketAddr)>) -> Conc
         Trial::test(case.name, move || {
             let (lite, kafka) = brokers.ok_or("only listed")?;
             match compared(case, lite, kafka) {
-                Verdict::Same { answers } if answers > 0 => Ok(()),
+                Verdict::Same { answers } if answers > 0 => {
+                    ANSWERS.fetch_add(answers, Ordering::Relaxed);
+                    Ok(())
+                }
                 Verdict::Same { .. } => Err("nothing was asked".into()),
                 Verdict::Different(report) => Err(report.into()),
             }

@@ -51,7 +51,11 @@ mod produce;
 mod sync_group;
 mod txn_offset_commit;
 
-use std::{io, marker::PhantomData, sync::Arc};
+use std::{
+    io,
+    marker::PhantomData,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 pub(crate) use errors::{code, fenced_before, message, outside_transaction};
@@ -75,6 +79,8 @@ pub(crate) struct Context {
     pub(crate) state: Arc<State>,
     pub(crate) client_id: String,
     pub(crate) client_host: String,
+    /// Set where the only answer that can be given is to close the connection.
+    pub(crate) hangs_up: Arc<AtomicBool>,
 }
 
 /// One served API.

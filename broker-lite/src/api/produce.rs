@@ -1,15 +1,17 @@
 //! Produce (key 0), versions 3-13.
 //!
-//! Appends one batch to each partition. With acks 0 there is no answer; other acks than -1, 0, 1 are
-//! INVALID_REQUIRED_ACKS. A partition that is named twice is appended to once: the last one wins, as in
-//! Kafka's map. A transactional batch without transactional id fails the whole request; otherwise its
-//! partition must be in the id's open transaction. The broker is alone: acks 1 and -1 are the same.
+//! Appends one batch to each partition. With acks 0 there is no answer, and after an error no connection; other acks
+//! than -1, 0, 1 are INVALID_REQUIRED_ACKS. A partition that is named twice is appended to once: the last one wins, as
+//! in Kafka's map. A transactional batch without transactional id fails the whole request; otherwise its partition must
+//! be in the id's open transaction. The broker is alone: acks 1 and -1 are the same.
 //! Version 7: zstd. Version 8: which records are to blame. Version 12: writing takes the partition into
 //! the transaction (KIP-890). Version 13: topics by id.
-//!
-//! Left out: after an error with acks 0 Kafka closes the connection; here it stays.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 
 use kafka_protocol::{
     error::ResponseError,
@@ -93,7 +95,17 @@ pub(super) async fn handle(
             }
         }
     }
-    (request.acks != 0).then(|| ProduceResponse::default().with_responses(responses))
+    if request.acks != 0 {
+        return Some(ProduceResponse::default().with_responses(responses));
+    }
+    // Nothing else would tell the producer that its records are not there (`KafkaApis.sendResponseCallback`).
+    let all = responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses);
+    if all.into_iter().any(|partition| partition.error_code != 0) {
+        cx.hangs_up.store(true, Ordering::Relaxed);
+    }
+    None
 }
 
 /// Why nothing of the request is done: a first batch whose start cannot be read, transactional records without a

@@ -1,7 +1,9 @@
 //! The rules for what a client may write, one after the other as a leader checks them.
 
 use bytes::Bytes;
-use kafka_protocol::messages::{ProduceRequest, produce_request::PartitionProduceData};
+use kafka_protocol::messages::{
+    ListGroupsRequest, ProduceRequest, produce_request::PartitionProduceData,
+};
 use wire::{
     batch::{BatchHeader, CONTROL, DELETE_HORIZON, LOG_APPEND_TIME, TRANSACTIONAL},
     record::{BatchBuilder, Codec},
@@ -357,7 +359,27 @@ pub fn requests(talk: &mut Talk) {
         two.topic_data.extend(one(version, &nowhere, 0).topic_data);
         ask("one topic that is there", &two);
     }
+    unanswered(talk, &here, &nowhere);
     let nothing = produce(9, &here, &[(0, None)]);
     let frame = talk.frame(9, &nothing);
     talk.send::<ProduceRequest>("no records", 9, &frame);
+}
+
+/// With acks 0 only the fate of the next request shows what became of the records.
+fn unanswered(talk: &mut Talk, here: &Topic, nowhere: &Topic) {
+    let plain = batch(Codec::None, &[T]);
+    let corrupt = patched(&plain, plain.len() - 1, &[plain[plain.len() - 1] ^ 1]);
+    for version in [3, 9, 13] {
+        for (what, topic, records) in [
+            ("sound", here, &plain),
+            ("corrupt", here, &corrupt),
+            ("unknown", nowhere, &plain),
+        ] {
+            let produce = produce(version, topic, &[(0, Some(records.clone()))]).with_acks(0);
+            let mut frames = talk.frame(version, &produce);
+            frames.extend_from_slice(&talk.frame(1, &ListGroupsRequest::default()));
+            let what = format!("behind Produce {version} with acks 0, {what}");
+            talk.poke(&what, &frames);
+        }
+    }
 }
