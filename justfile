@@ -31,6 +31,11 @@ test-secured *arguments:
     tests/kafka/fetch.sh
     STRAIT_TEST_KAFKA=1 cargo test --test secured -- {{arguments}}
 
+# broker-lite's answers beside those of Apache Kafka (Java 17, Maven)
+test-conformance *arguments:
+    tests/kafka/fetch.sh
+    STRAIT_TEST_KAFKA=1 cargo test --test conformance -- {{arguments}}
+
 # Clients that broker-lite was not written with: Kafka's own tools (Java 17) and a Python client
 test-foreign:
     tests/foreign/run.sh

@@ -3,7 +3,11 @@
 //! Requests of one connection are served one after the other, as Kafka does (it mutes a connection
 //! until its answer is sent), so answers need no reordering and a client that pipelines is held back.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::{Bytes, BytesMut};
 use host::{ByteStream, Listener};
@@ -83,6 +87,12 @@ async fn answer(
         state: Arc::clone(state),
         client_id: header.client_id.as_deref().unwrap_or_default().to_owned(),
         client_host: format!("/{}", peer.ip()),
+        hangs_up: Arc::default(),
     };
-    api::serve(&context, &header, reader).await
+    let answer = api::serve(&context, &header, reader).await?;
+    if context.hangs_up.load(Ordering::Relaxed) {
+        let reason = "a request that failed wants no answer";
+        return Err(io::Error::new(io::ErrorKind::ConnectionAborted, reason));
+    }
+    Ok(answer)
 }

@@ -2,6 +2,8 @@
 //!
 //! Grows topics; a count that is not larger is INVALID_PARTITIONS. Assignments may name this broker only.
 
+use std::collections::HashMap;
+
 use kafka_protocol::{
     error::ResponseError,
     messages::{
@@ -12,23 +14,37 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::Context;
+use super::{Context, create_topics::check_place};
 
 pub(super) async fn handle(
     cx: &Context,
     _version: i16,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
-    let results = request.topics.iter().map(|topic| {
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    for topic in &request.topics {
+        *times.entry(&**topic.name).or_default() += 1;
+    }
+    let mut results = Vec::new();
+    for topic in &request.topics {
+        let grown = match times.get_mut(&**topic.name) {
+            Some(1) => grow(cx, topic, request.validate_only),
+            // Named more than once, and answered once.
+            Some(times) if *times > 0 => {
+                *times = 0;
+                let message = "Duplicate topic name.".to_owned();
+                Err((ResponseError::InvalidRequest, Some(message)))
+            }
+            _ => continue,
+        };
         let result = CreatePartitionsTopicResult::default().with_name(topic.name.clone());
-        match grow(cx, topic, request.validate_only) {
+        results.push(match grown {
             Ok(()) => result,
             Err((error, message)) => result
                 .with_error_code(error.code())
-                .with_error_message(Some(StrBytes::from_string(message))),
-        }
-    });
-    let results = results.collect();
+                .with_error_message(message.map(StrBytes::from_string)),
+        });
+    }
     CreatePartitionsResponse::default().with_results(results)
 }
 
@@ -36,34 +52,36 @@ fn grow(
     cx: &Context,
     wanted: &CreatePartitionsTopic,
     validate_only: bool,
-) -> Result<(), (ResponseError, String)> {
-    let topic = cx.state.topics.get(&wanted.name).ok_or_else(|| {
-        let error = ResponseError::UnknownTopicOrPartition;
-        (error, error.to_string())
-    })?;
+) -> Result<(), (ResponseError, Option<String>)> {
+    let topic = cx.state.topics.get(&wanted.name);
+    let topic = topic.ok_or((ResponseError::UnknownTopicOrPartition, None))?;
     let (before, count) = (topic.partition_count(), wanted.count);
     if count <= before {
-        let message = format!(
-            "The topic {} currently has {before} partition(s); {count} would not be an increase.",
-            topic.name
-        );
-        return Err((ResponseError::InvalidPartitions, message));
-    }
-    if let Some(assignments) = &wanted.assignments {
-        let here = |ids: &[kafka_protocol::messages::BrokerId]| {
-            ids.len() == 1 && ids[0].0 == cx.state.node.id
+        let message = match count == before {
+            true => format!("Topic already has {before} partition(s)."),
+            false => format!(
+                "The topic {} currently has {before} partition(s); {count} would not be an increase.",
+                topic.name
+            ),
         };
-        let fits = i32::try_from(assignments.len()) == Ok(count - before);
-        if !fits || !assignments.iter().all(|a| here(&a.broker_ids)) {
-            let message = "The assignment does not name this broker for each new partition.";
-            return Err((ResponseError::InvalidReplicaAssignment, message.to_owned()));
+        return Err((ResponseError::InvalidPartitions, Some(message)));
+    }
+    if let Some(places) = &wanted.assignments {
+        let wrong = |message| (ResponseError::InvalidReplicaAssignment, Some(message));
+        let (more, told) = (count - before, places.len());
+        if usize::try_from(more) != Ok(told) {
+            return Err(wrong(format!(
+                "Attempted to add {more} additional partition(s), but only {told} assignment(s) \
+                 were specified."
+            )));
+        }
+        for place in places {
+            check_place(cx, &place.broker_ids).map_err(wrong)?;
         }
     }
     if validate_only {
         return Ok(());
     }
-    cx.state
-        .topics
-        .grow(&topic, count)
-        .map_err(|error| (error, error.to_string()))
+    let grown = cx.state.topics.grow(&topic, count);
+    grown.map_err(|error| (error, None))
 }

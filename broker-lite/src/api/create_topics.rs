@@ -3,18 +3,17 @@
 //! One broker: a replication factor above 1 is INVALID_REPLICATION_FACTOR, as on a Kafka of one node.
 //! Version 4: -1 takes the defaults. Version 5: the answer shows what was created. Version 7: topic ids.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap};
 
 use kafka_protocol::{
     error::ResponseError,
     messages::{
-        CreateTopicsRequest, CreateTopicsResponse,
+        BrokerId, CreateTopicsRequest, CreateTopicsResponse,
         create_topics_request::CreatableTopic,
         create_topics_response::{CreatableTopicConfigs, CreatableTopicResult},
     },
     protocol::StrBytes,
 };
-use uuid::Uuid;
 
 use super::Context;
 use crate::state::{
@@ -30,32 +29,31 @@ pub(super) async fn handle(
     _version: i16,
     request: CreateTopicsRequest,
 ) -> CreateTopicsResponse {
-    let mut names = HashSet::new();
-    let twice: HashSet<_> = request
-        .topics
-        .iter()
-        .map(|t| t.name.clone())
-        .filter(|name| !names.insert(name.clone()))
-        .collect();
-    let results = request.topics.iter().map(|topic| {
-        let created = if twice.contains(&topic.name) {
-            Err((
-                ResponseError::InvalidRequest,
-                "Duplicate topic name.".to_owned(),
-            ))
-        } else {
-            create(cx, topic, request.validate_only)
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    for topic in &request.topics {
+        *times.entry(&**topic.name).or_default() += 1;
+    }
+    let mut results = Vec::new();
+    for topic in &request.topics {
+        let created = match times.get_mut(&**topic.name) {
+            Some(1) => create(cx, topic, request.validate_only),
+            // Named more than once, and answered once.
+            Some(times) if *times > 0 => {
+                *times = 0;
+                let message = "Duplicate topic name.".to_owned();
+                Err((ResponseError::InvalidRequest, message))
+            }
+            _ => continue,
         };
-        created.unwrap_or_else(|(error, message)| {
+        results.push(created.unwrap_or_else(|(error, message)| {
             CreatableTopicResult::default()
                 .with_name(topic.name.clone())
                 .with_error_code(error.code())
                 .with_error_message(Some(StrBytes::from_string(message)))
                 .with_num_partitions(-1)
                 .with_replication_factor(-1)
-        })
-    });
-    let results = results.collect();
+        }));
+    }
     CreateTopicsResponse::default().with_topics(results)
 }
 
@@ -64,12 +62,17 @@ fn create(
     topic: &CreatableTopic,
     validate_only: bool,
 ) -> Result<CreatableTopicResult, Refusal> {
-    check_name(&topic.name).map_err(|why| (ResponseError::InvalidTopicException, why))?;
+    let invalid = |why| (ResponseError::InvalidTopicException, why);
+    check_name(&topic.name).map_err(invalid)?;
     if cx.state.topics.get(&topic.name).is_some() {
         let message = format!("Topic '{}' already exists.", *topic.name);
         return Err((ResponseError::TopicAlreadyExists, message));
     }
-    let partitions = partitions(cx, topic)?;
+    if let Some(existing) = cx.state.topics.collision(&topic.name) {
+        let name = &**topic.name;
+        let message = format!("Topic '{name}' collides with existing topic: {existing}");
+        return Err(invalid(message));
+    }
     let mut configs = Overrides::new();
     for config in &topic.configs {
         let Some(value) = &config.value else {
@@ -83,6 +86,7 @@ fn create(
             .map_err(|why| (ResponseError::InvalidConfig, why))?;
         configs.insert(config.name.to_string(), value.to_string());
     }
+    let partitions = partitions(cx, topic)?;
     let shown = CONFIGS.iter().map(|(name, ..)| {
         CreatableTopicConfigs::default()
             .with_name(StrBytes::from_static_str(name))
@@ -93,13 +97,14 @@ fn create(
     });
     let shown = shown.collect();
     let id = if validate_only {
-        Uuid::nil()
+        cx.state.topics.fresh_id()
     } else {
         let created = cx.state.topics.create(&topic.name, partitions, configs);
         created.map_err(|error| (error, error.to_string()))?.id
     };
     Ok(CreatableTopicResult::default()
         .with_name(topic.name.clone())
+        .with_error_message(None)
         .with_topic_id(id)
         .with_num_partitions(partitions)
         .with_replication_factor(1)
@@ -108,42 +113,86 @@ fn create(
 
 /// How many partitions are asked for, by number or by assignment to this broker.
 fn partitions(cx: &Context, topic: &CreatableTopic) -> Result<i32, Refusal> {
-    if topic.assignments.is_empty() {
-        if !matches!(topic.replication_factor, -1 | 1) {
-            let message = "Unable to replicate the partition: only 1 broker(s) are registered.";
+    if !topic.assignments.is_empty() {
+        return placed(cx, topic);
+    }
+    match topic.replication_factor {
+        -1 | 1 => {}
+        ..=0 => {
+            let message =
+                "Replication factor must be larger than 0, or -1 to use the default value.";
             return Err((ResponseError::InvalidReplicationFactor, message.to_owned()));
         }
-        return match topic.num_partitions {
-            -1 => Ok(cx.state.config.num_partitions),
-            count if count > 0 => Ok(count),
-            _ => {
-                let message = "Number of partitions was set to an invalid non-positive value.";
-                Err((ResponseError::InvalidPartitions, message.to_owned()))
-            }
-        };
+        factor if matches!(topic.num_partitions, -1 | 1..) => {
+            let message = format!(
+                "Unable to replicate the partition {factor} time(s): The target replication factor \
+                 of {factor} cannot be reached because only 1 broker(s) are registered."
+            );
+            return Err((ResponseError::InvalidReplicationFactor, message));
+        }
+        _ => {}
     }
-    if topic.num_partitions != -1 || topic.replication_factor != -1 {
-        let message = "A manual partition assignment was specified together with a number of \
-                       partitions or a replication factor.";
-        return Err((ResponseError::InvalidRequest, message.to_owned()));
+    match topic.num_partitions {
+        -1 => Ok(cx.state.config.num_partitions),
+        count if count > 0 => Ok(count),
+        _ => {
+            let message = "Number of partitions was set to an invalid non-positive value.";
+            Err((ResponseError::InvalidPartitions, message.to_owned()))
+        }
     }
-    let mut numbers: Vec<_> = topic
-        .assignments
-        .iter()
-        .map(|a| a.partition_index)
-        .collect();
-    numbers.sort_unstable();
-    let consecutive = numbers
-        .iter()
-        .enumerate()
-        .all(|(i, n)| i32::try_from(i) == Ok(*n));
-    let here = topic
-        .assignments
-        .iter()
-        .all(|a| a.broker_ids.len() == 1 && a.broker_ids[0].0 == cx.state.node.id);
-    if consecutive && here {
-        return Ok(i32::try_from(numbers.len()).unwrap_or(i32::MAX));
+}
+
+/// The same where the client says who has which partition (`ReplicationControlManager.createTopic`).
+fn placed(cx: &Context, topic: &CreatableTopic) -> Result<i32, Refusal> {
+    for (is_set, what) in [
+        (topic.replication_factor != -1, "replication factor"),
+        (topic.num_partitions != -1, "numPartitions"),
+    ] {
+        if is_set {
+            let message = format!(
+                "A manual partition assignment was specified, but {what} was not set to -1."
+            );
+            return Err((ResponseError::InvalidRequest, message));
+        }
     }
-    let message = "The manual partition assignment does not name this broker for each partition.";
-    Err((ResponseError::InvalidReplicaAssignment, message.to_owned()))
+    let wrong = |message| (ResponseError::InvalidReplicaAssignment, message);
+    let mut numbers = BTreeSet::new();
+    for place in &topic.assignments {
+        let number = place.partition_index;
+        if !numbers.insert(number) {
+            return Err(wrong(format!(
+                "Found multiple manual partition assignments for partition {number}"
+            )));
+        }
+        check_place(cx, &place.broker_ids).map_err(wrong)?;
+    }
+    let count = i32::try_from(numbers.len()).unwrap_or(i32::MAX);
+    if numbers.into_iter().eq(0..count) {
+        return Ok(count);
+    }
+    let message = "partitions should be a consecutive 0-based integer sequence";
+    Err(wrong(message.to_owned()))
+}
+
+/// Whether a partition may be placed on these brokers: on this one, once
+/// (`ReplicationControlManager.validateManualPartitionAssignment`).
+pub(super) fn check_place(cx: &Context, brokers: &[BrokerId]) -> Result<(), String> {
+    let includes = "The manual partition assignment includes";
+    if brokers.is_empty() {
+        return Err(format!("{includes} an empty replica list."));
+    }
+    let mut ids: Vec<i32> = brokers.iter().map(|id| id.0).collect();
+    ids.sort_unstable();
+    let here = cx.state.node.id;
+    for (at, id) in ids.iter().enumerate() {
+        if *id != here {
+            return Err(format!(
+                "{includes} broker {id}, but no such broker is registered."
+            ));
+        }
+        if at > 0 {
+            return Err(format!("{includes} the broker {id} more than once."));
+        }
+    }
+    Ok(())
 }

@@ -2,32 +2,48 @@
 //!
 //! Moves a partition's start; -1 means its end. Beyond the end is OFFSET_OUT_OF_RANGE.
 
+use std::collections::BTreeMap;
+
 use kafka_protocol::{
     error::ResponseError,
     messages::{
-        DeleteRecordsRequest, DeleteRecordsResponse,
+        DeleteRecordsRequest, DeleteRecordsResponse, TopicName,
         delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult},
     },
 };
 
-use super::Context;
+use super::{Context, produce::INTERNAL};
 
 pub(super) async fn handle(
     cx: &Context,
     _version: i16,
     request: DeleteRecordsRequest,
 ) -> DeleteRecordsResponse {
-    let topics = request.topics.into_iter().map(|wanted| {
-        let topic = cx.state.topics.get(&wanted.name);
-        let partitions = wanted.partitions.iter().map(|one| {
-            let partition = topic
-                .as_ref()
-                .and_then(|topic| topic.partition(one.partition_index));
+    // As in Kafka's maps: the last offset of a partition counts, and topics without partitions are left out.
+    let mut wanted: Vec<(TopicName, BTreeMap<i32, i64>)> = Vec::new();
+    for topic in request.topics {
+        let partitions = topic.partitions.iter();
+        let partitions = partitions.map(|one| (one.partition_index, one.offset));
+        match wanted.iter_mut().find(|(name, _)| *name == topic.name) {
+            Some((_, known)) => known.extend(partitions),
+            None => wanted.push((topic.name, partitions.collect())),
+        }
+    }
+    let wanted = wanted
+        .into_iter()
+        .filter(|(_, partitions)| !partitions.is_empty());
+    let topics = wanted.map(|(name, partitions)| {
+        let topic = cx.state.topics.get(&name);
+        let unknown = match INTERNAL.contains(&&**name) {
+            true => ResponseError::InvalidTopicException,
+            false => ResponseError::UnknownTopicOrPartition,
+        };
+        let partitions = partitions.into_iter().map(|(index, offset)| {
+            let partition = topic.as_ref().and_then(|topic| topic.partition(index));
             let deleted = partition
-                .ok_or(ResponseError::UnknownTopicOrPartition)
-                .and_then(|partition| partition.delete_records(one.offset));
-            let result =
-                DeleteRecordsPartitionResult::default().with_partition_index(one.partition_index);
+                .ok_or(unknown)
+                .and_then(|partition| partition.delete_records(offset));
+            let result = DeleteRecordsPartitionResult::default().with_partition_index(index);
             match deleted {
                 Ok(start) => result.with_low_watermark(start),
                 Err(error) => result.with_low_watermark(-1).with_error_code(error.code()),
@@ -35,7 +51,7 @@ pub(super) async fn handle(
         });
         let partitions = partitions.collect();
         DeleteRecordsTopicResult::default()
-            .with_name(wanted.name)
+            .with_name(name)
             .with_partitions(partitions)
     });
     DeleteRecordsResponse::default().with_topics(topics.collect())

@@ -3,57 +3,121 @@
 //! Committed offsets of a deleted topic go with it, as in Kafka.
 //! Version 5: messages. Version 6: by id or by name.
 
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
 use kafka_protocol::{
     error::ResponseError,
     messages::{
         DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
-        delete_topics_response::DeletableTopicResult,
+        delete_topics_request::DeleteTopicState, delete_topics_response::DeletableTopicResult,
     },
     protocol::StrBytes,
 };
+use uuid::Uuid;
 
-use super::{Context, code};
+use super::{Context, message};
+use crate::state::topics::Topic;
+
+/// Why a topic is not deleted.
+type Refusal = (ResponseError, StrBytes);
 
 pub(super) async fn handle(
     cx: &Context,
     version: i16,
     request: DeleteTopicsRequest,
 ) -> DeleteTopicsResponse {
-    let topics = &cx.state.topics;
-    let results = if version >= 6 {
-        let wanted = request.topics.into_iter().map(|wanted| match wanted.name {
-            Some(name) => delete(cx, name),
-            None => match topics.get_by_id(wanted.topic_id) {
-                Some(topic) => delete(cx, TopicName(StrBytes::from_string(topic.name.clone())))
-                    .with_topic_id(wanted.topic_id),
-                None => DeletableTopicResult::default()
-                    .with_topic_id(wanted.topic_id)
-                    .with_error_code(ResponseError::UnknownTopicId.code()),
-            },
-        });
-        wanted.collect()
+    let wanted: Vec<DeleteTopicState> = if version >= 6 {
+        request.topics
     } else {
-        request
-            .topic_names
-            .into_iter()
-            .map(|name| delete(cx, name))
-            .collect()
+        let names = request.topic_names.into_iter();
+        let by_name = |name| DeleteTopicState::default().with_name(Some(name));
+        names.map(by_name).collect()
     };
+    let mut times: HashMap<(Option<TopicName>, Uuid), usize> = HashMap::new();
+    for one in &wanted {
+        let key = (one.name.clone(), one.topic_id);
+        *times.entry(key).or_default() += 1;
+    }
+    let both_ways = both_ways(cx, &wanted);
+    let mut results = Vec::new();
+    for one in wanted {
+        // What is named more than once is answered once.
+        let Some(count) = times.remove(&(one.name.clone(), one.topic_id)) else {
+            continue;
+        };
+        let answer = DeletableTopicResult::default()
+            .with_name(one.name.clone())
+            .with_topic_id(one.topic_id);
+        let topic = match find(cx, &one, count) {
+            Ok(topic) => topic,
+            Err(refusal) => {
+                results.push(failed(answer, refusal));
+                continue;
+            }
+        };
+        let answer = answer.with_topic_id(topic.id);
+        if both_ways.contains(&topic.id) {
+            if one.name.is_some() {
+                let why = "The provided topic name maps to an ID that was already supplied.";
+                results.push(failed(answer, invalid(why)));
+            }
+            continue;
+        }
+        results.push(match delete(cx, &topic) {
+            Ok(()) => answer.with_name(Some(StrBytes::from_string(topic.name.clone()).into())),
+            Err(error) => failed(answer, (error, message(error))),
+        });
+    }
     DeleteTopicsResponse::default().with_responses(results)
 }
 
-fn delete(cx: &Context, name: TopicName) -> DeletableTopicResult {
-    let result = DeletableTopicResult::default().with_name(Some(name.clone()));
-    let Some(topic) = cx.state.topics.get(&name) else {
-        return result.with_error_code(ResponseError::UnknownTopicOrPartition.code());
-    };
-    let deleted = cx.state.topics.delete(&topic).and_then(|()| {
-        cx.state
-            .groups
-            .forget_topic(&name)
-            .map_err(|_| ResponseError::KafkaStorageError)
-    });
-    result
-        .with_topic_id(topic.id)
-        .with_error_code(code(deleted.err()))
+/// Topics that are named by id and by name too: neither counts, and the name is answered.
+fn both_ways(cx: &Context, wanted: &[DeleteTopicState]) -> HashSet<Uuid> {
+    let by_id = wanted.iter().filter(|one| one.name.is_none());
+    let ids: HashSet<Uuid> = by_id.map(|one| one.topic_id).collect();
+    let by_name = wanted.iter().filter(|one| one.topic_id.is_nil());
+    by_name
+        .filter_map(|one| Some(cx.state.topics.get(one.name.as_ref()?)?.id))
+        .filter(|id| ids.contains(id))
+        .collect()
+}
+
+/// The topic that is meant (`ControllerApis.deleteTopics`).
+fn find(cx: &Context, one: &DeleteTopicState, count: usize) -> Result<Arc<Topic>, Refusal> {
+    match (&one.name, one.topic_id.is_nil()) {
+        (None, true) => Err(invalid("Neither topic name nor id were specified.")),
+        (Some(_), false) => Err(invalid("You may not specify both topic name and topic id.")),
+        (Some(_), true) if count > 1 => Err(invalid("Duplicate topic name.")),
+        (None, false) if count > 1 => Err(invalid("Duplicate topic id.")),
+        (Some(name), true) => {
+            let unknown = ResponseError::UnknownTopicOrPartition;
+            let topic = cx.state.topics.get(name);
+            topic.ok_or_else(|| (unknown, message(unknown)))
+        }
+        (None, false) => {
+            let unknown = ResponseError::UnknownTopicId;
+            let topic = cx.state.topics.get_by_id(one.topic_id);
+            topic.ok_or_else(|| (unknown, message(unknown)))
+        }
+    }
+}
+
+fn invalid(message: &'static str) -> Refusal {
+    let message = StrBytes::from_static_str(message);
+    (ResponseError::InvalidRequest, message)
+}
+
+fn failed(answer: DeletableTopicResult, (error, message): Refusal) -> DeletableTopicResult {
+    answer
+        .with_error_code(error.code())
+        .with_error_message(Some(message))
+}
+
+fn delete(cx: &Context, topic: &Topic) -> Result<(), ResponseError> {
+    cx.state.topics.delete(topic)?;
+    let forgotten = cx.state.groups.forget_topic(&topic.name);
+    forgotten.map_err(|_| ResponseError::KafkaStorageError)
 }

@@ -14,15 +14,29 @@ use kafka_protocol::{
 use super::{Context, operations};
 
 const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
 
 pub(super) async fn handle(
     cx: &Context,
     _version: i16,
     request: DescribeClusterRequest,
 ) -> DescribeClusterResponse {
-    if request.endpoint_type != BROKERS {
-        return DescribeClusterResponse::default()
-            .with_error_code(ResponseError::MismatchedEndpointType.code());
+    let wrong = |error: ResponseError, message: String| {
+        DescribeClusterResponse::default()
+            .with_error_code(error.code())
+            .with_error_message(Some(StrBytes::from_string(message)))
+    };
+    match request.endpoint_type {
+        BROKERS => {}
+        CONTROLLERS => {
+            let message = "The request was sent to an endpoint of type BROKER, but we wanted an \
+                           endpoint of type CONTROLLER";
+            return wrong(ResponseError::MismatchedEndpointType, message.to_owned());
+        }
+        other => {
+            let message = format!("Unsupported endpoint type {other}");
+            return wrong(ResponseError::UnsupportedEndpointType, message);
+        }
     }
     let node = cx.state.node();
     let broker = DescribeClusterBroker::default()

@@ -15,8 +15,13 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::Context;
-use crate::state::topic_config::{CONFIGS, value};
+use super::{Context, message};
+use crate::state::{
+    topic_config::{CONFIGS, synonym, value},
+    topics::check_name,
+};
+
+type Refusal = (ResponseError, StrBytes);
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -33,17 +38,20 @@ pub(super) async fn handle(
     let results = request.resources.iter().map(|resource| {
         let described = match resource.resource_type {
             TOPIC => topic(cx, resource, request.include_synonyms),
-            BROKER => broker(cx, resource),
-            _ => Err(ResponseError::InvalidRequest),
+            BROKER => broker(cx, resource, request.include_synonyms),
+            _ => Err((
+                ResponseError::InvalidRequest,
+                message(ResponseError::InvalidRequest),
+            )),
         };
         let result = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
         match described {
             Ok(configs) => result.with_configs(configs),
-            Err(error) => result
+            Err((error, message)) => result
                 .with_error_code(error.code())
-                .with_error_message(Some(StrBytes::from_string(error.to_string()))),
+                .with_error_message(Some(message)),
         }
     });
     let results = results.collect();
@@ -54,11 +62,18 @@ fn topic(
     cx: &Context,
     resource: &DescribeConfigsResource,
     synonyms: bool,
-) -> Result<Vec<DescribeConfigsResourceResult>, ResponseError> {
+) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
+    let invalid = |why| {
+        (
+            ResponseError::InvalidTopicException,
+            StrBytes::from_string(why),
+        )
+    };
+    check_name(&resource.resource_name).map_err(invalid)?;
     let topic = cx.state.topics.get(&resource.resource_name);
-    let set = topic
-        .ok_or(ResponseError::UnknownTopicOrPartition)?
-        .configs();
+    // Kafka tells no message here.
+    let unknown = (ResponseError::UnknownTopicOrPartition, StrBytes::default());
+    let set = topic.ok_or(unknown)?.configs();
     let wanted = CONFIGS
         .iter()
         .filter(|(name, ..)| is_wanted(resource, name));
@@ -70,62 +85,93 @@ fn topic(
         };
         let mut config = entry(name, value(&set, name), source, kind.number(), false);
         if synonyms {
-            let synonym = |name, value: &str, source| {
-                DescribeConfigsSynonym::default()
-                    .with_name(StrBytes::from_static_str(name))
-                    .with_value(Some(text(value)))
-                    .with_source(source)
-            };
             let own = set
                 .get(*name)
-                .map(|value| synonym(name, value, DYNAMIC_TOPIC));
-            config.synonyms = own
-                .into_iter()
-                .chain([synonym(name, default, DEFAULT)])
-                .collect();
+                .map(|value| (*name, value.as_str(), DYNAMIC_TOPIC));
+            let inherited = synonym(name).map(|name| (name, *default, DEFAULT));
+            config.synonyms = synonyms_of(own.into_iter().chain(inherited));
         }
         config
     });
     Ok(described.collect())
 }
 
+fn synonyms_of<'a>(
+    all: impl Iterator<Item = (&'a str, &'a str, i8)>,
+) -> Vec<DescribeConfigsSynonym> {
+    let one = |(name, value, source): (&str, &str, i8)| {
+        DescribeConfigsSynonym::default()
+            .with_name(text(name))
+            .with_value(Some(text(value)))
+            .with_source(source)
+    };
+    all.map(one).collect()
+}
+
 fn broker(
     cx: &Context,
     resource: &DescribeConfigsResource,
-) -> Result<Vec<DescribeConfigsResourceResult>, ResponseError> {
-    let name = &*resource.resource_name;
-    if !name.is_empty() && *name != *cx.state.node.id.to_string() {
-        return Err(ResponseError::InvalidRequest);
+    synonyms: bool,
+) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
+    let (name, here) = (&*resource.resource_name, cx.state.node.id);
+    let wrong = |why| Err((ResponseError::InvalidRequest, StrBytes::from_string(why)));
+    match name.parse::<i32>() {
+        _ if name.is_empty() => {}
+        Ok(id) if id == here => {}
+        Ok(id) => {
+            return wrong(format!(
+                "Unexpected broker id, expected {here} or empty string, but received {id}"
+            ));
+        }
+        Err(_) => return wrong(format!("Broker id must be an integer, but it is: {name}")),
     }
     let config = &cx.state.config;
+    // Name, value, type, Kafka's default.
     let settings = [
-        ("node.id", config.node_id.to_string(), 3),
-        ("broker.id", config.node_id.to_string(), 3),
-        ("num.partitions", config.num_partitions.to_string(), 3),
-        ("default.replication.factor", "1".to_owned(), 3),
+        ("node.id", config.node_id.to_string(), 3, None),
+        ("broker.id", config.node_id.to_string(), 3, Some("-1")),
+        (
+            "num.partitions",
+            config.num_partitions.to_string(),
+            3,
+            Some("1"),
+        ),
+        ("default.replication.factor", "1".to_owned(), 3, Some("1")),
         (
             "auto.create.topics.enable",
             config.auto_create_topics.to_string(),
             1,
+            Some("true"),
         ),
         (
             "producer.id.expiration.ms",
             config.producer_id_expiration_ms.to_string(),
             3,
+            Some("86400000"),
         ),
-        ("log.dirs", config.data.display().to_string(), 2),
+        ("log.dirs", config.data.display().to_string(), 2, None),
     ];
     let wanted = settings
         .into_iter()
         .filter(|(name, ..)| is_wanted(resource, name));
-    Ok(wanted
-        .map(|(name, value, kind)| entry(name, &value, STATIC_BROKER, kind, true))
-        .collect())
+    let described = wanted.map(|(name, value, kind, default)| {
+        let is_default = default == Some(value.as_str());
+        let source = if is_default { DEFAULT } else { STATIC_BROKER };
+        let mut config = entry(name, &value, source, kind, true);
+        if synonyms {
+            let set = (!is_default).then_some((name, value.as_str(), STATIC_BROKER));
+            let default = default.map(|default| (name, default, DEFAULT));
+            config.synonyms = synonyms_of(set.into_iter().chain(default));
+        }
+        config
+    });
+    Ok(described.collect())
 }
 
 fn is_wanted(resource: &DescribeConfigsResource, name: &str) -> bool {
     let keys = resource.configuration_keys.as_ref();
-    keys.is_none_or(|keys| keys.iter().any(|key| **key == *name))
+    // No keys at all mean all, as null does.
+    keys.is_none_or(|keys| keys.is_empty() || keys.iter().any(|key| **key == *name))
 }
 
 fn entry(
@@ -138,6 +184,7 @@ fn entry(
     DescribeConfigsResourceResult::default()
         .with_name(StrBytes::from_static_str(name))
         .with_value(Some(text(value)))
+        .with_documentation(None)
         .with_config_source(source)
         .with_config_type(kind)
         .with_read_only(read_only)

@@ -8,9 +8,11 @@ use kafka_protocol::{
         DescribeProducersRequest, DescribeProducersResponse, ProducerId,
         describe_producers_response::{PartitionResponse, ProducerState, TopicResponse},
     },
+    protocol::StrBytes,
 };
 
-use super::Context;
+use super::{Context, message};
+use crate::state::topics::check_name;
 
 pub(super) async fn handle(
     cx: &Context,
@@ -19,12 +21,25 @@ pub(super) async fn handle(
 ) -> DescribeProducersResponse {
     let topics = request.topics.into_iter().map(|wanted| {
         let topic = cx.state.topics.get(&wanted.name);
+        let (error, message) = match check_name(&wanted.name) {
+            Ok(()) => {
+                let error = ResponseError::UnknownTopicOrPartition;
+                (error, message(error))
+            }
+            Err(why) => (
+                ResponseError::InvalidTopicException,
+                StrBytes::from_string(why),
+            ),
+        };
         let partitions = wanted.partition_indexes.iter().map(|number| {
             let response = PartitionResponse::default().with_partition_index(*number);
             let partition = topic.as_ref().and_then(|topic| topic.partition(*number));
             let Some(partition) = partition else {
-                let error = ResponseError::UnknownTopicOrPartition;
-                return response.with_error_code(error.code());
+                // Kafka has a message only where the topic is not there.
+                let message = topic.is_none().then(|| message.clone());
+                return response
+                    .with_error_code(error.code())
+                    .with_error_message(message);
             };
             let producers = partition.producers().into_iter().map(|producer| {
                 ProducerState::default()

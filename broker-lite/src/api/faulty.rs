@@ -5,17 +5,21 @@ use std::{future::Future, io};
 use kafka_protocol::{
     error::ResponseError,
     messages::{
-        AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiKey, ApiVersionsRequest,
-        CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
-        DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
-        DescribeLogDirsRequest, DescribeProducersRequest, DescribeProducersResponse,
-        DescribeTransactionsRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest,
-        FindCoordinatorResponse, HeartbeatRequest, IncrementalAlterConfigsRequest,
-        InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
-        ListOffsetsRequest, ListOffsetsResponse, ListTransactionsRequest, MetadataRequest,
-        OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetFetchRequest,
-        OffsetFetchResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
-        ProduceRequest, SyncGroupRequest, TopicName, TxnOffsetCommitRequest,
+        AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterConfigsRequest, ApiKey,
+        ApiVersionsRequest, CreateAclsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+        DeleteAclsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+        DescribeAclsRequest, DescribeClientQuotasRequest, DescribeClusterRequest,
+        DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+        DescribeProducersRequest, DescribeProducersResponse, DescribeTopicPartitionsRequest,
+        DescribeTransactionsRequest, DescribeUserScramCredentialsRequest, ElectLeadersRequest,
+        EndTxnRequest, FetchRequest, FindCoordinatorRequest, FindCoordinatorResponse,
+        HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
+        LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
+        ListOffsetsResponse, ListPartitionReassignmentsRequest, ListTransactionsRequest,
+        MetadataRequest, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest,
+        OffsetFetchRequest, OffsetFetchResponse, OffsetForLeaderEpochRequest,
+        OffsetForLeaderEpochResponse, ProduceRequest, SyncGroupRequest, TopicName,
+        TxnOffsetCommitRequest,
         create_topics_response::CreatableTopicResult,
         describe_producers_response::{PartitionResponse, TopicResponse},
         find_coordinator_response::Coordinator,
@@ -34,6 +38,11 @@ pub(super) trait Faulty: Request {
     /// The partitions that it names, by the names of their topics; -1 where only the topic is named.
     fn named(&self, _cx: &Context) -> Vec<(String, i32)> {
         Vec::new()
+    }
+
+    /// Whether it means something. Kafka closes the connection of a request that does not, once it is decoded.
+    fn is_readable(&self) -> bool {
+        true
     }
 
     /// The answer in which everything has this error; none if the API has no typical place for it.
@@ -59,7 +68,7 @@ pub(crate) fn takes_errors(api: ApiKey) -> bool {
     known.contains(&api)
 }
 
-/// Answers `request` with `handle`, unless a fault is in the way; an error ends the connection.
+/// Answers `request` with `handle`, unless it cannot be read or a fault is in the way; an error ends the connection.
 pub(super) async fn serve<R: Faulty, F>(
     cx: &Context,
     version: i16,
@@ -69,6 +78,10 @@ pub(super) async fn serve<R: Faulty, F>(
 where
     F: Future<Output: Into<Option<R::Response>>>,
 {
+    if !request.is_readable() {
+        let reason = "a request with elements that nobody knows";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
     let clock = &*cx.state.host.clock;
     let plan = cx.state.hooks.plan(R::KEY, clock, || request.named(cx));
     let Some(plan) = plan else {
@@ -125,6 +138,45 @@ fails_at_the_top!(
     SyncGroupRequest
 );
 
+/// `CreateAclsRequest`, `DescribeAclsRequest`, `DeleteAclsRequest`: none of a right's parts may be UNKNOWN (0).
+impl Faulty for CreateAclsRequest {
+    fn is_readable(&self) -> bool {
+        self.creations.iter().all(|one| {
+            let pattern = one.resource_pattern_type;
+            ![
+                one.resource_type,
+                pattern,
+                one.operation,
+                one.permission_type,
+            ]
+            .contains(&0)
+        })
+    }
+}
+
+impl Faulty for DescribeAclsRequest {
+    fn is_readable(&self) -> bool {
+        let (kind, pattern) = (self.resource_type_filter, self.pattern_type_filter);
+        ![kind, pattern, self.operation, self.permission_type].contains(&0)
+    }
+}
+
+impl Faulty for DeleteAclsRequest {
+    fn is_readable(&self) -> bool {
+        self.filters.iter().all(|one| {
+            let (kind, pattern) = (one.resource_type_filter, one.pattern_type_filter);
+            ![kind, pattern, one.operation, one.permission_type].contains(&0)
+        })
+    }
+}
+
+impl Faulty for AlterConfigsRequest {}
+impl Faulty for DescribeClientQuotasRequest {}
+impl Faulty for DescribeTopicPartitionsRequest {}
+impl Faulty for DescribeUserScramCredentialsRequest {}
+impl Faulty for ElectLeadersRequest {}
+impl Faulty for ListConfigResourcesRequest {}
+impl Faulty for ListPartitionReassignmentsRequest {}
 impl Faulty for AddOffsetsToTxnRequest {}
 impl Faulty for AddPartitionsToTxnRequest {}
 impl Faulty for ApiVersionsRequest {}

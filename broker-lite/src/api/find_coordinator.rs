@@ -12,25 +12,33 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::Context;
+use super::{Context, message};
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
 
 pub(super) async fn handle(
     cx: &Context,
     version: i16,
     request: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
-    let served = matches!(request.key_type, GROUP | TRANSACTION);
     if version >= 4 {
         let each = request.coordinator_keys.into_iter().map(|key| {
-            let found = if served { found(cx) } else { refused() };
+            let found = match request.key_type {
+                GROUP | TRANSACTION => found(cx).with_error_message(Some(StrBytes::default())),
+                // Share groups are not served; Kafka says so without a message.
+                SHARE => refused().with_error_message(Some(StrBytes::default())),
+                _ => refused(),
+            };
             found.with_key(key)
         });
         return FindCoordinatorResponse::default().with_coordinators(each.collect());
     }
-    let found = if served { found(cx) } else { refused() };
+    let found = match request.key_type {
+        GROUP | TRANSACTION => found(cx),
+        _ => refused(),
+    };
     FindCoordinatorResponse::default()
         .with_error_code(found.error_code)
         .with_error_message(found.error_message)
@@ -53,7 +61,5 @@ fn refused() -> Coordinator {
         .with_node_id((-1).into())
         .with_port(-1)
         .with_error_code(ResponseError::InvalidRequest.code())
-        .with_error_message(Some(StrBytes::from_static_str(
-            "no coordinator of this type",
-        )))
+        .with_error_message(Some(message(ResponseError::InvalidRequest)))
 }

@@ -13,27 +13,34 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::Context;
+use super::{
+    Context,
+    altering::{Refusal, Resources, check_names, topic},
+};
 use crate::state::topic_config::{self, Kind, Overrides};
 
-const TOPIC: i8 = 2;
-
-type Refusal = (ResponseError, String);
+/// `AlterConfigOp.OpType`
+const DELETE: i8 = 1;
 
 pub(super) async fn handle(
     cx: &Context,
     _version: i16,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
+    let named = request.resources.iter();
+    let resources: Resources<'_> = named
+        .map(|resource| (resource.resource_type, &*resource.resource_name))
+        .collect();
     let results = request.resources.iter().map(|resource| {
         let result = AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
-        match alter(cx, resource, request.validate_only) {
-            Ok(()) => result,
+        let once = resources.once(resource.resource_type, &resource.resource_name);
+        match once.and_then(|()| alter(cx, resource, request.validate_only)) {
+            Ok(()) => result.with_error_message(None),
             Err((error, message)) => result
                 .with_error_code(error.code())
-                .with_error_message(Some(StrBytes::from_string(message))),
+                .with_error_message(message.map(StrBytes::from_string)),
         }
     });
     let results = results.collect();
@@ -45,13 +52,11 @@ fn alter(
     resource: &AlterConfigsResource,
     validate_only: bool,
 ) -> Result<(), Refusal> {
-    if resource.resource_type != TOPIC {
-        let message = "Only the configs of topics can be changed.";
-        return Err((ResponseError::InvalidRequest, message.to_owned()));
-    }
-    let error = ResponseError::UnknownTopicOrPartition;
-    let topic = cx.state.topics.get(&resource.resource_name);
-    let topic = topic.ok_or_else(|| (error, error.to_string()))?;
+    let has_value =
+        |change: &AlterableConfig| change.config_operation == DELETE || change.value.is_some();
+    let changes = resource.configs.iter();
+    check_names(changes.map(|change| (&*change.name, has_value(change))))?;
+    let topic = topic(cx, resource.resource_type, &resource.resource_name)?;
     let mut configs = topic.configs();
     for change in &resource.configs {
         apply(&mut configs, change)?;
@@ -62,16 +67,13 @@ fn alter(
     cx.state
         .topics
         .configure(&topic, configs)
-        .map_err(|error| (error, error.to_string()))
+        .map_err(|error| (error, None))
 }
 
 fn apply(configs: &mut Overrides, change: &AlterableConfig) -> Result<(), Refusal> {
     let name = &*change.name;
-    let wrong = |why: String| (ResponseError::InvalidConfig, why);
-    let given = || {
-        let value = change.value.as_deref();
-        value.ok_or_else(|| wrong(format!("Null value not supported for {name}")))
-    };
+    let wrong = |why: String| (ResponseError::InvalidConfig, Some(why));
+    let given = change.value.as_deref().unwrap_or_default();
     let current = || {
         topic_config::value(configs, name)
             .split(',')
@@ -85,39 +87,32 @@ fn apply(configs: &mut Overrides, change: &AlterableConfig) -> Result<(), Refusa
             return Ok(());
         }
         Err(wrong(format!(
-            "Config value {op} is not allowed for config key: {name}"
+            "Can't {op} to key {name} because its type is not LIST."
         )))
     };
     let value = match change.config_operation {
-        0 => given()?.to_owned(),
-        1 => {
-            topic_config::check(name, topic_config::value(&Overrides::new(), name))
-                .map_err(wrong)?;
+        0 => given.to_owned(),
+        DELETE => {
             configs.remove(name);
             return Ok(());
         }
         2 => {
-            is_list("append")?;
-            let more: Vec<_> = given()?
+            is_list("APPEND")?;
+            let more: Vec<_> = given
                 .split(',')
                 .filter(|p| !current().any(|c| c == *p))
                 .collect();
             current().chain(more).collect::<Vec<_>>().join(",")
         }
         3 => {
-            is_list("subtract")?;
-            let less: Vec<_> = given()?.split(',').collect();
+            is_list("SUBTRACT")?;
+            let less: Vec<_> = given.split(',').collect();
             current()
                 .filter(|part| !less.contains(part))
                 .collect::<Vec<_>>()
                 .join(",")
         }
-        other => {
-            return Err((
-                ResponseError::InvalidRequest,
-                format!("Unknown operation {other}"),
-            ));
-        }
+        _ => return Err((ResponseError::UnknownServerError, None)),
     };
     topic_config::check(name, &value).map_err(wrong)?;
     configs.insert(name.to_owned(), value);

@@ -39,7 +39,9 @@ pub(super) async fn handle(
     let isolation = isolation(request.isolation_level);
     let twice = named_twice(&request.topics);
     let mut answered = HashSet::new();
-    let topics = request.topics.iter().map(|wanted| {
+    // A topic that is named twice is answered once, one without partitions not at all.
+    let mut topics: Vec<ListOffsetsTopicResponse> = Vec::new();
+    for wanted in &request.topics {
         let topic = cx.state.topics.get(&wanted.name);
         let partitions = wanted.partitions.iter();
         let once = partitions.filter(|one| answered.insert((&wanted.name, one.partition_index)));
@@ -52,15 +54,25 @@ pub(super) async fn handle(
                     Err(ResponseError::UnsupportedVersion)
                 }
                 None => Err(ResponseError::UnknownTopicOrPartition),
-                Some(partition) => find(&partition, one, isolation),
+                Some(partition) => match isolation {
+                    Some(isolation) => find(&partition, one, isolation),
+                    None => Err(ResponseError::UnknownServerError),
+                },
             };
             response(version, index, found)
         });
-        ListOffsetsTopicResponse::default()
-            .with_name(wanted.name.clone())
-            .with_partitions(partitions.collect())
-    });
-    ListOffsetsResponse::default().with_topics(topics.collect())
+        let partitions: Vec<_> = partitions.collect();
+        match topics.iter_mut().find(|topic| topic.name == wanted.name) {
+            Some(topic) => topic.partitions.extend(partitions),
+            None if partitions.is_empty() => {}
+            None => topics.push(
+                ListOffsetsTopicResponse::default()
+                    .with_name(wanted.name.clone())
+                    .with_partitions(partitions),
+            ),
+        }
+    }
+    ListOffsetsResponse::default().with_topics(topics)
 }
 
 fn named_twice(topics: &[ListOffsetsTopic]) -> HashSet<(&str, i32)> {

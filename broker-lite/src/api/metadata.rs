@@ -6,10 +6,13 @@
 //! Version 0: no topics means all. Version 4: the client may forbid creation. Version 10: topic ids; version
 //! 12: topics by id.
 
+use std::collections::HashSet;
+
 use kafka_protocol::{
     error::ResponseError,
     messages::{
         BrokerId, MetadataRequest, MetadataResponse, TopicName,
+        metadata_request::MetadataRequestTopic,
         metadata_response::{
             MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
         },
@@ -31,18 +34,27 @@ pub(super) async fn handle(
         request.include_topic_authorized_operations,
         request.include_cluster_authorized_operations,
     );
+    if let Some(error) = refuses(version, request.topics.as_deref().unwrap_or_default()) {
+        return refused(version, request.topics.unwrap_or_default(), error);
+    }
     let mut topics: Vec<_> = match request.topics {
-        Some(wanted) if !(wanted.is_empty() && version == 0) => wanted
-            .into_iter()
-            .map(|topic| match topic.name {
-                Some(name) => by_name(cx, name, create),
-                None => match cx.state.topics.get_by_id(topic.topic_id) {
-                    Some(found) => describe(cx, &found),
-                    None => failed(ResponseError::UnknownTopicId.code(), None)
-                        .with_topic_id(topic.topic_id),
-                },
-            })
-            .collect(),
+        Some(wanted) if !(wanted.is_empty() && version == 0) => {
+            // Where one goes by id all do.
+            let by_id = wanted.iter().any(|one| !one.topic_id.is_nil());
+            let wanted = wanted
+                .into_iter()
+                .filter(|one| !by_id || !one.topic_id.is_nil());
+            once_each(wanted)
+                .map(|one| match one.name {
+                    Some(name) if !by_id => by_name(cx, name, create),
+                    _ => match cx.state.topics.get_by_id(one.topic_id) {
+                        Some(found) => describe(cx, &found),
+                        None => failed(ResponseError::UnknownTopicId.code(), None)
+                            .with_topic_id(one.topic_id),
+                    },
+                })
+                .collect()
+        }
         _ => all(cx),
     };
     if of_topics {
@@ -56,6 +68,41 @@ pub(super) async fn handle(
         true => cluster.with_cluster_authorized_operations(operations::CLUSTER),
         false => cluster,
     }
+}
+
+/// Why nothing is answered: an id before version 12, or neither name nor id
+/// (`KafkaApis.handleTopicMetadataRequest`).
+fn refuses(version: i16, wanted: &[MetadataRequestTopic]) -> Option<ResponseError> {
+    let goes_by_id = |one: &MetadataRequestTopic| one.name.is_none() || !one.topic_id.is_nil();
+    if version < 12 {
+        let by_id = wanted.iter().any(goes_by_id);
+        return by_id.then_some(ResponseError::InvalidRequest);
+    }
+    let is_nothing = |one: &MetadataRequestTopic| one.name.is_none() && one.topic_id.is_nil();
+    let is_lost = wanted.iter().any(is_nothing) && wanted.iter().all(|one| one.topic_id.is_nil());
+    is_lost.then_some(ResponseError::UnknownServerError)
+}
+
+fn refused(
+    version: i16,
+    wanted: Vec<MetadataRequestTopic>,
+    error: ResponseError,
+) -> MetadataResponse {
+    let topics = wanted.into_iter().map(|one| {
+        failed(error.code(), Some(one.name.unwrap_or_default())).with_topic_id(one.topic_id)
+    });
+    let top = if version >= 13 { error.code() } else { 0 };
+    MetadataResponse::default()
+        .with_topics(topics.collect())
+        .with_error_code(top)
+}
+
+/// Each topic once, in the order of first mention.
+fn once_each(
+    wanted: impl Iterator<Item = MetadataRequestTopic>,
+) -> impl Iterator<Item = MetadataRequestTopic> {
+    let mut seen = HashSet::new();
+    wanted.filter(move |one| seen.insert((one.name.clone(), one.topic_id)))
 }
 
 /// The answer without its topics.

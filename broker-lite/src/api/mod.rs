@@ -5,18 +5,27 @@
 
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
+mod alter_configs;
+mod altering;
 mod api_versions;
+mod create_acls;
 mod create_partitions;
 mod create_topics;
+mod delete_acls;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
+mod describe_acls;
+mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_topic_partitions;
 mod describe_transactions;
+mod describe_user_scram_credentials;
+mod elect_leaders;
 mod end_txn;
 mod errors;
 mod faulty;
@@ -27,8 +36,10 @@ mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
 mod list_transactions;
 mod metadata;
 mod offset_commit;
@@ -40,10 +51,14 @@ mod produce;
 mod sync_group;
 mod txn_offset_commit;
 
-use std::{io, marker::PhantomData, sync::Arc};
+use std::{
+    io,
+    marker::PhantomData,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
-pub(crate) use errors::{code, fenced_before, outside_transaction};
+pub(crate) use errors::{code, fenced_before, message, outside_transaction};
 pub(crate) use faulty::takes_errors;
 use host::BoxFuture;
 use kafka_protocol::{
@@ -64,6 +79,8 @@ pub(crate) struct Context {
     pub(crate) state: Arc<State>,
     pub(crate) client_id: String,
     pub(crate) client_host: String,
+    /// Set where the only answer that can be given is to close the connection.
+    pub(crate) hangs_up: Arc<AtomicBool>,
 }
 
 /// One served API.
@@ -120,16 +137,26 @@ apis! {
     add_offsets_to_txn AddOffsetsToTxn 0..=4,
     end_txn EndTxn 0..=5,
     txn_offset_commit TxnOffsetCommit 0..=5,
+    describe_acls DescribeAcls 1..=3,
+    create_acls CreateAcls 1..=3,
+    delete_acls DeleteAcls 1..=3,
     describe_configs DescribeConfigs 1..=4,
+    alter_configs AlterConfigs 0..=2,
     describe_log_dirs DescribeLogDirs 1..=4,
     create_partitions CreatePartitions 0..=3,
     delete_groups DeleteGroups 0..=2,
+    elect_leaders ElectLeaders 0..=2,
     incremental_alter_configs IncrementalAlterConfigs 0..=1,
+    list_partition_reassignments ListPartitionReassignments 0..=0,
     offset_delete OffsetDelete 0..=0,
+    describe_client_quotas DescribeClientQuotas 0..=1,
+    describe_user_scram_credentials DescribeUserScramCredentials 0..=0,
     describe_cluster DescribeCluster 0..=2,
     describe_producers DescribeProducers 0..=0,
     describe_transactions DescribeTransactions 0..=0,
-    list_transactions ListTransactions 0..=1,
+    list_transactions ListTransactions 0..=2,
+    list_config_resources ListConfigResources 0..=1,
+    describe_topic_partitions DescribeTopicPartitions 0..=0,
 }
 
 /// Serves a request; an error ends the connection, as with Kafka.

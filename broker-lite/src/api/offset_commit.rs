@@ -53,7 +53,9 @@ pub(super) async fn handle(
         .groups
         .commit(&by, offsets.collect(), |p| cx.state.has_partition(p));
     let mut results = results.into_iter();
-    let topics = request.topics.into_iter().map(|topic| {
+    let named = request.topics.into_iter();
+    let named = named.filter(|topic| !topic.partitions.is_empty());
+    let topics = named.map(|topic| {
         let each = topic
             .partitions
             .iter()

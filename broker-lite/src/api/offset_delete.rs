@@ -49,7 +49,9 @@ pub(super) async fn handle(
             .cloned()
             .unwrap_or(Err(ResponseError::UnknownTopicOrPartition))
     };
-    let topics = request.topics.iter().map(|topic| {
+    let named = request.topics.iter();
+    let named = named.filter(|topic| !topic.partitions.is_empty());
+    let topics = named.map(|topic| {
         let partition = |p: i32| {
             OffsetDeleteResponsePartition::default()
                 .with_partition_index(p)

@@ -34,7 +34,15 @@ pub(super) async fn handle(
                     .map(|t| (&*t.name.0, t.partition_indexes.as_slice()));
                 partitions(each)
             });
-            many(cx, group.group_id, wanted.as_deref(), stable)
+            let mut answer = many(cx, group.group_id, wanted.as_deref(), stable);
+            // A topic that is named without partitions is answered so.
+            for topic in group.topics.into_iter().flatten() {
+                if topic.partition_indexes.is_empty() {
+                    let topic = OffsetFetchResponseTopics::default().with_name(topic.name);
+                    answer.topics.push(topic);
+                }
+            }
+            answer
         });
         return OffsetFetchResponse::default().with_groups(groups.collect());
     }
@@ -44,7 +52,14 @@ pub(super) async fn handle(
             .map(|t| (&*t.name.0, t.partition_indexes.as_slice()));
         partitions(each)
     });
-    one(cx, &request.group_id, wanted.as_deref(), stable)
+    let mut answer = one(cx, &request.group_id, wanted.as_deref(), stable);
+    for topic in request.topics.into_iter().flatten() {
+        if topic.partition_indexes.is_empty() {
+            let topic = OffsetFetchResponseTopic::default().with_name(topic.name);
+            answer.topics.push(topic);
+        }
+    }
+    answer
 }
 
 fn partitions<'a>(topics: impl Iterator<Item = (&'a str, &'a [i32])>) -> Vec<TopicPartition> {

@@ -1,15 +1,17 @@
 //! Produce (key 0), versions 3-13.
 //!
-//! Appends one batch to each partition. With acks 0 there is no answer; other acks than -1, 0, 1 are
-//! INVALID_REQUIRED_ACKS. A partition that is named twice is appended to once: the last one wins, as in
-//! Kafka's map. A transactional batch without transactional id fails the whole request; otherwise its
-//! partition must be in the id's open transaction. The broker is alone: acks 1 and -1 are the same.
+//! Appends one batch to each partition. With acks 0 there is no answer, and after an error no connection; other acks
+//! than -1, 0, 1 are INVALID_REQUIRED_ACKS. A partition that is named twice is appended to once: the last one wins, as
+//! in Kafka's map. A transactional batch without transactional id fails the whole request; otherwise its partition must
+//! be in the id's open transaction. The broker is alone: acks 1 and -1 are the same.
 //! Version 7: zstd. Version 8: which records are to blame. Version 12: writing takes the partition into
 //! the transaction (KIP-890). Version 13: topics by id.
-//!
-//! Left out: after an error with acks 0 Kafka closes the connection; here it stays.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 
 use kafka_protocol::{
     error::ResponseError,
@@ -33,7 +35,7 @@ use crate::{
         partition::{Appended, Partition},
         topics::Topic,
         transactions::{Claim, Part, machine::Producer},
-        validate::{Refusal, one_batch},
+        validate::{Refusal, ZSTD, one_batch, unreadable},
     },
 };
 
@@ -42,7 +44,7 @@ const ADDS: i16 = 12;
 
 /// Topics that only the broker itself writes to (`org.apache.kafka.common.internals.Topic`), and the
 /// client that may all the same (`AdminUtils.ADMIN_CLIENT_ID`).
-const INTERNAL: [&str; 3] = [
+pub(super) const INTERNAL: [&str; 3] = [
     "__consumer_offsets",
     "__transaction_state",
     "__share_group_state",
@@ -61,37 +63,75 @@ pub(super) async fn handle(
     request: ProduceRequest,
 ) -> Option<ProduceResponse> {
     let last = last_of_each(&request.topic_data);
-    let is_refused = request.transactional_id.is_none() && has_transactional(&request.topic_data);
+    let fails = fails_whole(version, &request);
     let mut topics = Vec::new();
     for (at, data) in request.topic_data.iter().enumerate() {
         let topic = topic(cx, version, data);
         let named = data.partition_data.iter().enumerate();
         let wanted = named.filter(|(i, one)| last[&key(data, one)] == (at, *i));
-        let outcomes = wanted.map(|(_, one)| {
-            let refused = ResponseError::TransactionalIdAuthorizationFailed;
-            let topic = if is_refused {
-                Err(refused)
-            } else {
-                topic.clone()
-            };
-            (one.index, append(cx, version, &request, topic, one))
+        let outcomes = wanted.map(|(_, one)| match &fails {
+            Some(refusal) => (one.index, Outcome::refused(refusal.clone())),
+            None => (one.index, append(cx, version, &request, topic.clone(), one)),
         });
         // All are written before the first sync is waited for.
         topics.push((data, outcomes.collect::<Vec<_>>()));
     }
-    let mut responses = Vec::new();
+    let mut responses: Vec<TopicProduceResponse> = Vec::new();
     for (data, outcomes) in topics {
-        let mut partitions = Vec::new();
         for (index, outcome) in outcomes {
-            partitions.push(response(index, outcome.wait().await));
+            let response = response(index, outcome.wait().await);
+            let is_same = |topic: &&mut TopicProduceResponse| {
+                topic.name == data.name && topic.topic_id == data.topic_id
+            };
+            // A topic that is named twice is answered once.
+            match responses.iter_mut().find(is_same) {
+                Some(topic) => topic.partition_responses.push(response),
+                None => responses.push(
+                    TopicProduceResponse::default()
+                        .with_name(data.name.clone())
+                        .with_topic_id(data.topic_id)
+                        .with_partition_responses(vec![response]),
+                ),
+            }
         }
-        let topic = TopicProduceResponse::default()
-            .with_name(data.name.clone())
-            .with_topic_id(data.topic_id)
-            .with_partition_responses(partitions);
-        responses.push(topic);
     }
-    (request.acks != 0).then(|| ProduceResponse::default().with_responses(responses))
+    if request.acks != 0 {
+        return Some(ProduceResponse::default().with_responses(responses));
+    }
+    // Nothing else would tell the producer that its records are not there (`KafkaApis.sendResponseCallback`).
+    let all = responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses);
+    if all.into_iter().any(|partition| partition.error_code != 0) {
+        cx.hangs_up.store(true, Ordering::Relaxed);
+    }
+    None
+}
+
+/// Why nothing of the request is done: a first batch whose start cannot be read, transactional records without a
+/// transactional id, a codec that nobody knows where zstd is looked for
+/// (`RequestUtils.hasTransactionalRecords`, `KafkaApis.handleProduceRequest`, `ProduceRequest.validateRecords`).
+fn fails_whole(version: i16, request: &ProduceRequest) -> Option<Refusal> {
+    let all = request
+        .topic_data
+        .iter()
+        .flat_map(|topic| &topic.partition_data);
+    let headers = || {
+        let records = all.clone().filter_map(|one| one.records.as_ref());
+        records.filter_map(|records| BatchHeader::read(records).ok())
+    };
+    for one in all.clone() {
+        let records = one.records.as_deref().unwrap_or_default();
+        if let Some(refusal) = unreadable(records) {
+            return Some(refusal);
+        }
+    }
+    if request.transactional_id.is_none() && headers().any(|header| header.is_transactional()) {
+        let refused = ResponseError::TransactionalIdAuthorizationFailed;
+        return Some(Refusal::of(refused));
+    }
+    let is_unknown = version < ZSTD && headers().any(|header| header.codec().is_err());
+    is_unknown.then(|| Refusal::of(ResponseError::UnknownServerError))
 }
 
 impl Outcome {
@@ -126,21 +166,19 @@ fn key<'a>(topic: &'a TopicProduceData, one: &PartitionProduceData) -> (&'a str,
     (&topic.name, topic.topic_id, one.index)
 }
 
-fn has_transactional(topics: &[TopicProduceData]) -> bool {
-    let all = topics.iter().flat_map(|topic| &topic.partition_data);
-    let headers = all.filter_map(|one| BatchHeader::read(one.records.as_ref()?).ok());
-    headers.into_iter().any(|header| header.is_transactional())
-}
-
 fn topic(cx: &Context, version: i16, data: &TopicProduceData) -> Result<Arc<Topic>, ResponseError> {
     let topics = &cx.state.topics;
     if version >= 13 {
         let topic = topics.get_by_id(data.topic_id);
         return topic.ok_or(ResponseError::UnknownTopicId);
     }
-    topics
-        .get(&data.name)
-        .ok_or(ResponseError::UnknownTopicOrPartition)
+    // The broker's own topics are not there, but a client that writes to them is told what Kafka would tell.
+    topics.get(&data.name).ok_or_else(|| match &**data.name {
+        name if INTERNAL.contains(&name) && cx.client_id != ADMIN_CLIENT => {
+            ResponseError::InvalidTopicException
+        }
+        _ => ResponseError::UnknownTopicOrPartition,
+    })
 }
 
 fn append(
@@ -197,7 +235,8 @@ fn append_checked(
         Err(refusal) => return Outcome::refused(refusal),
     };
     let appended = match &request.transactional_id {
-        Some(id) if batch.header.is_transactional() => {
+        // Without a producer there is no transaction to be in (`ReplicaManager.handleProduceAppend`).
+        Some(id) if batch.header.is_transactional() && batch.header.producer_id >= 0 => {
             let part = Part::Partition(topic.name.clone(), data.index);
             append_inside(cx, version, id, &part, &partition, batch)
         }
@@ -227,7 +266,17 @@ fn append_inside(
     let append = || partition.append(batch);
     let transactions = &cx.state.transactions;
     let appended = transactions.within(claim, part, version >= ADDS, append);
-    appended.unwrap_or_else(|error| Err(Refusal::of(outside(version, error))))
+    appended.unwrap_or_else(|error| {
+        let error = outside(version, error);
+        let message = match error {
+            ResponseError::InvalidTxnState => Some("Partition was not added to the transaction"),
+            _ => None,
+        };
+        Err(Refusal {
+            message: message.map(ToOwned::to_owned),
+            ..Refusal::of(error)
+        })
+    })
 }
 
 /// Before version 12 producers do not retry CONCURRENT_TRANSACTIONS rightly; NOT_ENOUGH_REPLICAS they do.

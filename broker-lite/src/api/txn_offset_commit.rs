@@ -28,7 +28,9 @@ pub(super) async fn handle(
     request: TxnOffsetCommitRequest,
 ) -> TxnOffsetCommitResponse {
     let mut results = commit(cx, version, &request).into_iter();
-    let topics = request.topics.into_iter().map(|topic| {
+    let named = request.topics.into_iter();
+    let named = named.filter(|topic| !topic.partitions.is_empty());
+    let topics = named.map(|topic| {
         let each = topic
             .partitions
             .iter()
@@ -88,6 +90,13 @@ fn commit(
     let unknown = Err(ResponseError::UnknownTopicOrPartition);
     if !known.contains(&true) {
         return vec![unknown; known.len()];
+    }
+    if request.group_id.is_empty() {
+        let refused = Err(ResponseError::InvalidGroupId);
+        let each = known.iter();
+        return each
+            .map(|&known| if known { refused } else { unknown })
+            .collect();
     }
     let work = || {
         cx.state

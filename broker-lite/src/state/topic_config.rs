@@ -34,20 +34,53 @@ impl Kind {
         }
     }
 
-    fn accepts(self, value: &str) -> bool {
+    /// Kafka's message if `value` may not be set (`ConfigDef.parseType`, its validators).
+    fn check(self, name: &str, value: &str) -> Result<(), String> {
+        let wrong = |value: &str, why: &str| {
+            Err(format!(
+                "Invalid value {value} for configuration {name}: {why}"
+            ))
+        };
+        let number = |number: Option<i64>, kind: &str, least: i64| match number {
+            None => wrong(value, &format!("Not a number of type {kind}")),
+            Some(number) if number < least => {
+                wrong(value, &format!("Value must be at least {least}"))
+            }
+            Some(_) => Ok(()),
+        };
+        let one_of = |value: &str, allowed: &[&str]| match allowed {
+            [] => Ok(()),
+            _ if allowed.contains(&value) => Ok(()),
+            _ => wrong(
+                value,
+                &format!("String must be one of: {}", allowed.join(", ")),
+            ),
+        };
+        let value = value.trim();
         match self {
-            Self::Bool => matches!(value, "true" | "false"),
-            Self::Text([]) => true,
-            Self::Text(allowed) => allowed.contains(&value),
-            Self::Int(least) => value.parse::<i32>().is_ok_and(|n| i64::from(n) >= least),
-            Self::Long(least) => value.parse::<i64>().is_ok_and(|n| n >= least),
-            Self::Double => value.parse::<f64>().is_ok_and(|n| (0.0..=1.0).contains(&n)),
+            Self::Bool
+                if ["true", "false"]
+                    .iter()
+                    .any(|is| value.eq_ignore_ascii_case(is)) =>
+            {
+                Ok(())
+            }
+            Self::Bool => wrong(value, "Expected value to be either true or false"),
+            Self::Text(allowed) => one_of(value, allowed),
+            Self::Int(least) => number(value.parse::<i32>().ok().map(i64::from), "INT", least),
+            Self::Long(least) => number(value.parse().ok(), "LONG", least),
+            Self::Double => match value.parse::<f64>() {
+                Err(_) => wrong(value, "Not a number of type DOUBLE"),
+                Ok(number) if number < 0.0 => wrong(value, "Value must be at least 0"),
+                Ok(number) if number > 1.0 => wrong(value, "Value must be no more than 1"),
+                Ok(_) => Ok(()),
+            },
             Self::List(allowed) => {
-                let mut parts = value
-                    .split(',')
-                    .map(str::trim)
-                    .filter(|part| !part.is_empty());
-                parts.all(|part| allowed.is_empty() || allowed.contains(&part))
+                let mut parts = value.split(',').map(str::trim);
+                parts.try_for_each(|part| match part {
+                    "" => Ok(()),
+                    part => one_of(part, allowed),
+                })
             }
         }
     }
@@ -112,6 +145,38 @@ pub(crate) const CONFIGS: &[(&str, Kind, &str)] = &[
     ("unclean.leader.election.enable", Kind::Bool, "false"),
 ];
 
+/// The broker's setting that a topic's config falls back to, where its name is another one and it has a default
+/// (`ServerTopicConfigSynonyms`).
+pub(crate) fn synonym(name: &str) -> Option<&str> {
+    Some(match name {
+        "cleanup.policy" => "log.cleanup.policy",
+        "delete.retention.ms" => "log.cleaner.delete.retention.ms",
+        "file.delete.delay.ms" => "log.segment.delete.delay.ms",
+        "flush.messages" => "log.flush.interval.messages",
+        "index.interval.bytes" => "log.index.interval.bytes",
+        "local.retention.bytes" => "log.local.retention.bytes",
+        "local.retention.ms" => "log.local.retention.ms",
+        "max.compaction.lag.ms" => "log.cleaner.max.compaction.lag.ms",
+        "max.message.bytes" => "message.max.bytes",
+        "message.timestamp.after.max.ms" => "log.message.timestamp.after.max.ms",
+        "message.timestamp.before.max.ms" => "log.message.timestamp.before.max.ms",
+        "message.timestamp.type" => "log.message.timestamp.type",
+        "min.cleanable.dirty.ratio" => "log.cleaner.min.cleanable.ratio",
+        "min.compaction.lag.ms" => "log.cleaner.min.compaction.lag.ms",
+        "preallocate" => "log.preallocate",
+        "retention.bytes" => "log.retention.bytes",
+        "segment.bytes" => "log.segment.bytes",
+        "segment.index.bytes" => "log.index.size.max.bytes",
+        "compression.gzip.level"
+        | "compression.lz4.level"
+        | "compression.type"
+        | "compression.zstd.level"
+        | "min.insync.replicas"
+        | "unclean.leader.election.enable" => name,
+        _ => return None,
+    })
+}
+
 /// Configs that are set on a topic.
 pub(crate) type Overrides = BTreeMap<String, String>;
 
@@ -131,10 +196,7 @@ pub(crate) fn check(name: &str, value: &str) -> Result<(), String> {
     let Some((_, kind, _)) = CONFIGS.iter().find(|(n, ..)| *n == name) else {
         return Err(format!("Unknown topic config name: {name}"));
     };
-    if kind.accepts(value) {
-        return Ok(());
-    }
-    Err(format!("Invalid value {value} for configuration {name}"))
+    kind.check(name, value)
 }
 
 /// What the configs mean for the log.
@@ -163,7 +225,7 @@ mod tests {
     #[test]
     fn defaults_are_legal_and_sorted() {
         for (name, kind, default) in CONFIGS {
-            assert!(kind.accepts(default), "{name}");
+            kind.check(name, default).unwrap();
         }
         assert!(CONFIGS.is_sorted_by_key(|(name, ..)| name));
     }

@@ -152,6 +152,14 @@ impl Topics {
         self.known().by_name.get(name).map(Arc::clone)
     }
 
+    /// A topic whose name differs only in dots and underscores: metrics would confuse the two (`Topic.hasCollision`).
+    pub(crate) fn collision(&self, name: &str) -> Option<String> {
+        let plain = |name: &str| name.replace('.', "_");
+        let (known, wanted) = (self.known(), plain(name));
+        let mut names = known.by_name.keys();
+        names.find(|other| plain(other) == wanted).cloned()
+    }
+
     pub(crate) fn get_by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
         self.known().by_id.get(&id).map(Arc::clone)
     }
@@ -172,9 +180,7 @@ impl Topics {
             drop(existing);
             return Err(ResponseError::TopicAlreadyExists);
         }
-        let mut bytes = [0; 16];
-        self.host.random.fill(&mut bytes);
-        let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
+        let id = self.fresh_id();
         let entry = Entry::Created {
             id,
             name: name.to_owned(),
@@ -186,6 +192,13 @@ impl Topics {
             Ok(self.insert(name.to_owned(), id, configs, partitions))
         });
         done.map_err(|error| storage_error(name, &error))
+    }
+
+    /// The id of a new topic.
+    pub(crate) fn fresh_id(&self) -> Uuid {
+        let mut bytes = [0; 16];
+        self.host.random.fill(&mut bytes);
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 
     /// Grows a topic to `count` partitions.
@@ -358,11 +371,16 @@ impl Topics {
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let why = match name {
-        "" => "the empty string is not allowed",
-        "." | ".." => "'.' or '..' is not allowed",
-        _ if name.len() > MAX_NAME => "the length is longer than 249",
+        "" => "the empty string is not allowed".to_owned(),
+        "." | ".." => format!("'{name}' is not allowed"),
+        _ if name.len() > MAX_NAME => {
+            format!("the length of '{name}' is longer than the max allowed length {MAX_NAME}")
+        }
         _ if !name.chars().all(legal) => {
-            "it contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+            format!(
+                "'{name}' contains one or more characters other than ASCII alphanumerics, '.', \
+                 '_' and '-'"
+            )
         }
         _ => return Ok(()),
     };

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use wire::{
     batch::{BatchHeader, BatchView, LENGTH_END, LOG_APPEND_TIME},
-    record::{BatchBuilder, Codec, Record, decode},
+    record::{BatchBuilder, Codec, Record, RecordError, decode},
 };
 
 use super::partition::LogConfig;
@@ -15,10 +15,10 @@ use crate::log::MAX_DECOMPRESSED;
 const MIN_LENGTH: i32 = 14;
 
 /// First version of Produce whose clients may send zstd (KIP-110).
-const ZSTD: i16 = 7;
+pub(crate) const ZSTD: i16 = 7;
 
 /// Why a batch is not appended.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) error: ResponseError,
     pub(crate) message: Option<String>,
@@ -38,15 +38,14 @@ impl Refusal {
         }
     }
 
-    fn new(error: ResponseError, message: impl Into<String>) -> Self {
-        Self {
-            message: Some(message.into()),
-            ..Self::of(error)
-        }
+    /// Kafka tells the client no reason; here the log has it.
+    fn untold(error: ResponseError, reason: impl Into<String>) -> Self {
+        tracing::debug!(%error, reason = reason.into(), "a batch is refused");
+        Self::of(error)
     }
 
-    fn invalid(message: impl Into<String>) -> Self {
-        Self::new(ResponseError::InvalidRecord, message)
+    fn invalid(reason: impl Into<String>) -> Self {
+        Self::untold(ResponseError::InvalidRecord, reason)
     }
 
     /// With the partition's start, which Kafka tells with errors that it did not foresee.
@@ -56,6 +55,24 @@ impl Refusal {
             ..self
         }
     }
+}
+
+/// Why the start of the first batch cannot be read; Kafka tells it.
+pub(crate) fn unreadable(records: &[u8]) -> Option<Refusal> {
+    let length = records.get(8..LENGTH_END)?.first_chunk()?;
+    let length = i32::from_be_bytes(*length);
+    let magic = records.get(16)?.cast_signed();
+    let message = if length < MIN_LENGTH {
+        format!("Record size {length} is less than the minimum record overhead ({MIN_LENGTH})")
+    } else if (0..=2).contains(&magic) {
+        return None;
+    } else {
+        format!("Invalid magic found in record: {magic}")
+    };
+    Some(Refusal {
+        message: Some(message),
+        ..Refusal::of(ResponseError::CorruptMessage)
+    })
 }
 
 /// Exactly one batch of format 2, as Produce `version` may carry it. What follows it and is not whole is
@@ -103,8 +120,17 @@ fn next_size(bytes: &[u8]) -> Result<Option<usize>, Refusal> {
     Ok(Some(size).filter(|size| *size <= bytes.len()))
 }
 
-fn corrupt(message: String) -> Refusal {
-    Refusal::new(ResponseError::CorruptMessage, message)
+fn corrupt(reason: String) -> Refusal {
+    Refusal::untold(ResponseError::CorruptMessage, reason)
+}
+
+/// What does not decompress is an error that Kafka does not foresee (`CompressionType.wrapForInput`).
+fn undecodable(error: RecordError) -> Refusal {
+    let code = match error {
+        RecordError::Compression(_) => ResponseError::UnknownServerError,
+        _ => ResponseError::InvalidRecord,
+    };
+    Refusal::untold(code, error.to_string())
 }
 
 /// The batch as it will be stored, and the header it will have but for what depends on where it is.
@@ -127,9 +153,16 @@ pub(crate) fn validate(
     check_header(header)?;
     let codec = header
         .codec()
-        .map_err(|error| Refusal::new(ResponseError::UnknownServerError, error.to_string()))?;
-    let records = decode(&batch, MAX_DECOMPRESSED);
-    let records = records.map_err(|error| Refusal::invalid(error.to_string()))?;
+        .map_err(|error| Refusal::untold(ResponseError::UnknownServerError, error.to_string()))?;
+    if batch.payload().is_empty() && matches!(codec, Codec::Lz4 | Codec::Zstd) {
+        // Kafka's decoders look at nothing in different ways: zstd's finds no records, lz4's misses its frame.
+        let error = match codec {
+            Codec::Lz4 => ResponseError::UnknownServerError,
+            _ => ResponseError::InvalidRecord,
+        };
+        return Err(Refusal::untold(error, "there is nothing to decompress"));
+    }
+    let records = decode(&batch, MAX_DECOMPRESSED).map_err(undecodable)?;
     check_records(header, &records, partition, config, now)?;
     let wanted = config.compression.unwrap_or(codec);
     let is_consecutive = records
@@ -146,7 +179,7 @@ pub(crate) fn validate(
     } else {
         // Kafka means to rebuild it, but fails with this error: it has skipped keys and values by then.
         let message = "the offsets inside the compressed batch are not consecutive";
-        return Err(Refusal::new(ResponseError::UnknownServerError, message));
+        return Err(Refusal::untold(ResponseError::UnknownServerError, message));
     };
     if stored.bytes.len() as u64 > config.segment_bytes {
         return Err(Refusal::of(ResponseError::RecordListTooLarge));
@@ -161,7 +194,7 @@ fn check_size(batch: &BatchView, config: &LogConfig) -> Result<(), Refusal> {
         return Ok(());
     }
     let message = format!("the batch has {size} bytes, max.message.bytes is {limit}");
-    Err(Refusal::new(ResponseError::MessageTooLarge, message))
+    Err(Refusal::untold(ResponseError::MessageTooLarge, message))
 }
 
 fn check_header(header: &BatchHeader) -> Result<(), Refusal> {
@@ -216,7 +249,8 @@ fn check_records(
     };
     Err(Refusal {
         records: blamed,
-        ..Refusal::new(error, message)
+        message: Some(message),
+        ..Refusal::of(error)
     })
 }
 
@@ -255,9 +289,22 @@ fn wrong_time(
         });
     }
     header.is_log_append_time().then(|| {
-        "Invalid timestamp type in message. Producer should not set timestamp type to \
-         LogAppendTime."
-            .to_owned()
+        let size = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let (offset, key, value) = (record.offset, size(&record.key), size(&record.value));
+        // Kafka reads over keys and values of what it will not compress anew.
+        let is_kept = header.codec().is_ok_and(|codec| {
+            codec != Codec::None && config.compression.is_none_or(|wanted| wanted == codec)
+        });
+        let kind = if is_kept {
+            "PartialDefaultRecord"
+        } else {
+            "DefaultRecord"
+        };
+        format!(
+            "Invalid timestamp type in message {kind}(offset={offset}, timestamp={time}, \
+             key={key} bytes, value={value} bytes). Producer should not set timestamp type to \
+             LogAppendTime."
+        )
     })
 }
 

@@ -8,10 +8,10 @@
 
 mod schema;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use kafka_protocol::{
     messages::{ApiKey, RequestHeader},
-    protocol::{Decodable, Request},
+    protocol::{Request, StrBytes},
 };
 use schema::Fields;
 
@@ -55,7 +55,7 @@ pub enum RequestError {
     },
 }
 
-/// What a field is on the wire. Strings, bytes and arrays may be null.
+/// What a field is on the wire. Strings, bytes and arrays may be null: the crate knows where they may not.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     I8,
@@ -64,9 +64,15 @@ enum Kind {
     I64,
     Uuid,
     Text,
+    /// A string that may not be null, where the crate lets it pass.
+    Name,
     Bytes,
     Struct(Fields),
+    /// A structure behind a byte that says whether it is there.
+    Nullable(Fields),
     Array(&'static Kind),
+    /// An array that may not be null, where the crate lets it pass.
+    List(&'static Kind),
 }
 
 /// Reads the header off the front of a frame.
@@ -83,12 +89,39 @@ pub fn header(frame: &mut Bytes) -> Result<RequestHeader, RequestError> {
     let api = ApiKey::try_from(key).map_err(|()| RequestError::Unknown(key))?;
     // A client that is newer than this list asks ApiVersions in a flexible version.
     let flexible = version > api.valid_versions().max || api.request_header_version(version) >= 2;
-    let header = RequestHeader::decode(frame, if flexible { 2 } else { 1 });
-    header.map_err(|error| RequestError::Refused {
-        api,
-        version,
-        reason: error.to_string(),
-    })
+    let malformed = RequestError::Malformed { api, version };
+    read_header(frame, flexible).ok_or(malformed)
+}
+
+/// None if it is cut off. As in Kafka any negative length of a client id is null, and what is not UTF-8 is replaced.
+fn read_header(frame: &mut Bytes, flexible: bool) -> Option<RequestHeader> {
+    let key = frame.try_get_i16().ok()?;
+    let version = frame.try_get_i16().ok()?;
+    let correlation_id = frame.try_get_i32().ok()?;
+    let client_id = match usize::try_from(frame.try_get_i16().ok()?) {
+        Ok(length) if length > frame.len() => return None,
+        Ok(length) => {
+            let text = String::from_utf8_lossy(&frame.split_to(length)).into_owned();
+            Some(StrBytes::from_string(text))
+        }
+        Err(_) => None,
+    };
+    if flexible {
+        let mut walk = Walk {
+            rest: frame,
+            version,
+            flexible,
+        };
+        walk.tagged()?;
+        let rest = walk.rest.len();
+        frame.advance(frame.len() - rest);
+    }
+    let header = RequestHeader::default()
+        .with_request_api_key(key)
+        .with_request_api_version(version)
+        .with_correlation_id(correlation_id)
+        .with_client_id(client_id);
+    Some(header)
 }
 
 /// Decodes the body of a request. Bytes behind it are left alone, as Kafka does: librdkafka 2.12 sends
@@ -163,6 +196,9 @@ impl Walk<'_> {
                 };
                 self.skip(length)
             }
+            Kind::Name | Kind::List(_) if self.is_null() => None,
+            Kind::Name => self.value(Kind::Text),
+            Kind::List(element) => self.value(Kind::Array(element)),
             Kind::Bytes => {
                 let length = if self.flexible {
                     self.compact()?
@@ -172,6 +208,14 @@ impl Walk<'_> {
                 self.skip(length)
             }
             Kind::Struct(fields) => self.fields(fields),
+            Kind::Nullable(fields) => {
+                let (byte, rest) = self.rest.split_first()?;
+                self.rest = rest;
+                if byte.cast_signed() < 0 {
+                    return Some(());
+                }
+                self.fields(fields)
+            }
             Kind::Array(element) => {
                 let count = if self.flexible {
                     self.compact()?
@@ -184,6 +228,15 @@ impl Walk<'_> {
                 }
                 (0..count).try_for_each(|_| self.value(*element))
             }
+        }
+    }
+
+    /// Whether the length that comes next says that there is nothing.
+    fn is_null(&self) -> bool {
+        match self.rest.first() {
+            Some(byte) if self.flexible => *byte == 0,
+            Some(byte) => byte & 0x80 != 0,
+            None => false,
         }
     }
 

@@ -5,7 +5,9 @@
 
 use kafka_protocol::messages::ApiKey;
 
-use super::Kind::{self, Array, Bytes, I8, I16, I32, I64, Struct, Text, Uuid};
+use super::Kind::{
+    self, Array, Bytes, I8, I16, I32, I64, List, Name, Nullable, Struct, Text, Uuid,
+};
 
 /// Versions and type, in the order of the wire.
 pub(super) type Fields = &'static [(std::ops::RangeInclusive<i16>, Kind)];
@@ -46,6 +48,16 @@ pub(super) fn fields(api: ApiKey) -> Option<Fields> {
         ApiKey::DescribeProducers => DESCRIBE_PRODUCERS,
         ApiKey::DescribeTransactions => DESCRIBE_TRANSACTIONS,
         ApiKey::ListTransactions => LIST_TRANSACTIONS,
+        ApiKey::DescribeAcls => DESCRIBE_ACLS,
+        ApiKey::CreateAcls => CREATE_ACLS,
+        ApiKey::DeleteAcls => DELETE_ACLS,
+        ApiKey::AlterConfigs => ALTER_CONFIGS,
+        ApiKey::ElectLeaders => ELECT_LEADERS,
+        ApiKey::ListPartitionReassignments => LIST_PARTITION_REASSIGNMENTS,
+        ApiKey::DescribeClientQuotas => DESCRIBE_CLIENT_QUOTAS,
+        ApiKey::DescribeUserScramCredentials => DESCRIBE_USER_SCRAM_CREDENTIALS,
+        ApiKey::ListConfigResources => LIST_CONFIG_RESOURCES,
+        ApiKey::DescribeTopicPartitions => DESCRIBE_TOPIC_PARTITIONS,
         _ => return None,
     })
 }
@@ -129,10 +141,12 @@ const OFFSET_FOR_LEADER_EPOCH: Fields = &[
 
 const METADATA_TOPICS: Fields = &[
     (10..=13, Uuid), // topic_id
-    (0..=13, Text),  // name
+    (0..=9, Name),   // name
+    (10..=13, Text), // name
 ];
 const METADATA: Fields = &[
-    (0..=13, Array(&Struct(METADATA_TOPICS))), // topics
+    (0..=0, List(&Struct(METADATA_TOPICS))),   // topics
+    (1..=13, Array(&Struct(METADATA_TOPICS))), // topics
     (4..=13, I8),                              // allow_auto_topic_creation
     (8..=10, I8),                              // include_cluster_authorized_operations
     (8..=13, I8),                              // include_topic_authorized_operations
@@ -445,4 +459,98 @@ const LIST_TRANSACTIONS: Fields = &[
     (0..=2, Array(&I64)),  // producer_id_filters
     (1..=2, I64),          // duration_filter
     (2..=2, Text),         // transactional_id_pattern
+];
+
+const DESCRIBE_ACLS: Fields = &[
+    (1..=3, I8),   // resource_type_filter
+    (1..=3, Text), // resource_name_filter
+    (1..=3, I8),   // pattern_type_filter
+    (1..=3, Text), // principal_filter
+    (1..=3, Text), // host_filter
+    (1..=3, I8),   // operation
+    (1..=3, I8),   // permission_type
+];
+
+const CREATE_ACLS_CREATIONS: Fields = &[
+    (1..=3, I8),   // resource_type
+    (1..=3, Text), // resource_name
+    (1..=3, I8),   // resource_pattern_type
+    (1..=3, Text), // principal
+    (1..=3, Text), // host
+    (1..=3, I8),   // operation
+    (1..=3, I8),   // permission_type
+];
+const CREATE_ACLS: Fields = &[
+    (1..=3, Array(&Struct(CREATE_ACLS_CREATIONS))), // creations
+];
+
+const DELETE_ACLS: Fields = &[
+    (1..=3, Array(&Struct(DESCRIBE_ACLS))), // filters
+];
+
+const ALTER_CONFIGS_CONFIGS: Fields = &[
+    (0..=2, Text), // name
+    (0..=2, Text), // value
+];
+const ALTER_CONFIGS_RESOURCES: Fields = &[
+    (0..=2, I8),                                    // resource_type
+    (0..=2, Text),                                  // resource_name
+    (0..=2, Array(&Struct(ALTER_CONFIGS_CONFIGS))), // configs
+];
+const ALTER_CONFIGS: Fields = &[
+    (0..=2, Array(&Struct(ALTER_CONFIGS_RESOURCES))), // resources
+    (0..=2, I8),                                      // validate_only
+];
+
+const ELECT_LEADERS_TOPIC_PARTITIONS: Fields = &[
+    (0..=2, Text),        // topic
+    (0..=2, Array(&I32)), // partitions
+];
+const ELECT_LEADERS: Fields = &[
+    (1..=2, I8),                                             // election_type
+    (0..=2, Array(&Struct(ELECT_LEADERS_TOPIC_PARTITIONS))), // topic_partitions
+    (0..=2, I32),                                            // timeout_ms
+];
+
+const LIST_PARTITION_REASSIGNMENTS_TOPICS: Fields = &[
+    (0..=0, Text),        // name
+    (0..=0, Array(&I32)), // partition_indexes
+];
+const LIST_PARTITION_REASSIGNMENTS: Fields = &[
+    (0..=0, I32),                                                 // timeout_ms
+    (0..=0, Array(&Struct(LIST_PARTITION_REASSIGNMENTS_TOPICS))), // topics
+];
+
+const DESCRIBE_CLIENT_QUOTAS_COMPONENTS: Fields = &[
+    (0..=1, Text), // entity_type
+    (0..=1, I8),   // match_type
+    (0..=1, Text), // match
+];
+const DESCRIBE_CLIENT_QUOTAS: Fields = &[
+    (0..=1, Array(&Struct(DESCRIBE_CLIENT_QUOTAS_COMPONENTS))), // components
+    (0..=1, I8),                                                // strict
+];
+
+const DESCRIBE_USER_SCRAM_CREDENTIALS_USERS: Fields = &[
+    (0..=0, Text), // name
+];
+const DESCRIBE_USER_SCRAM_CREDENTIALS: Fields = &[
+    (0..=0, Array(&Struct(DESCRIBE_USER_SCRAM_CREDENTIALS_USERS))), // users
+];
+
+const LIST_CONFIG_RESOURCES: Fields = &[
+    (1..=1, Array(&I8)), // resource_types
+];
+
+const DESCRIBE_TOPIC_PARTITIONS_TOPICS: Fields = &[
+    (0..=0, Text), // name
+];
+const DESCRIBE_TOPIC_PARTITIONS_CURSOR: Fields = &[
+    (0..=0, Text), // topic_name
+    (0..=0, I32),  // partition_index
+];
+const DESCRIBE_TOPIC_PARTITIONS: Fields = &[
+    (0..=0, Array(&Struct(DESCRIBE_TOPIC_PARTITIONS_TOPICS))), // topics
+    (0..=0, I32),                                              // response_partition_limit
+    (0..=0, Nullable(DESCRIBE_TOPIC_PARTITIONS_CURSOR)),       // cursor
 ];

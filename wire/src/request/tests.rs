@@ -158,6 +158,60 @@ fn cluster_requests() {
 }
 
 #[test]
+fn admin_requests() {
+    let describe = DescribeAclsRequest::default()
+        .with_resource_name_filter(Some(text("t")))
+        .with_pattern_type_filter(3);
+    walks(&describe, &range(1, 3));
+    let creation = create_acls_request::AclCreation::default().with_resource_name(text("t"));
+    walks(
+        &CreateAclsRequest::default().with_creations(vec![creation]),
+        &range(1, 3),
+    );
+    let filter = delete_acls_request::DeleteAclsFilter::default().with_host_filter(Some(text("h")));
+    let filter = filter.with_pattern_type_filter(3);
+    walks(
+        &DeleteAclsRequest::default().with_filters(vec![filter]),
+        &range(1, 3),
+    );
+    let config = alter_configs_request::AlterableConfig::default().with_value(Some(text("v")));
+    let resource =
+        alter_configs_request::AlterConfigsResource::default().with_configs(vec![config]);
+    walks(
+        &AlterConfigsRequest::default().with_resources(vec![resource]),
+        &range(0, 2),
+    );
+    let topic = elect_leaders_request::TopicPartitions::default().with_partitions(vec![1]);
+    let elect = ElectLeadersRequest::default().with_topic_partitions(Some(vec![topic]));
+    walks(&elect, &range(0, 2));
+    let topic = list_partition_reassignments_request::ListPartitionReassignmentsTopics::default()
+        .with_partition_indexes(vec![1]);
+    let list = ListPartitionReassignmentsRequest::default().with_topics(Some(vec![topic]));
+    walks(&list, &[0]);
+    let component = describe_client_quotas_request::ComponentData::default();
+    walks(
+        &DescribeClientQuotasRequest::default().with_components(vec![component]),
+        &range(0, 1),
+    );
+    let user = describe_user_scram_credentials_request::UserName::default().with_name(text("u"));
+    walks(
+        &DescribeUserScramCredentialsRequest::default().with_users(Some(vec![user])),
+        &[0],
+    );
+    walks(&ListConfigResourcesRequest::default(), &range(0, 1));
+    walks(
+        &ListConfigResourcesRequest::default().with_resource_types(vec![2, 4]),
+        &[1],
+    );
+    let topic = describe_topic_partitions_request::TopicRequest::default();
+    let page = DescribeTopicPartitionsRequest::default().with_topics(vec![topic]);
+    walks(&page, &[0]);
+    let cursor =
+        describe_topic_partitions_request::Cursor::default().with_topic_name(text("t").into());
+    walks(&page.with_cursor(Some(cursor)), &[0]);
+}
+
+#[test]
 fn group_requests() {
     walks(
         &FindCoordinatorRequest::default().with_key(text("g")),
@@ -254,8 +308,33 @@ fn transaction_requests() {
     let states = vec![text("Ongoing")];
     walks(
         &ListTransactionsRequest::default().with_state_filters(states),
-        &range(0, 1),
+        &range(0, 2),
     );
+}
+
+#[test]
+fn what_may_not_be_null_is_refused() {
+    for (version, body) in [
+        (0, &b"\xff\xff\xff\xff"[..]),
+        (1, b"\0\0\0\x01\xff\xff"),
+        (9, b"\x02\x00\x00\x01\x00\x00\x00"),
+    ] {
+        let error = decode::<MetadataRequest>(Bytes::from_static(body), version).unwrap_err();
+        assert!(matches!(error, RequestError::Malformed { .. }), "{error}");
+    }
+    let all = decode::<MetadataRequest>(Bytes::from_static(b"\xff\xff\xff\xff"), 1).unwrap();
+    assert_eq!(all.topics, None);
+}
+
+#[test]
+fn a_header_is_read_as_kafka_reads_it() {
+    let frame = |rest: &[u8]| Bytes::from([&[0, 3, 0, 1, 0, 0, 0, 7][..], rest].concat());
+    let header = |rest: &[u8]| header(&mut frame(rest));
+    assert_eq!(header(&[0xff, 0xfe]).unwrap().client_id, None);
+    let replaced = header(&[0, 2, b'a', 0xff]).unwrap().client_id;
+    assert_eq!(replaced, Some(text("a\u{fffd}")));
+    assert!(header(&[0, 9, b'a']).is_err(), "cut off");
+    assert!(header(&[]).is_err());
 }
 
 #[test]
@@ -269,7 +348,7 @@ fn the_frame_that_asks_for_200_gigabytes_is_refused() {
 proptest! {
     #[test]
     fn no_bytes_panic_or_abort(
-        key in 0i16..70,
+        key in 0i16..80,
         version in 0i16..20,
         body in proptest::collection::vec(any::<u8>(), 0..200),
     ) {

@@ -15,12 +15,12 @@ use kafka_protocol::{
 use uuid::Uuid;
 use wire::Isolation;
 
-use super::{Look, Wanted};
+use super::{BY_ID, Look, Wanted};
 use crate::{
     faults::Failure,
     state::{
         Node,
-        fetch_sessions::{Key, TopicKey},
+        fetch_sessions::{Asked, Key, TopicKey},
         partition::{Partition, Read},
     },
 };
@@ -69,6 +69,9 @@ fn read(wanted: &Wanted<'_>, isolation: Isolation, max: u64, so_far: u64) -> Par
                 .with_end_offset(*end);
             return data(wanted, nothing(partition), isolation).with_diverging_epoch(end);
         }
+        (Look::Failed(error), Some(_)) => {
+            return failed(wanted, *error).with_aborted_transactions(None);
+        }
         (Look::Failed(error), _) => return failed(wanted, *error),
         (_, None) => return failed(wanted, ResponseError::UnknownTopicOrPartition),
     };
@@ -98,14 +101,38 @@ fn data(wanted: &Wanted<'_>, read: Read, isolation: Isolation) -> PartitionData 
 }
 
 fn failed(wanted: &Wanted<'_>, error: ResponseError) -> PartitionData {
+    refused(wanted.asked.key.partition, error)
+}
+
+fn refused(partition: i32, error: ResponseError) -> PartitionData {
     PartitionData::default()
-        .with_partition_index(wanted.asked.key.partition)
+        .with_partition_index(partition)
         .with_error_code(error.code())
         .with_high_watermark(-1)
         .with_last_stable_offset(-1)
         .with_log_start_offset(-1)
         .with_preferred_read_replica(BrokerId(-1))
         .with_records(Some(Bytes::new()))
+}
+
+/// The answer to a request that fails as a whole: versions with sessions have the error on top
+/// (`FetchRequest.getErrorResponse`).
+pub(super) fn unforeseen<'a>(
+    asked: impl Iterator<Item = &'a Asked>,
+    version: i16,
+) -> FetchResponse {
+    let error = ResponseError::UnknownServerError;
+    let all = asked.map(|one| (one.key.clone(), refused(one.key.partition, error)));
+    let top = if version >= 7 { error.code() } else { 0 };
+    // Where topics go by id none is named.
+    let all = if version < BY_ID {
+        all.collect()
+    } else {
+        Vec::new()
+    };
+    FetchResponse::default()
+        .with_error_code(top)
+        .with_responses(by_topic(all))
 }
 
 /// Tells the leader of a partition to a reader that has another one in mind: this broker, of course.

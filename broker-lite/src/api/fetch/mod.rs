@@ -62,7 +62,9 @@ pub(super) async fn handle(cx: &Context, version: i16, request: FetchRequest) ->
         Ok(begun) => begun,
         Err(error) => return FetchResponse::default().with_error_code(error.code()),
     };
-    let isolation = isolation(request.isolation_level);
+    let Some(isolation) = isolation(request.isolation_level) else {
+        return answer::unforeseen(begun.asked.iter(), version);
+    };
     let max = u64::try_from(request.max_bytes).unwrap_or(0).min(MAX_BYTES);
     let min = u64::try_from(request.min_bytes).unwrap_or(0).min(max);
     let wait = Duration::from_millis(u64::from(request.max_wait_ms.max(0).unsigned_abs()));
@@ -94,10 +96,12 @@ pub(super) async fn handle(cx: &Context, version: i16, request: FetchRequest) ->
     }
 }
 
-pub(super) fn isolation(level: i8) -> Isolation {
+/// None for a level that there is not: an error that Kafka does not foresee (`IsolationLevel.forId`).
+pub(super) fn isolation(level: i8) -> Option<Isolation> {
     match level {
-        1 => Isolation::ReadCommitted,
-        _ => Isolation::ReadUncommitted,
+        0 => Some(Isolation::ReadUncommitted),
+        1 => Some(Isolation::ReadCommitted),
+        _ => None,
     }
 }
 

@@ -88,7 +88,7 @@ impl Epochs {
     pub(super) fn check(&self, known: i32) -> Result<(), ResponseError> {
         let current = self.current();
         match known {
-            ..0 => Ok(()),
+            -1 => Ok(()),
             _ if known < current => Err(ResponseError::FencedLeaderEpoch),
             _ if known > current => Err(ResponseError::UnknownLeaderEpoch),
             _ => Ok(()),

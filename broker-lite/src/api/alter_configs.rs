@@ -1,0 +1,70 @@
+//! AlterConfigs (key 33), versions 0-2.
+//!
+//! Replaces all that is set on a topic; what is not named goes back to its default. Superseded by
+//! IncrementalAlterConfigs, and still used by older clients.
+
+use kafka_protocol::{
+    error::ResponseError,
+    messages::{
+        AlterConfigsRequest, AlterConfigsResponse, alter_configs_request::AlterConfigsResource,
+        alter_configs_response::AlterConfigsResourceResponse,
+    },
+    protocol::StrBytes,
+};
+
+use super::{
+    Context,
+    altering::{Refusal, Resources, check_names, topic},
+};
+use crate::state::topic_config::{self, Overrides};
+
+pub(super) async fn handle(
+    cx: &Context,
+    _version: i16,
+    request: AlterConfigsRequest,
+) -> AlterConfigsResponse {
+    let named = request.resources.iter();
+    let resources: Resources<'_> = named
+        .map(|resource| (resource.resource_type, &*resource.resource_name))
+        .collect();
+    let results = request.resources.iter().map(|resource| {
+        let result = AlterConfigsResourceResponse::default()
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name.clone());
+        let once = resources.once(resource.resource_type, &resource.resource_name);
+        match once.and_then(|()| alter(cx, resource, request.validate_only)) {
+            Ok(()) => result.with_error_message(None),
+            Err((error, message)) => result
+                .with_error_code(error.code())
+                .with_error_message(message.map(StrBytes::from_string)),
+        }
+    });
+    let results = results.collect();
+    AlterConfigsResponse::default().with_responses(results)
+}
+
+fn alter(
+    cx: &Context,
+    resource: &AlterConfigsResource,
+    validate_only: bool,
+) -> Result<(), Refusal> {
+    let configs = &resource.configs;
+    check_names(
+        configs
+            .iter()
+            .map(|config| (&*config.name, config.value.is_some())),
+    )?;
+    let topic = topic(cx, resource.resource_type, &resource.resource_name)?;
+    let mut set = Overrides::new();
+    for config in configs {
+        let value = config.value.as_deref().unwrap_or_default();
+        let wrong = |why| (ResponseError::InvalidConfig, Some(why));
+        topic_config::check(&config.name, value).map_err(wrong)?;
+        set.insert(config.name.to_string(), value.to_owned());
+    }
+    if validate_only {
+        return Ok(());
+    }
+    let done = cx.state.topics.configure(&topic, set);
+    done.map_err(|error| (error, None))
+}

@@ -1,0 +1,140 @@
+//! What is asked. A case is a list of requests; it says nothing about answers, those are Kafka's to give.
+
+#![expect(clippy::too_many_lines, reason = "a case is a list")]
+
+mod admin;
+mod api_versions;
+mod cluster;
+mod fetches;
+mod frames;
+mod groups;
+mod metadata;
+mod offsets;
+mod produce;
+mod producer;
+mod records;
+mod sequences;
+mod topics;
+mod transactions;
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use kafka_protocol::messages::{
+    CreateTopicsRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
+    create_topics_request::{CreatableTopic, CreatableTopicConfig},
+    list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+};
+
+use super::{
+    batches::Topic,
+    talk::{Talk, text},
+};
+
+/// A list of requests.
+pub struct Case {
+    pub name: &'static str,
+    pub run: fn(&mut Talk),
+}
+
+macro_rules! cases {
+    ($($module:ident: $($case:ident)*;)*) => {
+        /// All of them.
+        pub const ALL: &[Case] = &[$($(Case {
+            name: concat!(stringify!($module), "::", stringify!($case)),
+            run: $module::$case,
+        },)*)*];
+    };
+}
+
+cases! {
+    admin: acls quotas credentials leaders reassignments;
+    api_versions: ranges versions;
+    frames: headers bodies garbage;
+    produce: envelopes headers contents times sizes codecs requests;
+    sequences: one_epoch epochs wrapping;
+    fetches: offsets sessions;
+    records: offsets epochs deletes producers;
+    topics: creating growing deleting;
+    metadata: topics;
+    cluster: describing altering altering_legacy listing partitions log_dirs describe;
+    groups: coordinators joining living listing;
+    offsets: committing fetching deleting;
+    transactions: producers partitions ends offsets writes newest shown;
+}
+
+/// Lets a broker that has just started find its coordinators.
+pub fn prepare(address: SocketAddr) {
+    let mut talk = Talk::new(address);
+    for key_type in [0, 1] {
+        let find = FindCoordinatorRequest::default()
+            .with_key(text("ready"))
+            .with_key_type(key_type);
+        until_accepted(|| talk.quietly(2, &find).error_code);
+    }
+    let producer = InitProducerIdRequest::default()
+        .with_transactional_id(Some(text("ready").into()))
+        .with_transaction_timeout_ms(1000);
+    until_accepted(|| talk.quietly(2, &producer).error_code);
+}
+
+fn until_accepted(mut ask: impl FnMut() -> i16) {
+    until(|| ask() == 0);
+}
+
+fn until(mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "the broker gets ready");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Makes a topic whose old records stay.
+fn topic(talk: &mut Talk, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Topic {
+    let config = |(name, value): &(&str, &str)| {
+        CreatableTopicConfig::default()
+            .with_name(text(name))
+            .with_value(Some(text(value)))
+    };
+    let configs = configs.iter().chain(&[("retention.ms", "-1")]).map(config);
+    let topic = CreatableTopic::default()
+        .with_name(text(name).into())
+        .with_num_partitions(partitions)
+        .with_replication_factor(1)
+        .with_configs(configs.collect());
+    let create = CreateTopicsRequest::default()
+        .with_topics(vec![topic])
+        .with_timeout_ms(5000);
+    let created = talk.quietly(7, &create);
+    let created = created.topics.first().expect("an answer for the topic");
+    assert_eq!(created.error_code, 0, "{name}: {:?}", created.error_message);
+    // Kafka's partitions take a moment to begin.
+    let ask = ends(name, partitions);
+    until_accepted(|| {
+        let answer = talk.quietly(5, &ask);
+        let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        partitions.map(|partition| partition.error_code).sum()
+    });
+    Topic {
+        name: name.to_owned(),
+        id: created.topic_id,
+    }
+}
+
+/// Asks where the first partitions of a topic end.
+fn ends(topic: &str, partitions: i32) -> ListOffsetsRequest {
+    let partition = |index| {
+        ListOffsetsPartition::default()
+            .with_partition_index(index)
+            .with_timestamp(-1)
+    };
+    let topic = ListOffsetsTopic::default()
+        .with_name(text(topic).into())
+        .with_partitions((0..partitions).map(partition).collect());
+    ListOffsetsRequest::default()
+        .with_replica_id((-1).into())
+        .with_topics(vec![topic])
+}

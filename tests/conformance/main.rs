@@ -1,0 +1,113 @@
+//! Conformance: the same raw requests go to broker-lite and to Apache Kafka 4.1, and what comes back is compared
+//! field by field. Kafka is right: where the two differ, broker-lite gets mended, or [`known`] says why not.
+//!
+//! `STRAIT_TEST_KAFKA=1`, Java 17, and the jars that `tests/kafka/fetch.sh` copies. One broker of each kind serves
+//! all cases, one case after the other; a case makes topics, groups and ids of its own names.
+
+#![allow(unreachable_pub, reason = "a program: nothing reaches in from outside")]
+
+mod batches;
+mod cases;
+mod compare;
+mod fields;
+#[path = "../scenarios/kafka.rs"]
+#[expect(dead_code, reason = "the scenarios use more of it")]
+mod kafka;
+mod known;
+mod mask;
+mod talk;
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    process::ExitCode,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use anyhow::{Context, Result};
+use broker_lite::{Broker, Config};
+use cases::Case;
+use compare::Verdict;
+use libtest_mimic::{Arguments, Conclusion, Trial};
+use talk::Talk;
+
+/// Answers that were compared and found to be the same.
+static ANSWERS: AtomicUsize = AtomicUsize::new(0);
+
+fn main() -> ExitCode {
+    fields::self_test();
+    compare::self_test();
+    let mut arguments = Arguments::from_args();
+    if std::env::var_os("STRAIT_TEST_KAFKA").is_none() {
+        eprintln!("SKIPPED: broker-lite beside Apache Kafka (set STRAIT_TEST_KAFKA=1, see README)");
+        return ExitCode::SUCCESS;
+    }
+    if arguments.list {
+        return run(&arguments, None).exit_code();
+    }
+    assert!(
+        kafka::libs().is_dir(),
+        "no Kafka jars: run tests/kafka/fetch.sh first"
+    );
+    // They share the brokers, and some list all that is there.
+    arguments.test_threads = Some(1);
+    match beside(&arguments) {
+        Ok(conclusion) => conclusion.exit_code(),
+        Err(error) => {
+            eprintln!("failed to start the brokers: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts both brokers, runs the cases, and stops them.
+fn beside(arguments: &Arguments) -> Result<Conclusion> {
+    let kafka = kafka::Kafka::start(1, &kafka::Extra::default())?;
+    let address = kafka.bootstrap().to_socket_addrs()?.next();
+    let address = address.context("Kafka has an address")?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let folder = tempfile::tempdir()?;
+    let config = Config::new("127.0.0.1:0", folder.path());
+    let lite = runtime.block_on(Broker::start(config, host::Host::real()))?;
+    cases::prepare(address);
+    let conclusion = run(arguments, Some((lite.address(), address)));
+    let answers = ANSWERS.load(Ordering::Relaxed);
+    eprintln!("{answers} answers of broker-lite are those of Kafka");
+    runtime.block_on(lite.stop())?;
+    Ok(conclusion)
+}
+
+fn run(arguments: &Arguments, brokers: Option<(SocketAddr, SocketAddr)>) -> Conclusion {
+    let trials = cases::ALL.iter().map(|case| {
+        Trial::test(case.name, move || {
+            let (lite, kafka) = brokers.ok_or("only listed")?;
+            match compared(case, lite, kafka) {
+                Verdict::Same { answers } if answers > 0 => {
+                    ANSWERS.fetch_add(answers, Ordering::Relaxed);
+                    Ok(())
+                }
+                Verdict::Same { .. } => Err("nothing was asked".into()),
+                Verdict::Different(report) => Err(report.into()),
+            }
+        })
+    });
+    libtest_mimic::run(arguments, trials.collect())
+}
+
+/// Both brokers are asked at once.
+fn compared(case: &Case, lite: SocketAddr, kafka: SocketAddr) -> Verdict {
+    let (ours, theirs) = thread::scope(|scope| {
+        let theirs = scope.spawn(|| told(case, kafka));
+        (told(case, lite), theirs.join())
+    });
+    match theirs {
+        Ok(theirs) => compare::compare(case.name, &ours, &theirs),
+        Err(_) => Verdict::Different("the talk with Kafka broke off".to_owned()),
+    }
+}
+
+fn told(case: &Case, address: SocketAddr) -> Vec<talk::Entry> {
+    let mut talk = Talk::new(address);
+    (case.run)(&mut talk);
+    talk.entries
+}
