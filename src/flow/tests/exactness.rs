@@ -492,8 +492,8 @@ async fn rule_13_a_partition_whose_replicas_are_late_holds_back_no_other() {
     let told = set(What::FailAfter(ResponseError::RequestTimedOut)).unwrap();
     pair.east.write_at("late", &["1"], now()).await;
     told.wait(1).await;
-    // The next request with it hangs, on a connection of which `well` is not.
-    let hangs = Duration::from_secs(5);
+    // The next request with it hangs, on a connection of which `well` is not: far longer than anything takes.
+    let hangs = Duration::from_secs(10);
     let hook = set(What::Delay(hangs)).unwrap();
     pair.east.write_at("late", &["2"], now()).await;
     hook.wait(1).await;
