@@ -92,7 +92,11 @@ impl Plan {
     async fn run(self, pair: &mut Pair) -> Result<Verdict> {
         let mut upheaval = Upheaval::begin(pair, self).await?;
         let outcome = upheaval.run(pair).await;
-        if outcome.is_err() {
+        // What was repeated is explained, even where it may happen.
+        if outcome
+            .as_ref()
+            .map_or(true, |verdict| verdict.repeated > 0)
+        {
             upheaval.keep(pair);
         }
         outcome
