@@ -2,11 +2,16 @@
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
+    thread,
     time::Instant,
 };
 
 use broker_lite::faults::{ApiKey, Fault, ResponseError, What};
 use host::Host;
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+};
 
 use super::*;
 use crate::{
@@ -338,4 +343,101 @@ async fn who_leaves_is_succeeded_before_its_session_ends() {
     offered(&second, |partitions| partitions.len() == 5).await;
     assert!(begun.elapsed() < SESSION / 2, "{:?}", begun.elapsed());
     second.leave().await;
+}
+
+/// As strait's own members were once, and a rolling update meets them.
+struct Other {
+    owned: Arc<Mutex<BTreeSet<TopicPartition>>>,
+    stop: CancellationToken,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Other {
+    fn start(bench: &Cluster) -> Self {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", bench.broker.address().to_string())
+            .set("group.id", "strait.f")
+            .set("group.instance.id", "other")
+            .set("partition.assignment.strategy", ASSIGNOR)
+            .set("session.timeout.ms", "6000")
+            .set("heartbeat.interval.ms", "500")
+            .set("enable.auto.commit", "false")
+            .create()
+            .unwrap();
+        consumer.subscribe(&["t", CONTROL]).unwrap();
+        let owned: Arc<Mutex<BTreeSet<TopicPartition>>> = Arc::default();
+        let stop = CancellationToken::new();
+        let (seen, stopped) = (Arc::clone(&owned), stop.clone());
+        let thread = thread::spawn(move || {
+            while !stopped.is_cancelled() {
+                drop(consumer.poll(Duration::from_millis(50)));
+                let assigned = consumer.assignment().unwrap();
+                let elements = assigned.elements();
+                let assigned = elements
+                    .iter()
+                    .map(|element| TopicPartition::new(element.topic(), element.partition()));
+                *seen.lock().unwrap() = assigned.collect();
+            }
+        });
+        Self {
+            owned,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    /// Waits until it has so many.
+    async fn owns(&self, count: usize) -> BTreeSet<TopicPartition> {
+        let begun = Instant::now();
+        loop {
+            let owned = self.owned.lock().unwrap().clone();
+            if owned.len() == count {
+                return owned;
+            }
+            assert!(begun.elapsed() < DEADLINE, "it has {owned:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        drop(self.thread.take().map(thread::JoinHandle::join));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_of_librdkafka_share_with_ours_whoever_leads() {
+    for ours_first in [true, false] {
+        let bench = start().await;
+        let (member, other);
+        if ours_first {
+            member = bench.member("a");
+            offered(&member, |partitions| partitions.len() == 5).await;
+            other = Other::start(&bench);
+        } else {
+            other = Other::start(&bench);
+            other.owns(5).await;
+            member = bench.member("a");
+        }
+        let settling = async {
+            loop {
+                turn(&member);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let shares = async {
+            let theirs = other.owns(if ours_first { 2 } else { 3 }).await;
+            let ours = offered(&member, |partitions| partitions.len() + theirs.len() == 5).await;
+            (ours, theirs)
+        };
+        let (ours, theirs) = tokio::select! {
+            shares = shares => shares,
+            () = settling => unreachable!("it goes on for ever"),
+        };
+        assert!(ours.is_disjoint(&theirs), "{ours:?} and {theirs:?}");
+        member.leave().await;
+        other.owns(5).await;
+    }
 }
