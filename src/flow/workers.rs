@@ -163,6 +163,13 @@ impl Workers<'_> {
                 let flow = &self.flow.config.name;
                 tracing::warn!(%flow, %error, "gave partitions up without their last checkpoints");
             }
+        } else {
+            // One that is on its way still must not come after the partitions have come back.
+            tokio::select! {
+                biased;
+                () = self.committer.idle() => {}
+                () = self.flow.host.clock.sleep(LAST_COMMIT) => {}
+            }
         }
         for route in gone {
             self.forget(&route);

@@ -3,6 +3,7 @@
 //! A commit names the member's place, and its coordinator refuses one of another generation; whose the partitions are
 //! it does not look (EXACTNESS 8). So each commit is for what is assigned here at that moment: another process gets
 //! a partition only in a later generation, after this one gave it up, and what was sent before that is refused then.
+//! What a partition's worker left behind is not committed either once the partition went away and came back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,6 +47,9 @@ pub(super) struct Commits {
     /// Held while a commit is on its way: one after the other, so that an older one never comes last.
     turn: tokio::sync::Mutex<()>,
 }
+
+/// The numbers of assignments: another one each time that a partition comes.
+type Numbers = BTreeMap<TopicPartition, u64>;
 
 /// What was committed last for what is assigned here.
 type Committed = BTreeMap<TopicPartition, Last>;
@@ -99,14 +103,17 @@ impl Commits {
 
     /// Commits what is assigned here; the rest is refused.
     async fn commit(&self, offsets: &Offsets) -> Result<CommitOutcomes, ClientError> {
+        let numbers = self.numbers(offsets);
         let _turn = self.turn.lock().await;
-        self.commit_next(offsets.to_vec()).await
+        self.commit_next(offsets.to_vec(), &numbers).await
     }
 
-    /// While the group is between two generations, this waits a little for the next one.
+    /// Commits what is still assigned as it was when `numbers` were taken. While the group is between two generations, this
+    /// waits a little for the next one.
     async fn commit_next(
         &self,
         mut left: Vec<(TopicPartition, CommittedOffset)>,
+        numbers: &Numbers,
     ) -> Result<CommitOutcomes, ClientError> {
         let deadline = self.clock.monotonic() + PATIENCE;
         let mut places = self.shared.place.subscribe();
@@ -114,7 +121,8 @@ impl Commits {
         loop {
             let place = places.borrow_and_update().clone();
             left.retain(|(partition, _)| {
-                let ours = self.shared.holdings().assignment(partition).is_some();
+                let now = self.shared.holdings().assignment(partition);
+                let ours = now.is_some() && now.as_ref() == numbers.get(partition);
                 if !ours || place.is_none() {
                     outcomes.push((partition.clone(), Err(not_ours())));
                 }
@@ -124,7 +132,7 @@ impl Commits {
                 return Ok(outcomes);
             };
             let is_over = self.clock.monotonic() >= deadline;
-            let answers = self.send(&place, &left).await?;
+            let answers = self.send(&place, &left, numbers).await?;
             let mut again = BTreeSet::new();
             for (partition, outcome) in answers {
                 match outcome {
@@ -146,16 +154,28 @@ impl Commits {
         }
     }
 
+    /// The numbers of the assignments of partitions; those that are not assigned are left out.
+    fn numbers(&self, offsets: &Offsets) -> Numbers {
+        let holdings = self.shared.holdings();
+        let number = |(partition, _): &(TopicPartition, CommittedOffset)| {
+            Some((partition.clone(), holdings.assignment(partition)?))
+        };
+        offsets.iter().filter_map(number).collect()
+    }
+
     /// Commits in one request.
-    async fn send(&self, place: &Place, offsets: &Offsets) -> Result<CommitOutcomes, ClientError> {
+    async fn send(
+        &self,
+        place: &Place,
+        offsets: &Offsets,
+        numbers: &Numbers,
+    ) -> Result<CommitOutcomes, ClientError> {
         let sent = self.clock.monotonic();
         let entry = |(partition, offset): &(TopicPartition, CommittedOffset)| {
-            let assignment = self.shared.holdings().assignment(partition)?;
-            let offset = offset.clone();
             let last = Last {
-                offset,
+                offset: offset.clone(),
                 sent,
-                assignment,
+                assignment: *numbers.get(partition)?,
             };
             Some((partition.clone(), last))
         };
@@ -195,7 +215,9 @@ impl Commits {
             let Some((partition, offset)) = self.oldest(control) else {
                 continue;
             };
-            let answer = self.commit_next(vec![(partition.clone(), offset)]).await;
+            let again = vec![(partition.clone(), offset)];
+            let numbers = self.numbers(&again);
+            let answer = self.commit_next(again, &numbers).await;
             let failure = match answer {
                 Ok(outcomes) => outcomes.into_iter().find_map(|(_, outcome)| outcome.err()),
                 Err(error) => Some(ApiError {

@@ -94,9 +94,11 @@ impl Holdings {
     }
 
     /// The number of the partition's assignment, while this member may commit for it. Each time it comes it is another
-    /// one: meanwhile another member may have committed.
+    /// one: meanwhile another member may have committed. So what the worker before left must not be committed after
+    /// the partition came back.
     pub(super) fn assignment(&self, partition: &TopicPartition) -> Option<u64> {
-        self.assigned.get(partition).copied()
+        let number = self.assigned.get(partition).copied();
+        number.filter(|_| !self.stale.contains(partition))
     }
 }
 
@@ -126,7 +128,8 @@ mod tests {
         holdings.release();
         assert_eq!(holdings.assignment(&TopicPartition::new("t", 1)), None);
         holdings.assign(partitions(&[1]));
-        assert_ne!(holdings.assignment(&TopicPartition::new("t", 1)), first);
+        let second = holdings.assignment(&TopicPartition::new("t", 1));
+        assert!(second.is_some() && second != first);
     }
 
     #[test]
@@ -146,8 +149,11 @@ mod tests {
         holdings.lose_all();
         holdings.assign(partitions(&[0, 1, 2]));
         assert_eq!(holdings.offered(), partitions(&[2]));
+        let first = TopicPartition::new("t", 0);
+        assert_eq!(holdings.assignment(&first), None, "the old worker's");
         let kept = holdings.hold();
         assert!(holdings.settle(|p| kept.contains(p)));
+        assert!(holdings.assignment(&first).is_some());
         assert_eq!(holdings.offered(), partitions(&[0, 1, 2]));
         assert!(!holdings.settle(|_| true));
     }

@@ -345,6 +345,42 @@ async fn who_leaves_is_succeeded_before_its_session_ends() {
     second.leave().await;
 }
 
+/// Another process may have committed in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_8_a_commit_does_not_outlive_the_assignment_that_it_was_made_in() {
+    let bench = start().await;
+    let member = bench.member("a");
+    offered(&member, |partitions| partitions.len() == 5).await;
+    let mut places = member.shared.place.subscribe();
+    let before = places.borrow_and_update().clone();
+    let faults = bench.broker.faults();
+    let waits = What::Refuse(ResponseError::RebalanceInProgress);
+    let waits = faults.set(Fault::new(ApiKey::OffsetCommit, waits).always());
+    let waits = waits.unwrap();
+    let entry = [(TopicPartition::new("t", 0), "late")];
+    let commit_late = commit(&member, &entry);
+    let comes_back = async {
+        waits.wait(1).await;
+        let forgotten = What::Refuse(ResponseError::UnknownMemberId);
+        faults
+            .set(Fault::new(ApiKey::Heartbeat, forgotten))
+            .unwrap();
+        let again = places.wait_for(|place| place.is_some() && *place != before);
+        drop(again.await.unwrap());
+        offered(&member, |partitions| partitions.len() == 5).await;
+        waits.remove();
+    };
+    let (outcomes, ()) = tokio::join!(commit_late, comes_back);
+    let refusal = outcomes[0].1.as_ref().unwrap_err().to_string();
+    assert!(
+        refusal.contains("not assigned to this process"),
+        "{refusal}"
+    );
+    let committed = bench.client.group_offsets("strait.f").await.unwrap();
+    assert!(committed.iter().all(|(p, _)| *p != entry[0].0));
+    member.leave().await;
+}
+
 /// As strait's own members were once, and a rolling update meets them.
 struct Other {
     owned: Arc<Mutex<BTreeSet<TopicPartition>>>,
