@@ -6,7 +6,7 @@
 //!
 //! Members with the same rules want the same topics, though not all may have seen the newest one: what one of them
 //! names, all of them want. The time this takes grows with partitions times members; librdkafka's
-//! cooperative-sticky assignor, which speaks the same protocol, takes the square of the partitions.
+//! cooperative-sticky assignor, which speaks the same protocol, takes about the square of the partitions.
 
 use std::collections::{BTreeMap, BTreeSet};
 

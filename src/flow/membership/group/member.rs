@@ -27,7 +27,8 @@ use super::{
 };
 use crate::{flow::membership::Standing, telemetry};
 
-/// Between two heartbeats in the first [`UNSETTLED`] of a generation, instead of [`HEARTBEAT`]: another one often follows, when what moves was given up.
+/// Instead of [`HEARTBEAT`] in the first [`UNSETTLED`] of a generation: another one often follows, when what moves was
+/// given up.
 const QUICK_HEARTBEAT: Duration = Duration::from_millis(200);
 const UNSETTLED: Duration = Duration::from_secs(3);
 /// How long a revocation waits until the workers have ended (3 s) and the last commit is made.

@@ -6,8 +6,8 @@
 //! [`commits`] commits as the member; what is assigned, held and revoked is [`holdings`].
 //!
 //! The classic protocol, spoken by the wire client: the newer one (KIP-848) keeps a killed static member's name until
-//! its session ends (EXACTNESS 9), and librdkafka's consumer, which can be a member too, takes minutes to share out
-//! ten thousand partitions (docs/decisions/0014).
+//! its session ends (EXACTNESS 9), and librdkafka's consumer, which can be a member too, loses its sessions over ten
+//! thousand partitions (docs/decisions/0014).
 
 mod assign;
 mod commits;
