@@ -174,6 +174,7 @@ impl Rules {
                 snapshot.unclear.insert(topic.name);
                 continue;
             }
+            let partitions = topic.partition_count();
             match self.naming.target(&topic.name) {
                 Ok(target) => by_target
                     .entry(target.clone())
@@ -181,7 +182,7 @@ impl Rules {
                     .push(SourceTopic {
                         name: topic.name,
                         id: topic.id,
-                        partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
+                        partitions,
                         target,
                     }),
                 Err(error) => {
@@ -303,7 +304,7 @@ impl Rules {
             let stop = self.recreated_target(topic, bound, found.id);
             return units(topic, bound, topic.partitions, Some(&stop));
         }
-        let there = i32::try_from(found.partitions.len()).unwrap_or(i32::MAX);
+        let there = found.partition_count();
         if there < topic.partitions {
             plan.grow
                 .extend(leader.then(|| (topic.target.clone(), topic.partitions)));

@@ -50,8 +50,7 @@ impl Supervisor<'_> {
             error.is_none_or(|error| error.code != UNKNOWN_TOPIC)
         };
         let found = snapshot.target.values().filter(exists);
-        let count = |topic: &TopicDescription| i32::try_from(topic.partitions.len());
-        let counted = found.map(|topic| (topic.name.clone(), count(topic).unwrap_or(i32::MAX)));
+        let counted = found.map(|topic| (topic.name.clone(), topic.partition_count()));
         let mut topics: BTreeMap<_, _> = counted.collect();
         topics.insert(self.booted.control.name().to_owned(), 1);
         topics

@@ -10,6 +10,8 @@ mod batches;
 mod cases;
 mod compare;
 mod fields;
+#[path = "../../broker-lite/tests/partitions/handmade.rs"]
+mod handmade;
 #[path = "../scenarios/kafka.rs"]
 #[expect(dead_code, reason = "the scenarios use more of it")]
 mod kafka;

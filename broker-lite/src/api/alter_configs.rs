@@ -9,12 +9,11 @@ use kafka_protocol::{
         AlterConfigsRequest, AlterConfigsResponse, alter_configs_request::AlterConfigsResource,
         alter_configs_response::AlterConfigsResourceResponse,
     },
-    protocol::StrBytes,
 };
 
 use super::{
     Context,
-    altering::{Refusal, Resources, check_names, topic},
+    altering::{Refusal, Resources, check_names, told, topic},
 };
 use crate::state::topic_config::{self, Overrides};
 
@@ -28,16 +27,14 @@ pub(super) async fn handle(
         .map(|resource| (resource.resource_type, &*resource.resource_name))
         .collect();
     let results = request.resources.iter().map(|resource| {
-        let result = AlterConfigsResourceResponse::default()
-            .with_resource_type(resource.resource_type)
-            .with_resource_name(resource.resource_name.clone());
         let once = resources.once(resource.resource_type, &resource.resource_name);
-        match once.and_then(|()| alter(cx, resource, request.validate_only)) {
-            Ok(()) => result.with_error_message(None),
-            Err((error, message)) => result
-                .with_error_code(error.code())
-                .with_error_message(message.map(StrBytes::from_string)),
-        }
+        let outcome = once.and_then(|()| alter(cx, resource, request.validate_only));
+        let (code, message) = told(outcome);
+        AlterConfigsResourceResponse::default()
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name.clone())
+            .with_error_code(code)
+            .with_error_message(message)
     });
     let results = results.collect();
     AlterConfigsResponse::default().with_responses(results)

@@ -5,21 +5,26 @@ use std::{
     sync::Arc,
 };
 
-use kafka_protocol::error::ResponseError;
+use kafka_protocol::{error::ResponseError, protocol::StrBytes};
 
-use super::Context;
+use super::{
+    Context,
+    config_resource::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC},
+};
 use crate::state::topics::Topic;
 
-/// `ConfigResource.Type`
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const BROKER_LOGGER: i8 = 8;
-const CLIENT_METRICS: i8 = 16;
-const GROUP: i8 = 32;
 const ONLY_TOPICS: &str = "Only the configs of topics can be changed.";
 
 /// The message is left out where Kafka does not foresee the error.
 pub(super) type Refusal = (ResponseError, Option<String>);
+
+/// What an answer says of one resource: its error code, and its message.
+pub(super) fn told(outcome: Result<(), Refusal>) -> (i16, Option<StrBytes>) {
+    match outcome {
+        Ok(()) => (0, None),
+        Err((error, message)) => (error.code(), message.map(StrBytes::from_string)),
+    }
+}
 
 /// How often each resource is named.
 pub(super) struct Resources<'a>(HashMap<(i8, &'a str), usize>);

@@ -15,7 +15,11 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Context, message};
+use super::{
+    Context,
+    config_resource::{BROKER, TOPIC},
+    message,
+};
 use crate::state::{
     topic_config::{CONFIGS, synonym, value},
     topics::check_name,
@@ -23,8 +27,6 @@ use crate::state::{
 
 type Refusal = (ResponseError, StrBytes);
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
 /// `DescribeConfigsResponse.ConfigSource`
 const DYNAMIC_TOPIC: i8 = 1;
 const STATIC_BROKER: i8 = 4;

@@ -8,6 +8,7 @@ mod add_partitions_to_txn;
 mod alter_configs;
 mod altering;
 mod api_versions;
+mod config_resource;
 mod create_acls;
 mod create_partitions;
 mod create_topics;

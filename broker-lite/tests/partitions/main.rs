@@ -15,6 +15,8 @@ mod epochs;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod handmade;
+#[cfg(test)]
 mod offsets;
 #[cfg(test)]
 mod produce;

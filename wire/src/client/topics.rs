@@ -48,6 +48,13 @@ pub struct TopicDescription {
     pub partitions: Vec<PartitionDescription>,
 }
 
+impl TopicDescription {
+    /// How many partitions it has, as requests count them.
+    pub fn partition_count(&self) -> i32 {
+        i32::try_from(self.partitions.len()).unwrap_or(i32::MAX)
+    }
+}
+
 /// One partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionDescription {

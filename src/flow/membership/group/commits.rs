@@ -18,7 +18,7 @@ use wire::{
     error::{ApiError, ClientError},
 };
 
-use super::Shared;
+use super::{Shared, code};
 use crate::{checkpoint::store::GroupOffsets, worker::Lease as _};
 
 type Offsets = [(TopicPartition, CommittedOffset)];
@@ -33,8 +33,8 @@ const RENEW_PAUSE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// What the flow's leader commits for the control topic.
 const LEADER: &str = "strait/1 leader";
-/// ILLEGAL_GENERATION, REBALANCE_IN_PROGRESS: the member has a new place soon, or has it already.
-const REBALANCING: [i16; 2] = [22, 27];
+/// The member has a new place soon, or has it already.
+const REBALANCING: [i16; 2] = [code::ILLEGAL_GENERATION, code::REBALANCE_IN_PROGRESS];
 
 /// The commits of one member.
 #[derive(Debug)]
@@ -263,7 +263,7 @@ impl Commits {
 /// How a commit for what is not this member's is refused.
 fn not_ours() -> ApiError {
     ApiError {
-        code: REBALANCING[1],
+        code: code::REBALANCE_IN_PROGRESS,
         message: Some("it is not assigned to this process now".to_owned()),
     }
 }

@@ -5,7 +5,11 @@
 //! already. One that says that the member is fenced means a namesake, unless it crashed of late: it may have
 //! forgotten the member id that it gave out last (docs/decisions/0007).
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use host::Clock;
@@ -23,6 +27,7 @@ use wire::{
 use super::{
     Shared, Wishes,
     assign::{assign, covered},
+    code,
     coordinator::{Coordinator, HEARTBEAT},
 };
 use crate::{flow::membership::Standing, telemetry};
@@ -36,17 +41,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two tries to join.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Errors of a coordinator, as Kafka numbers them.
-mod code {
-    pub(super) const LOADING: i16 = 14;
-    pub(super) const NOT_AVAILABLE: i16 = 15;
-    pub(super) const NOT_COORDINATOR: i16 = 16;
-    pub(super) const ILLEGAL_GENERATION: i16 = 22;
-    pub(super) const UNKNOWN_MEMBER_ID: i16 = 25;
-    pub(super) const REBALANCE_IN_PROGRESS: i16 = 27;
-    pub(super) const FENCED_INSTANCE_ID: i16 = 82;
-}
-
 /// A member over all its generations.
 pub(super) struct Member {
     client: Client,
@@ -59,8 +53,6 @@ pub(super) struct Member {
     clock: Arc<dyn Clock>,
     /// Given by the coordinator; empty: to be given.
     member_id: String,
-    /// Of the generation that it was in last; -1: of none, or everything was lost since.
-    generation: i32,
     /// Why it could not join, as last told.
     told: Option<String>,
 }
@@ -96,7 +88,6 @@ impl Member {
             wishes,
             clock,
             member_id: String::new(),
-            generation: -1,
             told: None,
         }
     }
@@ -131,7 +122,6 @@ impl Member {
             members,
         } = self.join(&wishes).await?;
         self.member_id.clone_from(&place.member_id);
-        self.generation = place.generation;
         self.shared.place.send_replace(Some(place.clone()));
         let assignments = match members {
             Some(members) => assign(&members, &self.counts(&members, &wishes).await),
@@ -141,23 +131,24 @@ impl Member {
         self.told = None;
         let term = Term {
             wishes,
-            place,
             leader,
             covered: assignment.user_data.clone(),
             begun: self.clock.monotonic(),
-            revocation: self.take(assignment),
+            revocation: self.take(place.generation, assignment),
+            place,
         };
         self.stay(term).await
     }
 
     async fn join(&mut self, wishes: &Wishes) -> Result<Joined, ClientError> {
+        let place = self.shared.place.borrow().clone();
         let subscription = Subscription {
             topics: wishes.topics.keys().cloned().collect(),
             owned: self.shared.holdings().assigned(),
-            generation: self.generation,
+            // Without a place everything was lost.
+            generation: place.as_ref().map_or(-1, |place| place.generation),
             user_data: self.rules.clone(),
         };
-        let place = self.shared.place.borrow().clone();
         self.coordinator
             .join(place.as_ref(), &self.member_id, &subscription)
             .await
@@ -172,35 +163,30 @@ impl Member {
         let mut counts = wishes.topics.clone();
         let topics = members.values().flat_map(|member| &member.topics);
         let unknown = topics.filter(|topic| !counts.contains_key(*topic));
-        let mut unknown: Vec<_> = unknown.cloned().collect();
-        unknown.sort();
-        unknown.dedup();
-        if !unknown.is_empty() {
-            match self.client.topics(Some(&unknown)).await {
-                Ok(found) => {
-                    let found = found.into_iter().filter(|topic| topic.error.is_none());
-                    counts.extend(found.map(|topic| {
-                        let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-                        (topic.name, count)
-                    }));
-                }
-                // They are shared out when this process has seen them.
-                Err(error) => {
-                    tracing::debug!(flow = %self.flow, %error, "topics of other members");
-                }
+        let unknown: BTreeSet<_> = unknown.cloned().collect();
+        if unknown.is_empty() {
+            return counts;
+        }
+        let unknown: Vec<_> = unknown.into_iter().collect();
+        match self.client.topics(Some(&unknown)).await {
+            Ok(found) => {
+                let found = found.into_iter().filter(|topic| topic.error.is_none());
+                counts.extend(found.map(|topic| (topic.name.clone(), topic.partition_count())));
             }
+            // They are shared out when this process has seen them.
+            Err(error) => tracing::debug!(flow = %self.flow, %error, "topics of other members"),
         }
         counts
     }
 
     /// Takes what is new, and begins to give up what is not assigned any more; until when that may take.
-    fn take(&self, assignment: Assignment) -> Option<Duration> {
+    fn take(&self, generation: i32, assignment: Assignment) -> Option<Duration> {
         let mut holdings = self.shared.holdings();
         let owned = holdings.assigned();
         let more: Vec<_> = assignment.partitions.difference(&owned).cloned().collect();
         let fewer: Vec<_> = owned.difference(&assignment.partitions).cloned().collect();
         tracing::debug!(
-            flow = %self.flow, generation = self.generation, more = more.len(), fewer = fewer.len(),
+            flow = %self.flow, generation, more = more.len(), fewer = fewer.len(),
             "the group shared out its partitions"
         );
         let revokes = !fewer.is_empty();
@@ -336,8 +322,7 @@ impl Member {
         self.lose_all();
     }
 
-    fn lose_all(&mut self) {
-        self.generation = -1;
+    fn lose_all(&self) {
         let fewer = self.shared.lose_all();
         if fewer > 0 {
             telemetry::rebalanced(&self.flow);

@@ -55,6 +55,17 @@ const LEAVE: Duration = Duration::from_secs(5);
 /// and gives up what others shall get before they do (KIP-429).
 const ASSIGNOR: &str = "cooperative-sticky";
 
+/// Errors of a coordinator, as Kafka numbers them.
+mod code {
+    pub(super) const LOADING: i16 = 14;
+    pub(super) const NOT_AVAILABLE: i16 = 15;
+    pub(super) const NOT_COORDINATOR: i16 = 16;
+    pub(super) const ILLEGAL_GENERATION: i16 = 22;
+    pub(super) const UNKNOWN_MEMBER_ID: i16 = 25;
+    pub(super) const REBALANCE_IN_PROGRESS: i16 = 27;
+    pub(super) const FENCED_INSTANCE_ID: i16 = 82;
+}
+
 /// What a member needs.
 #[derive(Debug)]
 pub struct Settings {
