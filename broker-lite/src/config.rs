@@ -1,11 +1,14 @@
 //! Settings, by Kafka's names where Kafka has them.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
+
+use crate::state::topic_config::defaults;
 
 /// How a broker runs.
 #[derive(Clone, Debug)]
@@ -28,6 +31,18 @@ pub struct Config {
     pub max_connections: usize,
     /// `log.flush.interval.messages=1`: sync each append before its answer.
     pub flush: bool,
+    /// What topics fall back to, by name, as given: `log.retention.ms`, `log.segment.bytes`, `message.max.bytes`, ...
+    pub log: BTreeMap<String, String>,
+    /// `log.initial.task.delay.ms`: from the start to the first look for what is out of date.
+    pub log_initial_task_delay: Duration,
+    /// `log.retention.check.interval.ms`
+    pub log_retention_check_interval: Duration,
+    /// `log.cleaner.enable`: compact what topics want compacted.
+    pub log_cleaner_enable: bool,
+    /// `log.cleaner.backoff.ms`: between two looks for what to compact.
+    pub log_cleaner_backoff: Duration,
+    /// `log.cleaner.dedupe.buffer.size`: most bytes that compaction remembers keys in.
+    pub log_cleaner_dedupe_buffer_size: usize,
     /// `producer.id.expiration.ms`
     pub producer_id_expiration_ms: i64,
     /// `group.min.session.timeout.ms`
@@ -72,8 +87,13 @@ const KNOWN: &[&str] = &[
     "group.max.session.timeout.ms",
     "group.min.session.timeout.ms",
     "listeners",
+    "log.cleaner.backoff.ms",
+    "log.cleaner.dedupe.buffer.size",
+    "log.cleaner.enable",
     "log.dirs",
     "log.flush.interval.messages",
+    "log.initial.task.delay.ms",
+    "log.retention.check.interval.ms",
     "max.connections",
     "node.id",
     "num.partitions",
@@ -95,6 +115,12 @@ impl Config {
             max_request_bytes: 100 << 20,
             max_connections: 4096,
             flush: false,
+            log: BTreeMap::new(),
+            log_initial_task_delay: Duration::from_secs(30),
+            log_retention_check_interval: Duration::from_secs(300),
+            log_cleaner_enable: true,
+            log_cleaner_backoff: Duration::from_secs(15),
+            log_cleaner_dedupe_buffer_size: 32 << 20,
             producer_id_expiration_ms: 86_400_000,
             group_min_session_timeout: Duration::from_secs(6),
             group_max_session_timeout: Duration::from_secs(1800),
@@ -151,10 +177,38 @@ impl Config {
             "transaction.max.timeout.ms" => {
                 self.transaction_max_timeout_ms = parsed.parse(|n| *n > 0)?;
             }
-            _ => {
-                let (name, known) = (name.to_owned(), KNOWN.join(", "));
-                return Err(ConfigError::Unknown { name, known });
+            _ => self.apply_log(&parsed)?,
+        }
+        Ok(())
+    }
+
+    /// A setting of the logs, or one that topics fall back to.
+    fn apply_log(&mut self, setting: &Setting<'_>) -> Result<(), ConfigError> {
+        let name = setting.name;
+        match name {
+            "log.cleaner.backoff.ms" => self.log_cleaner_backoff = setting.millis()?,
+            "log.cleaner.dedupe.buffer.size" => {
+                self.log_cleaner_dedupe_buffer_size = setting.parse(|n| *n >= 1 << 20)?;
             }
+            "log.cleaner.enable" => self.log_cleaner_enable = setting.parse(|_| true)?,
+            "log.initial.task.delay.ms" => self.log_initial_task_delay = setting.millis()?,
+            "log.retention.check.interval.ms" => {
+                let ms = setting.parse(|ms: &u64| *ms > 0)?;
+                self.log_retention_check_interval = Duration::from_millis(ms);
+            }
+            _ => match defaults::check_setting(name, setting.value) {
+                Some(is_legal) => {
+                    setting.parse(|_: &String| is_legal.is_ok())?;
+                    self.log.insert(name.to_owned(), setting.value.to_owned());
+                }
+                None => {
+                    let mut known: Vec<&str> = KNOWN.to_vec();
+                    known.extend(defaults::names());
+                    known.sort_unstable();
+                    let (name, known) = (name.to_owned(), known.join(", "));
+                    return Err(ConfigError::Unknown { name, known });
+                }
+            },
         }
         Ok(())
     }
@@ -231,7 +285,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_refused() {
         let mut config = Config::new("127.0.0.1:9092", "data");
-        let error = config.apply("log.retention.ms=1").unwrap_err().to_string();
+        let error = config.apply("log.retention=1").unwrap_err().to_string();
         assert!(
             error.contains("log.retention.ms") && error.contains("num.partitions"),
             "{error}"

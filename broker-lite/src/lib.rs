@@ -16,7 +16,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 pub use config::{Config, ConfigError};
 use host::Host;
 use rustix::fs::{FlockOperation, flock};
-use state::{Node, State};
+use state::{Node, State, housekeeping};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -88,6 +88,8 @@ impl Broker {
         tasks.spawn(async move { groups.groups.run(token).await });
         let (transactions, token) = (Arc::clone(&state), stop.clone());
         tasks.spawn(async move { transactions.transactions.run(&*transactions, token).await });
+        tasks.spawn(housekeeping::expire(Arc::clone(&state), stop.clone()));
+        tasks.spawn(housekeeping::compact(Arc::clone(&state), stop.clone()));
         tasks.spawn(server::serve(listener, Arc::clone(&state), stop.clone()));
         Ok(Self {
             address,

@@ -19,10 +19,10 @@ use super::{
 const INDEX_INTERVAL: u64 = 4096;
 
 /// The files of a segment.
-const KINDS: [&str; 4] = ["log", "index", "timeindex", "txnindex"];
+pub(super) const KINDS: [&str; 4] = ["log", "index", "timeindex", "txnindex"];
 
 /// Where the file of a segment is.
-fn path(folder: &Path, base: i64, kind: &str) -> PathBuf {
+pub(super) fn path(folder: &Path, base: i64, kind: &str) -> PathBuf {
     folder.join(format!("{base:020}.{kind}"))
 }
 
@@ -45,6 +45,8 @@ pub(super) struct Sealed {
     pub(super) base: i64,
     /// First offset of the segment that follows.
     pub(super) next: i64,
+    /// Bytes of its log.
+    pub(super) len: u64,
     pub(super) max_timestamp: i64,
 }
 
@@ -60,6 +62,7 @@ impl Sealed {
         let sealed = Self {
             base,
             next,
+            len: 0,
             max_timestamp: -1,
         };
         let reader = sealed.reader(&**files, folder)?;
@@ -71,6 +74,7 @@ impl Sealed {
             && (base..next).contains(&of)
         {
             return Ok(Self {
+                len: reader.len,
                 max_timestamp,
                 ..sealed
             });
@@ -121,6 +125,8 @@ pub(super) struct Active {
     /// Largest timestamp of the first batch: rolling by time counts from it.
     first_timestamp: Option<i64>,
     aborted: Option<AbortedIndex>,
+    /// Of the files' names.
+    suffix: &'static str,
 }
 
 /// A batch that was found at open.
@@ -138,7 +144,22 @@ pub(crate) type Replay<'a> = dyn FnMut(Scanned) -> Option<AbortedTransaction> + 
 impl Active {
     /// Opens the segment that begins at `base`, made if it is not there; nothing of it counts yet.
     pub(super) fn open(files: &Arc<dyn Files>, folder: &Path, base: i64) -> io::Result<Self> {
-        let open = |kind| files.open(&path(folder, base, kind));
+        Self::open_as(files, folder, base, "")
+    }
+
+    /// Opens it from files whose names end in `suffix`.
+    pub(super) fn open_as(
+        files: &Arc<dyn Files>,
+        folder: &Path,
+        base: i64,
+        suffix: &'static str,
+    ) -> io::Result<Self> {
+        let named = |kind: &str| path(folder, base, &format!("{kind}{suffix}"));
+        let open = |kind| files.open(&named(kind));
+        let aborted = match files.exists(&named("txnindex")) {
+            true => Some(AbortedIndex::open(open("txnindex")?)?),
+            false => None,
+        };
         Ok(Self {
             reader: Reader {
                 base,
@@ -152,7 +173,8 @@ impl Active {
             max_timestamp: -1,
             max_timestamp_offset: base,
             first_timestamp: None,
-            aborted: aborted(&**files, folder, base)?,
+            aborted,
+            suffix,
             files: Arc::clone(files),
             folder: folder.to_owned(),
         })
@@ -328,7 +350,8 @@ impl Active {
     /// Notes that a marker in this segment aborted a transaction.
     pub(super) fn push_aborted(&mut self, one: &AbortedTransaction) -> io::Result<()> {
         if self.aborted.is_none() {
-            let path = path(&self.folder, self.reader.base, "txnindex");
+            let kind = format!("txnindex{}", self.suffix);
+            let path = path(&self.folder, self.reader.base, &kind);
             self.aborted = Some(AbortedIndex::open(self.files.open(&path)?)?);
         }
         self.aborted
@@ -348,6 +371,7 @@ impl Active {
         Sealed {
             base: self.reader.base,
             next,
+            len: self.reader.len,
             max_timestamp: self.max_timestamp,
         }
     }

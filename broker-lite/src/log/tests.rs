@@ -134,7 +134,7 @@ impl Model {
             Step::Spoil { file, at, byte } => self.spoil(file, at, byte),
             Step::DeleteBefore { percent } => {
                 self.start = self.start.max(self.log.end() * percent / 100);
-                self.log.delete_before(self.start).unwrap();
+                self.log.delete_before(self.start).unwrap().run().unwrap();
             }
         }
     }

@@ -29,11 +29,7 @@ impl Partition {
     pub(crate) fn append(&self, batch: BatchView) -> Result<Appended, Refusal> {
         let now = self.host.clock.wall_ms();
         let config = Arc::clone(&self.state().config);
-        let name = self
-            .folder
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy();
+        let name = self.name();
         let (batch, mut header) = validate(batch, &name, &config, now).map_err(|refusal| {
             match refusal.error {
                 // `ReplicaManager.appendToLocalLog` tells no start with errors that it knows.
@@ -134,12 +130,24 @@ impl State {
         let (bytes, ms) = (self.config.segment_bytes, self.config.segment_ms);
         let base = self.log.end();
         if self.log.append(batch, bytes, ms)? {
-            let bytes = snapshot::encode(&self.producers, base);
-            self.due_snapshot = Some(DueSnapshot {
-                offset: base,
-                bytes,
-            });
+            self.note_roll(base);
         }
         Ok(())
+    }
+
+    /// Begins a new segment at the end.
+    pub(super) fn roll(&mut self) -> io::Result<()> {
+        self.log.roll()?;
+        self.note_roll(self.log.end());
+        Ok(())
+    }
+
+    /// A segment begins at `base`: with what is remembered so far, the ones before need not be read again.
+    fn note_roll(&mut self, base: i64) {
+        let bytes = snapshot::encode(&self.producers, base);
+        self.due_snapshot = Some(DueSnapshot {
+            offset: base,
+            bytes,
+        });
     }
 }

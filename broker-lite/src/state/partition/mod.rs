@@ -4,11 +4,12 @@
 //! durable: nobody reads what a loss of power could take back. The last stable offset is the first
 //! open transaction's or the high watermark.
 //!
-//! `append.rs` writes, `read.rs` reads, `durability.rs` syncs, `epochs.rs` knows the leader's epochs, and
+//! `append.rs` writes, `read.rs` reads, `durability.rs` syncs, `cleanup.rs` removes what is out of date, `epochs.rs` knows the leader's epochs, and
 //! `upheaval.rs` is what only tests do. Writes go to the page cache under the
 //! partition's lock; reads and syncs of the disk go on outside of it.
 
 mod append;
+mod cleanup;
 mod durability;
 mod epochs;
 mod read;
@@ -17,6 +18,7 @@ mod tests;
 mod upheaval;
 
 use std::{
+    borrow::Cow,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -37,10 +39,10 @@ pub(crate) use self::{
     read::{Found, Read},
 };
 use super::producers::{ProducerDescription, Producers, snapshot};
-use crate::log::{AbortedTransaction, Log, Scanned};
+use crate::log::{AbortedTransaction, Compaction, Log, Removal, Retention, Scanned};
 
 /// What a topic's configs say about its log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LogConfig {
     pub(crate) max_message_bytes: usize,
     pub(crate) segment_bytes: u64,
@@ -51,8 +53,11 @@ pub(crate) struct LogConfig {
     pub(crate) after_max_ms: i64,
     /// `cleanup.policy` contains `compact`.
     pub(crate) compacted: bool,
+    pub(crate) compaction: Compaction,
     /// `cleanup.policy` contains `delete`.
     pub(crate) deletes: bool,
+    /// What is kept where it deletes.
+    pub(crate) retention: Retention,
     /// None: `producer`.
     pub(crate) compression: Option<wire::record::Codec>,
     /// Sync each append before its answer.
@@ -85,6 +90,8 @@ pub(crate) struct Partition {
     state: Mutex<State>,
     /// Held while files are synced or removed. Taken before `state`.
     syncing: Mutex<()>,
+    /// Held while old records are removed, which may take long. Taken before `syncing`.
+    cleaning: Mutex<()>,
     high_watermark: watch::Sender<i64>,
 }
 
@@ -141,11 +148,18 @@ impl Partition {
                 epochs,
             }),
             syncing: Mutex::default(),
+            cleaning: Mutex::default(),
         };
         if partition.state().config.flush {
             partition.sync()?;
         }
         Ok(partition)
+    }
+
+    /// `<topic>-<number>`
+    pub(crate) fn name(&self) -> Cow<'_, str> {
+        let name = self.folder.file_name().unwrap_or_default();
+        name.to_string_lossy()
     }
 
     pub(crate) fn ends(&self) -> Ends {
@@ -154,8 +168,7 @@ impl Partition {
 
     /// Bytes of its records on disk.
     pub(crate) fn size(&self) -> Result<u64, ResponseError> {
-        let size = self.usable()?.log.size();
-        size.map_err(|error| self.log_error(&error))
+        Ok(self.usable()?.log.size())
     }
 
     /// Told whenever there may be more to read.
@@ -217,7 +230,7 @@ impl Partition {
         if !(0..=end).contains(&offset) {
             return Err(ResponseError::OffsetOutOfRange);
         }
-        let deleted = state.log.delete_before(offset);
+        let deleted = state.log.delete_before(offset).and_then(Removal::run);
         deleted.map_err(|error| self.log_error(&error))?;
         Ok(state.log.start())
     }
@@ -241,16 +254,19 @@ impl Partition {
 
     /// Removes the partition's files.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        let _syncing = self.syncing();
+        // Whoever cleans notices, and ends.
         self.state().is_removed = true;
+        let _cleaning = self.cleaning();
+        let _syncing = self.syncing();
         self.high_watermark.send_modify(|_| ());
         self.host.files.remove_dir_all(&self.folder)
     }
 
     /// The broker ends: waits for what is being made durable in the background; nothing is written after it.
     pub(crate) fn close(&self) {
-        let _syncing = self.syncing();
         self.state().is_removed = true;
+        let _cleaning = self.cleaning();
+        let _syncing = self.syncing();
     }
 
     /// The state of a partition that may be read and written.
@@ -272,6 +288,12 @@ impl Partition {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn cleaning(&self) -> MutexGuard<'_, ()> {
+        self.cleaning
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn syncing(&self) -> MutexGuard<'_, ()> {
         self.syncing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -285,12 +307,18 @@ impl State {
         } else {
             log_end
         };
+        let log_start = self.log.start();
+        // Of an open transaction the first records may be out of date already.
         let first_open = self.producers.first_open().unwrap_or(log_end);
         Ends {
-            log_start: self.log.start(),
-            last_stable: first_open.min(high_watermark),
+            log_start,
+            last_stable: first_open.max(log_start).min(high_watermark),
             high_watermark,
         }
+    }
+
+    fn is_unusable(&self) -> bool {
+        self.is_removed || self.is_broken
     }
 
     fn sweep(&mut self, now_ms: i64) {

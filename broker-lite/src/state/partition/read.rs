@@ -16,6 +16,8 @@ pub(crate) struct Found {
     offset: i64,
     isolation: Isolation,
     place: Option<Place>,
+    /// [`crate::log::Log::replaced`] before it was looked for.
+    replaced: u64,
 }
 
 impl Found {
@@ -38,7 +40,10 @@ impl Partition {
     /// What there is from the batch that holds `offset` on. OFFSET_OUT_OF_RANGE before the start and
     /// behind the end.
     pub(crate) fn find(&self, offset: i64, isolation: Isolation) -> Result<Found, ResponseError> {
-        let ends = self.usable()?.ends();
+        let (ends, replaced) = {
+            let state = self.usable()?;
+            (state.ends(), state.log.replaced())
+        };
         if !(ends.log_start..=ends.high_watermark).contains(&offset) {
             return Err(ResponseError::OffsetOutOfRange);
         }
@@ -54,6 +59,7 @@ impl Partition {
             offset,
             isolation,
             place,
+            replaced,
         })
     }
 
@@ -85,10 +91,14 @@ impl Partition {
         if found.isolation == Isolation::ReadCommitted
             && let Some(Ok(last)) = batches(records.clone()).last()
         {
-            let listed = self
-                .state()
-                .log
-                .aborted(found.offset, last.header.next_offset());
+            let state = self.state();
+            if state.log.replaced() != found.replaced {
+                // Compaction took aborted records, and with them what tells of them; these were read before.
+                drop(state);
+                let found = self.find(found.offset, found.isolation)?;
+                return self.read(&found, max_bytes, min_one);
+            }
+            let listed = state.log.aborted(found.offset, last.header.next_offset());
             aborted = listed.map_err(|error| self.log_error(&error))?;
         }
         Ok(Read {

@@ -12,6 +12,7 @@ impl Partition {
     /// follower does (`UnifiedLog.truncateTo`): what is left is read again. The batch that holds `offset` goes
     /// too. Returns the log's new end. Blocks.
     pub(crate) fn truncate(&self, offset: i64) -> Result<i64, ResponseError> {
+        let _cleaning = self.cleaning();
         let _syncing = self.syncing();
         let mut state = self.usable()?;
         if !(state.log.start()..=state.log.end()).contains(&offset) {
