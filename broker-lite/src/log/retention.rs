@@ -28,7 +28,11 @@ impl Retention {
             (Some(ms), Some(time)) => now.saturating_sub(time) > ms,
             _ => false,
         };
-        let old = segments.iter().take_while(may_go).take_while(is_old).count();
+        let old = segments
+            .iter()
+            .take_while(may_go)
+            .take_while(is_old)
+            .count();
         let left = &segments[old..];
         let all: u64 = left.iter().map(|one| one.bytes).sum();
         let mut excess = self.bytes.map_or(0, |bytes| all.saturating_sub(bytes));
@@ -49,7 +53,7 @@ mod tests {
 
     /// Five segments of 100 bytes and 10 offsets, times 0, 100, 200, ...
     fn five() -> Vec<Extent> {
-        let extent = |at| Extent {
+        let extent = |at: i64| Extent {
             next: (at + 1) * 10,
             bytes: 100,
             time: Some(at * 100),
@@ -69,16 +73,31 @@ mod tests {
         assert_eq!(of(None, None).expired(&five(), i64::MAX, 50), 0);
         let mut odd = five();
         odd[1].time = None;
-        assert_eq!(of(Some(0), None).expired(&odd, 1_000, 50), 1, "nobody knows how old it is");
+        assert_eq!(
+            of(Some(0), None).expired(&odd, 1_000, 50),
+            1,
+            "nobody knows how old it is"
+        );
         odd[1].time = Some(5_000);
-        assert_eq!(of(Some(0), None).expired(&odd, 1_000, 50), 1, "a young one keeps those behind it");
+        assert_eq!(
+            of(Some(0), None).expired(&odd, 1_000, 50),
+            1,
+            "a young one keeps those behind it"
+        );
     }
 
     #[test]
     fn size_leaves_at_least_what_is_wanted() {
         let expired = |bytes| of(None, Some(bytes)).expired(&five(), 0, 50);
-        assert_eq!((expired(500), expired(401), expired(400), expired(0)), (0, 0, 1, 5));
-        assert_eq!(of(Some(999), Some(250)).expired(&five(), 1_100, 50), 2, "both, not their sum");
+        assert_eq!(
+            (expired(500), expired(401), expired(400), expired(0)),
+            (0, 0, 1, 5)
+        );
+        assert_eq!(
+            of(Some(999), Some(250)).expired(&five(), 1_100, 50),
+            2,
+            "both, not their sum"
+        );
     }
 
     #[test]

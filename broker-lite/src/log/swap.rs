@@ -38,7 +38,10 @@ pub(super) fn commit(files: &dyn Files, folder: &Path, cleaned: &mut Active) -> 
     let base = cleaned.reader().base;
     // Also one without entries: it replaces another.
     files.open(&named(folder, base, "txnindex", CLEANED))?;
-    cleaned.open_files().iter().try_for_each(|file| file.sync())?;
+    cleaned
+        .open_files()
+        .iter()
+        .try_for_each(|file| file.sync())?;
     for kind in INDEXES {
         let cleaned = named(folder, base, kind, CLEANED);
         files.rename(&cleaned, &named(folder, base, kind, SWAP))?;
@@ -53,7 +56,10 @@ pub(super) fn commit(files: &dyn Files, folder: &Path, cleaned: &mut Active) -> 
 /// here first.
 pub(super) fn discard(files: &dyn Files, folder: &Path, base: i64) -> io::Result<()> {
     // The log first: indexes alone mean nothing.
-    for (kind, suffix) in KINDS.iter().flat_map(|kind| [(kind, SWAP), (kind, CLEANED)]) {
+    for (kind, suffix) in KINDS
+        .iter()
+        .flat_map(|kind| [(kind, SWAP), (kind, CLEANED)])
+    {
         files.remove(&named(folder, base, kind, suffix))?;
     }
     Ok(())
@@ -72,13 +78,19 @@ fn complete(files: &dyn Files, folder: &Path, base: i64, others: &[i64]) -> io::
     }
     // Without its log nothing would tell any more that the others are to go.
     files.sync_dir(folder)?;
-    files.rename(&named(folder, base, "log", SWAP), &path(folder, base, "log"))
+    files.rename(
+        &named(folder, base, "log", SWAP),
+        &path(folder, base, "log"),
+    )
 }
 
 /// Completes or drops what a crash left in the folder of a log.
 pub(super) fn recover(files: &dyn Files, folder: &Path) -> io::Result<()> {
     let names = files.list(folder)?;
-    let bases: Vec<i64> = names.iter().filter_map(|name| segment::base_of(name)).collect();
+    let bases: Vec<i64> = names
+        .iter()
+        .filter_map(|name| segment::base_of(name))
+        .collect();
     for name in &names {
         let Some(base) = name.strip_suffix(SWAP).and_then(segment::base_of) else {
             continue;
@@ -88,12 +100,16 @@ pub(super) fn recover(files: &dyn Files, folder: &Path) -> io::Result<()> {
         };
         tracing::info!(folder = %folder.display(), base_offset = base, next_offset = next,
             "complete what a compaction began");
-        let others = bases.iter().copied().filter(|other| base < *other && *other < next);
+        let others = bases
+            .iter()
+            .copied()
+            .filter(|other| base < *other && *other < next);
         complete(files, folder, base, &others.collect::<Vec<_>>())?;
     }
     let left = files.list(folder)?;
-    let left = left.iter().filter(|name| name.ends_with(SWAP) || name.ends_with(CLEANED));
-    left.map(|name| files.remove(&folder.join(name))).collect()
+    let is_left = |name: &&String| name.ends_with(SWAP) || name.ends_with(CLEANED);
+    let mut left = left.iter().filter(is_left);
+    left.try_for_each(|name| files.remove(&folder.join(name)))
 }
 
 /// Where a segment that counts ends; none if nothing whole is in it.

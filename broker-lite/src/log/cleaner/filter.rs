@@ -89,6 +89,8 @@ impl Filter<'_> {
         let has_ends = header.is_control() && is_idle || records.iter().any(is_tombstone);
         let horizon = match header.has_delete_horizon() {
             true => Some(header.base_timestamp),
+            // A tombstone's time begins once what it deletes is gone; the rest of this batch is the next pass's.
+            false if header.next_offset() > self.map.end() => None,
             false => has_ends.then(|| self.now.saturating_add(self.delete_retention_ms)),
         };
         let is_new = horizon.is_some() && !header.has_delete_horizon();
@@ -106,7 +108,10 @@ impl Filter<'_> {
         let Some(key) = &record.key else {
             return false;
         };
-        let is_newest = self.map.get(key).is_none_or(|newest| record.offset >= newest);
+        let is_newest = self
+            .map
+            .get(key)
+            .is_none_or(|newest| record.offset >= newest);
         is_newest && (record.value.is_some() || !self.is_past_horizon(header))
     }
 
@@ -152,7 +157,11 @@ fn rewrite(
     };
     let mut builder = BatchBuilder::new(header.codec()?)
         .attributes(bits | horizon_bit)
-        .producer(header.producer_id, header.producer_epoch, header.base_sequence)
+        .producer(
+            header.producer_id,
+            header.producer_epoch,
+            header.base_sequence,
+        )
         .leader_epoch(header.partition_leader_epoch)
         .base_timestamp(first)
         .last_offset_delta(header.last_offset_delta);

@@ -33,7 +33,7 @@ impl OffsetMap {
         let at = self.find(hash);
         if self.slots[at][2] == 0 {
             // More than nine tenths full means long searches (`log.cleaner.io.buffer.load.factor`).
-            if self.len * 10 >= self.slots.len() * 9 {
+            if (self.len + 1) * 10 > self.slots.len() * 9 {
                 return false;
             }
             self.len += 1;

@@ -122,7 +122,13 @@ mod tests {
     }
 
     fn end(terms: Compaction, first_dirty: i64, limit: i64, now: i64) -> Option<i64> {
-        let range = terms.dirty_range(&four(), first_dirty, limit, now, |one| Ok(one.max_timestamp));
+        let range = terms.dirty_range(
+            &four(),
+            first_dirty,
+            limit,
+            now,
+            |one| Ok(one.max_timestamp),
+        );
         range.unwrap().map(|range| range.end)
     }
 
@@ -130,22 +136,37 @@ mod tests {
     fn a_log_is_cleaned_when_enough_of_it_is_dirty() {
         assert_eq!(end(terms(0.5, 0, i64::MAX), 20, 40, 0), None, "just half");
         assert_eq!(end(terms(0.5, 0, i64::MAX), 10, 40, 0), Some(40));
-        assert_eq!(end(terms(0.0, 0, i64::MAX), 40, 40, 0), None, "nothing is dirty");
-        assert_eq!(end(terms(0.0, 0, i64::MAX), 0, 39, 0), Some(30), "an open transaction");
+        assert_eq!(
+            end(terms(0.0, 0, i64::MAX), 40, 40, 0),
+            None,
+            "nothing is dirty"
+        );
+        assert_eq!(
+            end(terms(0.0, 0, i64::MAX), 0, 39, 0),
+            Some(30),
+            "an open transaction"
+        );
     }
 
     #[test]
     fn lags_keep_young_records_and_hurry_old_ones() {
         assert_eq!(end(terms(0.0, 150, i64::MAX), 0, 40, 350), Some(30));
         assert_eq!(end(terms(0.0, 1_000, i64::MAX), 0, 40, 350), None);
-        assert_eq!(end(terms(0.9, 0, 100), 20, 40, 301), Some(40), "200 is older than 201");
+        assert_eq!(
+            end(terms(0.9, 0, 100), 20, 40, 301),
+            Some(40),
+            "200 is older than 201"
+        );
         assert_eq!(end(terms(0.9, 0, 100), 20, 40, 300), None);
     }
 
     #[test]
     fn groups_are_as_large_as_a_segment() {
         let sizes = |max_bytes| -> Vec<usize> {
-            groups(&four(), max_bytes).iter().map(|group| group.len()).collect()
+            groups(&four(), max_bytes)
+                .iter()
+                .map(|group| group.len())
+                .collect()
         };
         assert_eq!(sizes(50), [1, 1, 1, 1]);
         assert_eq!(sizes(299), [2, 2]);

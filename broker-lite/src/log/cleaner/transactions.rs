@@ -37,7 +37,12 @@ impl Transactions {
     /// Takes the aborted transactions of the batches that come next. Again is fine.
     pub(super) fn expect(&mut self, aborted: impl IntoIterator<Item = AbortedTransaction>) {
         let entry = |one: AbortedTransaction| {
-            Reverse((one.first_offset, one.producer_id, one.last_offset, one.last_stable))
+            Reverse((
+                one.first_offset,
+                one.producer_id,
+                one.last_offset,
+                one.last_stable,
+            ))
         };
         self.ahead.extend(aborted.into_iter().map(entry));
     }
@@ -77,8 +82,11 @@ impl Transactions {
     }
 
     fn begin_up_to(&mut self, offset: i64) {
-        while let Some(Reverse((first_offset, producer_id, last_offset, last_stable))) =
-            self.ahead.peek().copied().filter(|Reverse(one)| one.0 <= offset)
+        while let Some(Reverse((first_offset, producer_id, last_offset, last_stable))) = self
+            .ahead
+            .peek()
+            .copied()
+            .filter(|Reverse(one)| one.0 <= offset)
         {
             self.ahead.pop();
             let one = AbortedTransaction {

@@ -3,9 +3,7 @@
 use std::io;
 
 use super::{Partition, State};
-use crate::log::{
-    AbortedTransaction, Cleaned, Compaction, Reader, Source, Terms, offset_file,
-};
+use crate::log::{AbortedTransaction, Cleaned, Compaction, Reader, Source, Terms, offset_file};
 
 /// Up to where the log was cleaned; Kafka keeps it for all partitions in one file of this name.
 const CHECKPOINT: &str = "cleaner-offset-checkpoint";

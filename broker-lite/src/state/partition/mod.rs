@@ -289,9 +289,7 @@ impl Partition {
     }
 
     fn cleaning(&self) -> MutexGuard<'_, ()> {
-        self.cleaning
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.cleaning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn syncing(&self) -> MutexGuard<'_, ()> {

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use host::{
     File, Files,
     sim::{SeededRandom, SimClock, SimFiles},
@@ -18,6 +19,8 @@ use wire::{
     record::{BatchBuilder, Codec},
 };
 
+mod compaction;
+mod retention;
 mod truncation;
 
 use super::*;

@@ -8,14 +8,35 @@ use super::{CONFIGS, check};
 const FALLBACKS: &[(&str, &[(&str, i64)])] = &[
     ("cleanup.policy", &[("log.cleanup.policy", 1)]),
     ("compression.type", &[("compression.type", 1)]),
-    ("delete.retention.ms", &[("log.cleaner.delete.retention.ms", 1)]),
-    ("max.compaction.lag.ms", &[("log.cleaner.max.compaction.lag.ms", 1)]),
+    (
+        "delete.retention.ms",
+        &[("log.cleaner.delete.retention.ms", 1)],
+    ),
+    (
+        "max.compaction.lag.ms",
+        &[("log.cleaner.max.compaction.lag.ms", 1)],
+    ),
     ("max.message.bytes", &[("message.max.bytes", 1)]),
-    ("message.timestamp.after.max.ms", &[("log.message.timestamp.after.max.ms", 1)]),
-    ("message.timestamp.before.max.ms", &[("log.message.timestamp.before.max.ms", 1)]),
-    ("message.timestamp.type", &[("log.message.timestamp.type", 1)]),
-    ("min.cleanable.dirty.ratio", &[("log.cleaner.min.cleanable.ratio", 1)]),
-    ("min.compaction.lag.ms", &[("log.cleaner.min.compaction.lag.ms", 1)]),
+    (
+        "message.timestamp.after.max.ms",
+        &[("log.message.timestamp.after.max.ms", 1)],
+    ),
+    (
+        "message.timestamp.before.max.ms",
+        &[("log.message.timestamp.before.max.ms", 1)],
+    ),
+    (
+        "message.timestamp.type",
+        &[("log.message.timestamp.type", 1)],
+    ),
+    (
+        "min.cleanable.dirty.ratio",
+        &[("log.cleaner.min.cleanable.ratio", 1)],
+    ),
+    (
+        "min.compaction.lag.ms",
+        &[("log.cleaner.min.compaction.lag.ms", 1)],
+    ),
     ("retention.bytes", &[("log.retention.bytes", 1)]),
     (
         "retention.ms",
@@ -26,7 +47,10 @@ const FALLBACKS: &[(&str, &[(&str, i64)])] = &[
         ],
     ),
     ("segment.bytes", &[("log.segment.bytes", 1)]),
-    ("segment.ms", &[("log.roll.ms", 1), ("log.roll.hours", 3_600_000)]),
+    (
+        "segment.ms",
+        &[("log.roll.ms", 1), ("log.roll.hours", 3_600_000)],
+    ),
 ];
 
 /// The broker's settings that topics fall back to, by name, as they were given.
@@ -34,7 +58,10 @@ pub(crate) type LogSettings = BTreeMap<String, String>;
 
 /// Names of all of them.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    FALLBACKS.iter().flat_map(|(_, from)| from.iter()).map(|(name, _)| *name)
+    FALLBACKS
+        .iter()
+        .flat_map(|(_, from)| from.iter())
+        .map(|(name, _)| *name)
 }
 
 /// Whether the broker's setting `name` may have `value`; none if it is not one of these.
@@ -120,7 +147,10 @@ mod tests {
         assert_eq!(hours.source("retention.ms"), Some("log.retention.hours"));
         let both = of(&[("log.retention.hours", "2"), ("log.retention.minutes", "1")]);
         assert_eq!(both.get("retention.ms"), "60000");
-        assert_eq!(of(&[("log.retention.hours", "-1")]).get("retention.ms"), "-1");
+        assert_eq!(
+            of(&[("log.retention.hours", "-1")]).get("retention.ms"),
+            "-1"
+        );
     }
 
     #[test]
@@ -135,7 +165,10 @@ mod tests {
             ("log.retention.hours", "9223372036854775807"),
             ("log.retention.hours", "soon"),
         ] {
-            assert!(check_setting(name, value).unwrap().is_err(), "{name}={value}");
+            assert!(
+                check_setting(name, value).unwrap().is_err(),
+                "{name}={value}"
+            );
         }
     }
 }
