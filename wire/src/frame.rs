@@ -63,13 +63,17 @@ pub struct FrameReader<R> {
     ahead: BytesMut,
     /// Handles to large buffers, whose bytes may still be in use.
     buffers: VecDeque<BytesMut>,
+    /// Bytes that a new one has room for: the largest frame so far, so that each fits the next frame too. What no
+    /// frame has filled is not in memory.
+    room: usize,
 }
 
 /// Frames up to this size share a buffer.
 const SMALL: usize = 16 << 10;
-/// Large buffers that are remembered: as many as are usually in use at once.
-const BUFFERS: usize = 6;
-/// Buffers come in multiples of this, so that one fits the next frame too.
+/// Bytes of large buffers that are remembered: at least those that are usually in use at once, or none would be free
+/// again before it is forgotten.
+const KEPT: usize = 32 << 20;
+/// Buffers come in multiples of this.
 const STEP: usize = 256 << 10;
 /// Up to here a frame's memory is reserved at once; beyond, it grows with what arrives, and is not kept.
 const LARGE: usize = 8 << 20;
@@ -82,6 +86,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             max,
             ahead: BytesMut::with_capacity(SMALL),
             buffers: VecDeque::new(),
+            room: STEP,
         }
     }
 
@@ -126,7 +131,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let frame = buffer.split().freeze();
         if length <= LARGE {
             self.buffers.push_back(buffer);
-            if self.buffers.len() > BUFFERS {
+            if self.buffers.len() * self.room > KEPT {
                 self.buffers.pop_front();
             }
         }
@@ -135,12 +140,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     /// An empty buffer with room for `length` bytes: one that is free again, or a new one.
     fn buffer(&mut self, length: usize) -> BytesMut {
-        let free = self
-            .buffers
-            .iter_mut()
-            .position(|buffer| buffer.try_reclaim(length));
+        self.room = self.room.max(length.next_multiple_of(STEP));
+        // What was used last is still in the processor's cache.
+        let mut buffers = self.buffers.iter_mut().enumerate().rev();
+        let free = buffers.find_map(|(index, buffer)| buffer.try_reclaim(length).then_some(index));
         let free = free.and_then(|index| self.buffers.remove(index));
-        free.unwrap_or_else(|| BytesMut::with_capacity(length.next_multiple_of(STEP)))
+        free.unwrap_or_else(|| BytesMut::with_capacity(self.room))
     }
 }
 
