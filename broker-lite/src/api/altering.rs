@@ -73,7 +73,7 @@ pub(super) fn check_names<'a>(
 
 /// The topic that is meant: only topics have configs that can be changed here.
 pub(super) fn topic(cx: &Context, kind: i8, name: &str) -> Result<Arc<Topic>, Refusal> {
-    let here = cx.state.node.id;
+    let here = cx.state.config.node_id;
     let why = match kind {
         TOPIC if name.is_empty() => "Default topic resources are not allowed.".to_owned(),
         TOPIC => {

@@ -183,7 +183,7 @@ pub(super) fn check_place(cx: &Context, brokers: &[BrokerId]) -> Result<(), Stri
     }
     let mut ids: Vec<i32> = brokers.iter().map(|id| id.0).collect();
     ids.sort_unstable();
-    let here = cx.state.node.id;
+    let here = cx.state.config.node_id;
     for (at, id) in ids.iter().enumerate() {
         if *id != here {
             return Err(format!(

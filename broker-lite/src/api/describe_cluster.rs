@@ -38,10 +38,10 @@ pub(super) async fn handle(
             return wrong(ResponseError::UnsupportedEndpointType, message);
         }
     }
-    let node = cx.state.node();
+    let node = &cx.listener.node;
     let broker = DescribeClusterBroker::default()
         .with_broker_id(BrokerId(node.id))
-        .with_host(StrBytes::from_string(node.host))
+        .with_host(StrBytes::from_string(node.host.clone()))
         .with_port(i32::from(node.port));
     let allowed = match request.include_cluster_authorized_operations {
         true => operations::CLUSTER,

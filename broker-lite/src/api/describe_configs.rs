@@ -115,7 +115,7 @@ fn broker(
     resource: &DescribeConfigsResource,
     synonyms: bool,
 ) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
-    let (name, here) = (&*resource.resource_name, cx.state.node.id);
+    let (name, here) = (&*resource.resource_name, cx.state.config.node_id);
     let wrong = |why| Err((ResponseError::InvalidRequest, StrBytes::from_string(why)));
     match name.parse::<i32>() {
         _ if name.is_empty() => {}

@@ -50,7 +50,7 @@ pub(super) async fn handle(
         let end = count.min(start.saturating_add(left));
         answer
             .topics
-            .push(describe(&topic, start..end, cx.state.node.id));
+            .push(describe(&topic, start..end, cx.state.config.node_id));
         if end < count {
             return answer.with_next_cursor(Some(cursor(name, end)));
         }

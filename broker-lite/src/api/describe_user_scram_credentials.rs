@@ -1,6 +1,7 @@
 //! DescribeUserScramCredentials (key 50), version 0.
 //!
-//! There are no credentials, and AlterUserScramCredentials, which would set some, is not served.
+//! Which mechanisms users may log in by, and with how many iterations; of all users if none is named
+//! (`ScramImage.describe`).
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,9 @@ use kafka_protocol::{
     error::ResponseError,
     messages::{
         DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse,
-        describe_user_scram_credentials_response::DescribeUserScramCredentialsResult,
+        describe_user_scram_credentials_response::{
+            CredentialInfo, DescribeUserScramCredentialsResult,
+        },
     },
     protocol::StrBytes,
 };
@@ -16,17 +19,33 @@ use kafka_protocol::{
 use super::Context;
 
 pub(super) async fn handle(
-    _cx: &Context,
+    cx: &Context,
     _version: i16,
     request: DescribeUserScramCredentialsRequest,
 ) -> DescribeUserScramCredentialsResponse {
+    let known = cx.state.credentials.users();
     let mut times: BTreeMap<StrBytes, usize> = BTreeMap::new();
     for user in request.users.into_iter().flatten() {
         *times.entry(user.name).or_default() += 1;
     }
+    if times.is_empty() {
+        let all = known.keys().map(|name| StrBytes::from_string(name.clone()));
+        times.extend(all.map(|name| (name, 1)));
+    }
     let each = times.into_iter().map(|(user, times)| {
         let name = &*user;
         let (error, message) = match times {
+            1 if known.contains_key(name) => {
+                let infos = known[name].iter().map(|(mechanism, iterations)| {
+                    CredentialInfo::default()
+                        .with_mechanism(*mechanism)
+                        .with_iterations(*iterations)
+                });
+                return DescribeUserScramCredentialsResult::default()
+                    .with_user(user.clone())
+                    .with_error_message(None)
+                    .with_credential_infos(infos.collect());
+            }
             1 => (
                 ResponseError::ResourceNotFound,
                 format!("Attempt to describe a user credential that does not exist: {name}"),

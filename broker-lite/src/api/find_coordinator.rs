@@ -48,10 +48,10 @@ pub(super) async fn handle(
 }
 
 fn found(cx: &Context) -> Coordinator {
-    let node = cx.state.node();
+    let node = &cx.listener.node;
     Coordinator::default()
         .with_node_id(node.id.into())
-        .with_host(StrBytes::from_string(node.host))
+        .with_host(StrBytes::from_string(node.host.clone()))
         .with_port(i32::from(node.port))
         .with_error_message(Some(StrBytes::from_static_str("NONE")))
 }

@@ -46,7 +46,7 @@ pub(super) async fn handle(
     }
     for kind in [BROKER, BROKER_LOGGER] {
         if is_wanted(kind) {
-            resources.push(resource(kind, cx.state.node.id.to_string()));
+            resources.push(resource(kind, cx.state.config.node_id.to_string()));
         }
     }
     answer.with_config_resources(resources)

@@ -107,7 +107,7 @@ fn once_each(
 
 /// The answer without its topics.
 pub(super) fn cluster(cx: &Context) -> MetadataResponse {
-    let node = cx.state.node();
+    let node = &cx.listener.node;
     let mut ids = vec![node.id];
     ids.extend(cx.state.hooks.others().iter());
     let brokers = ids.into_iter().map(|id| {
@@ -154,7 +154,7 @@ fn by_name(cx: &Context, name: TopicName, create: bool) -> MetadataResponseTopic
 }
 
 fn describe(cx: &Context, topic: &Topic) -> MetadataResponseTopic {
-    let node = BrokerId(cx.state.node.id);
+    let node = BrokerId(cx.state.config.node_id);
     let partitions = topic.partitions();
     let partitions = partitions.iter().zip(0..).map(|(partition, number)| {
         MetadataResponsePartition::default()

@@ -198,6 +198,17 @@ fn admin_requests() {
         &DescribeUserScramCredentialsRequest::default().with_users(Some(vec![user])),
         &[0],
     );
+    let upsertion = alter_user_scram_credentials_request::ScramCredentialUpsertion::default()
+        .with_salt(Bytes::from_static(b"salt"));
+    let deletion = alter_user_scram_credentials_request::ScramCredentialDeletion::default();
+    let alter = AlterUserScramCredentialsRequest::default()
+        .with_deletions(vec![deletion])
+        .with_upsertions(vec![upsertion]);
+    walks(&alter, &[0]);
+    let handshake = SaslHandshakeRequest::default().with_mechanism(text("PLAIN"));
+    walks(&handshake, &range(0, 1));
+    let token = SaslAuthenticateRequest::default().with_auth_bytes(Bytes::from_static(b"token"));
+    walks(&token, &range(0, 2));
     walks(&ListConfigResourcesRequest::default(), &range(0, 1));
     walks(
         &ListConfigResourcesRequest::default().with_resource_types(vec![2, 4]),
