@@ -3,7 +3,7 @@
 //! Sets and removes what SCRAM logins are checked with. Each user once in a request, in the order of
 //! `ScramControlManager.alterCredentials`: deletions are looked at first. All that is sound is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_protocol::{
     error::ResponseError,
@@ -16,8 +16,9 @@ use kafka_protocol::{
 };
 use wire::security::Mechanism;
 
-use super::Context;
+use super::{Context, rights::NOT_AUTHORIZED};
 use crate::security::{
+    acl::Operation,
     credentials::{Change, mechanism},
     sasl::Credential,
 };
@@ -35,6 +36,9 @@ pub(super) async fn handle(
     _version: i16,
     request: AlterUserScramCredentialsRequest,
 ) -> AlterUserScramCredentialsResponse {
+    if let Err(error) = cx.check_cluster(Operation::Alter) {
+        return refused(&request, error);
+    }
     let mut verdicts: BTreeMap<StrBytes, Verdict> = BTreeMap::new();
     let mut judge = |user: StrBytes, verdict: Verdict| {
         let twice = (
@@ -118,4 +122,21 @@ fn check(user: &str, number: i8) -> Result<Mechanism, (ResponseError, &'static s
     }
     let unknown = "Unknown SCRAM mechanism";
     mechanism(number).ok_or((ResponseError::UnsupportedSaslMechanism, unknown))
+}
+
+/// The answer to who may not (`AlterUserScramCredentialsRequest.getErrorResponse`).
+fn refused(
+    request: &AlterUserScramCredentialsRequest,
+    error: ResponseError,
+) -> AlterUserScramCredentialsResponse {
+    let removed = request.deletions.iter().map(|one| &one.name);
+    let set = request.upsertions.iter().map(|one| &one.name);
+    let users: BTreeSet<_> = removed.chain(set).collect();
+    let each = users.into_iter().map(|user| {
+        AlterUserScramCredentialsResult::default()
+            .with_user(user.clone())
+            .with_error_code(error.code())
+            .with_error_message(Some(NOT_AUTHORIZED))
+    });
+    AlterUserScramCredentialsResponse::default().with_results(each.collect())
 }

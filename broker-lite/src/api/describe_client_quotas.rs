@@ -11,7 +11,8 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::Context;
+use super::{Context, message};
+use crate::security::acl::Operation;
 
 /// How a component matches.
 const EXACT: i8 = 0;
@@ -19,12 +20,14 @@ const DEFAULT: i8 = 1;
 const ANY: i8 = 2;
 
 pub(super) async fn handle(
-    _cx: &Context,
+    cx: &Context,
     _version: i16,
     request: DescribeClientQuotasRequest,
 ) -> DescribeClientQuotasResponse {
     let answer = DescribeClientQuotasResponse::default();
-    match check(&request) {
+    let allowed = cx.check_cluster(Operation::DescribeConfigs);
+    let allowed = allowed.map_err(|error| (error, message(error).to_string()));
+    match allowed.and_then(|()| check(&request)) {
         Ok(()) => answer
             .with_error_message(Some(StrBytes::default()))
             .with_entries(Some(Vec::new())),

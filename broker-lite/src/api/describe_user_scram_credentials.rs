@@ -16,13 +16,18 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::Context;
+use super::{Context, message};
+use crate::security::acl::Operation;
 
 pub(super) async fn handle(
     cx: &Context,
     _version: i16,
     request: DescribeUserScramCredentialsRequest,
 ) -> DescribeUserScramCredentialsResponse {
+    if let Err(error) = cx.check_cluster(Operation::Describe) {
+        let users = request.users.into_iter().flatten();
+        return refused(users.map(|user| user.name), error);
+    }
     let known = cx.state.credentials.users();
     let mut times: BTreeMap<StrBytes, usize> = BTreeMap::new();
     for user in request.users.into_iter().flatten() {
@@ -65,5 +70,22 @@ pub(super) async fn handle(
     });
     DescribeUserScramCredentialsResponse::default()
         .with_error_message(Some(StrBytes::default()))
+        .with_results(each.collect())
+}
+
+/// The answer to who may not know (`DescribeUserScramCredentialsRequest.getErrorResponse`).
+fn refused(
+    users: impl Iterator<Item = StrBytes>,
+    error: ResponseError,
+) -> DescribeUserScramCredentialsResponse {
+    let each = users.map(|user| {
+        DescribeUserScramCredentialsResult::default()
+            .with_user(user)
+            .with_error_code(error.code())
+            .with_error_message(Some(message(error)))
+    });
+    DescribeUserScramCredentialsResponse::default()
+        .with_error_code(error.code())
+        .with_error_message(Some(message(error)))
         .with_results(each.collect())
 }

@@ -16,6 +16,7 @@ use super::{
     Context,
     config_resource::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC},
 };
+use crate::security::acl::Operation;
 
 const ALL: [i8; 5] = [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
 
@@ -25,6 +26,9 @@ pub(super) async fn handle(
     request: ListConfigResourcesRequest,
 ) -> ListConfigResourcesResponse {
     let answer = ListConfigResourcesResponse::default();
+    if let Err(error) = cx.check_cluster(Operation::DescribeConfigs) {
+        return answer.with_error_code(error.code());
+    }
     let types = &request.resource_types;
     if types.iter().any(|kind| !ALL.contains(kind)) {
         return answer.with_error_code(ResponseError::UnsupportedVersion.code());

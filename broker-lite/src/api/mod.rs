@@ -3,6 +3,7 @@
 //! [`API`] is the registry: what is in it is served, and ApiVersions is built from it, so that the list
 //! cannot drift from the code.
 
+mod acl_filter;
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_configs;
@@ -48,8 +49,8 @@ mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
-mod operations;
 mod produce;
+mod rights;
 mod sasl_authenticate;
 mod sasl_handshake;
 mod sync_group;

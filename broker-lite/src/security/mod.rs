@@ -5,6 +5,8 @@
 //! rules, and [`credentials`] keeps what SCRAM logins are checked with. Both are journals in the data folder.
 //! [`properties`] holds the settings as they were written.
 
+pub(crate) mod acl;
+pub(crate) mod authorizer;
 pub(crate) mod credentials;
 pub(crate) mod dn;
 pub(crate) mod jaas;

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{listeners, mapping::Mapping};
+use super::{authorizer, listeners, mapping::Mapping};
 
 /// Settings that a listener may have of its own; without, they are those of all listeners.
 const OF_LISTENERS: &[&str] = &[
@@ -90,6 +90,8 @@ impl Properties {
             "ssl.principal.mapping.rules" => Mapping::parse(value).is_ok(),
             "ssl.keystore.type" | "ssl.truststore.type" => value == "PEM",
             "allow.everyone.if.no.acl.found" => value.parse::<bool>().is_ok(),
+            "authorizer.class.name" => value == authorizer::CLASS,
+            "super.users" => authorizer::super_users(value).is_some(),
             "listener.security.protocol.map" => listeners::protocols(value).is_some(),
             _ => true,
         };

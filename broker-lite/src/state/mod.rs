@@ -21,7 +21,11 @@ use topics::{TopicSettings, Topics};
 use transactions::{Participants, TransactionSettings, Transactions, machine::Producer};
 use wire::TopicPartition;
 
-use crate::{config::Config, faults::Hooks, security::credentials::Credentials};
+use crate::{
+    config::Config,
+    faults::Hooks,
+    security::{authorizer::Authorizer, credentials::Credentials},
+};
 
 /// This broker as clients reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +45,8 @@ pub(crate) struct State {
     pub(crate) groups: Groups,
     pub(crate) transactions: Transactions,
     pub(crate) fetch_sessions: FetchSessions,
+    /// Who may do what; none: everyone everything.
+    pub(crate) authorizer: Option<Authorizer>,
     /// What SCRAM logins are checked with.
     pub(crate) credentials: Credentials,
     /// Faults that tests set.
@@ -75,6 +81,7 @@ impl State {
             flush: config.flush,
         };
         let transactions = Transactions::open(host.clone(), &folder, limits)?;
+        let authorizer = Authorizer::open(&host, &folder, &config.security)?;
         let credentials = Credentials::open(&host, &folder)?;
         Ok(Self {
             host,
@@ -84,6 +91,7 @@ impl State {
             groups,
             transactions,
             fetch_sessions: FetchSessions::default(),
+            authorizer,
             credentials,
             hooks: Arc::default(),
             _lock: lock,
