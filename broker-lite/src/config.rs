@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::security::{listeners, properties::Properties};
+use crate::security::{credentials::ScramUser, listeners, properties::Properties};
 
 /// How a broker runs.
 #[derive(Clone, Debug)]
@@ -49,6 +49,8 @@ pub struct Config {
     pub group_initial_rebalance_delay: Duration,
     /// `transaction.max.timeout.ms`
     pub transaction_max_timeout_ms: i32,
+    /// Users that can log in by SCRAM from the first start on.
+    pub(crate) scram_users: Vec<ScramUser>,
     /// Settings of listeners and of security.
     pub(crate) security: Properties,
 }
@@ -73,7 +75,7 @@ pub enum ConfigError {
         value: String,
     },
     /// Not `key=value`.
-    #[error("{0:?} is not key=value")]
+    #[error("{0:?} is not in the form of key=value")]
     Form(String),
 }
 
@@ -121,6 +123,7 @@ impl Config {
             group_max_session_timeout: Duration::from_secs(1800),
             group_initial_rebalance_delay: Duration::ZERO,
             transaction_max_timeout_ms: 900_000,
+            scram_users: Vec::new(),
             security: Properties::default(),
         }
     }
@@ -134,6 +137,19 @@ impl Config {
         lines
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .try_for_each(|line| self.apply(line))
+    }
+
+    /// Adds a user that logs in by SCRAM, written as for Kafka's `StorageTool --add-scram`:
+    /// `SCRAM-SHA-512=[name=NAME,password=PASSWORD]`, with `iterations=N` if wanted. Whom the data folder knows by this
+    /// mechanism keeps the password.
+    ///
+    /// # Errors
+    /// If it is not written so. The error does not show it.
+    pub fn add_scram(&mut self, text: &str) -> Result<(), ConfigError> {
+        let user =
+            ScramUser::parse(text).ok_or_else(|| ConfigError::Form("--add-scram".to_owned()))?;
+        self.scram_users.push(user);
+        Ok(())
     }
 
     /// Takes one `key=value`.

@@ -31,6 +31,10 @@ struct Arguments {
     /// Properties file with Kafka's names (node.id, num.partitions, ...)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// A user that logs in by SCRAM, if the data folder does not know it yet:
+    /// SCRAM-SHA-512=[name=NAME,password=PASSWORD]
+    #[arg(long, value_name = "USER")]
+    add_scram: Vec<String>,
     /// One setting; wins over the file
     #[arg(long = "set", value_name = "key=value")]
     settings: Vec<String>,
@@ -79,6 +83,9 @@ fn configure(arguments: &Arguments) -> anyhow::Result<Config> {
     }
     for setting in &arguments.settings {
         config.apply(setting)?;
+    }
+    for user in &arguments.add_scram {
+        config.add_scram(user)?;
     }
     Ok(config)
 }

@@ -14,8 +14,8 @@ use kafka_protocol::{
 
 use super::{Context, rights::NOT_AUTHORIZED};
 use crate::security::{
-    Principal,
     acl::{Acl, CLUSTER, Entry, Operation, Pattern, Resource},
+    authorizer::Authorizer,
 };
 
 /// Kafka's text where rights are to be changed.
@@ -27,90 +27,96 @@ pub(super) const PREFIXED: i8 = 4;
 pub(super) const DENY: i8 = 2;
 pub(super) const ALLOW: i8 = 3;
 
-type Refusal = (ResponseError, StrBytes);
+type Refusal = (ResponseError, Option<StrBytes>);
 
 pub(super) async fn handle(
     cx: &Context,
     _version: i16,
     request: CreateAclsRequest,
 ) -> CreateAclsResponse {
-    let mut outcomes: Vec<Result<Acl, Refusal>> = request.creations.iter().map(acl).collect();
-    let sound = outcomes.iter().flatten().cloned().collect();
-    if let Err(refusal) = create(cx, sound) {
-        // Whoever may not create rules is told nothing of them.
-        let is_all = refusal.0 != ResponseError::UnknownServerError;
-        for outcome in outcomes.iter_mut().filter(|one| is_all || one.is_ok()) {
-            *outcome = Err(refusal.clone());
-        }
+    let (count, mut outcomes) = (request.creations.len(), Vec::new());
+    let created = prepare(cx).and_then(|authorizer| {
+        let acls: Result<Vec<_>, _> = request.creations.iter().map(acl).collect();
+        // Kafka does not foresee these, and takes none of the rules.
+        outcomes = acls.map_err(|NoRule| (ResponseError::UnknownServerError, None))?;
+        create(authorizer, outcomes.iter().flatten().cloned().collect())
+    });
+    if let Err(refusal) = created {
+        outcomes = vec![Err(refusal); count];
     }
     let each = outcomes.into_iter().map(|outcome| {
         let result = AclCreationResult::default();
         match outcome {
-            Ok(_) => result.with_error_message(None),
+            Ok(_) => result.with_error_message(Some(StrBytes::default())),
             Err((error, message)) => result
                 .with_error_code(error.code())
-                .with_error_message(Some(message)),
+                .with_error_message(message),
         }
     });
     CreateAclsResponse::default().with_results(each.collect())
 }
 
-fn create(cx: &Context, acls: Vec<Acl>) -> Result<(), Refusal> {
+/// The authorizer, for who may give rights.
+fn prepare(cx: &Context) -> Result<&Authorizer, Refusal> {
     let allowed = cx.check_cluster(Operation::Alter);
-    allowed.map_err(|error| (error, NOT_AUTHORIZED))?;
-    let disabled = (
-        ResponseError::SecurityDisabled,
-        StrBytes::from_static_str(NO_AUTHORIZER),
-    );
-    let authorizer = cx.state.authorizer.as_ref().ok_or(disabled)?;
+    allowed.map_err(|error| (error, Some(NOT_AUTHORIZED)))?;
+    let disabled = StrBytes::from_static_str(NO_AUTHORIZER);
+    let disabled = (ResponseError::SecurityDisabled, Some(disabled));
+    cx.state.authorizer.as_ref().ok_or(disabled)
+}
+
+fn create(authorizer: &Authorizer, acls: Vec<Acl>) -> Result<(), Refusal> {
     authorizer.add(acls).map_err(|error| {
         tracing::error!(%error, "cannot write to the journal of ACLs");
-        let error = ResponseError::UnknownServerError;
-        (error, super::message(error))
+        (ResponseError::UnknownServerError, None)
     })
 }
 
-fn acl(wanted: &AclCreation) -> Result<Acl, Refusal> {
-    let invalid = |why: String| (ResponseError::InvalidRequest, StrBytes::from_string(why));
-    let name = wanted.resource_name.to_string();
-    let resource = Resource::from_number(wanted.resource_type);
-    if resource == Some(Resource::Cluster) && name != CLUSTER {
-        let why = format!("The only valid name for the CLUSTER resource is {CLUSTER}");
-        return Err(invalid(why));
-    }
-    if name.is_empty() {
-        return Err(invalid("Invalid empty resource name".to_owned()));
-    }
-    let resource = resource.ok_or_else(|| invalid("Invalid resourceType ANY".to_owned()))?;
+/// A part that only filters may have: any, or match.
+struct NoRule;
+
+/// The rule that is meant, or why it is refused.
+fn acl(wanted: &AclCreation) -> Result<Result<Acl, Refusal>, NoRule> {
+    let resource = Resource::from_number(wanted.resource_type).ok_or(NoRule)?;
+    let operation = Operation::from_number(wanted.operation).ok_or(NoRule)?;
     let is_prefix = match wanted.resource_pattern_type {
         LITERAL => false,
         PREFIXED => true,
-        1 => return Err(invalid("Invalid patternType ANY".to_owned())),
-        _ => return Err(invalid("Invalid patternType MATCH".to_owned())),
+        _ => return Err(NoRule),
     };
-    let operation = Operation::from_number(wanted.operation);
-    let operation = operation.ok_or_else(|| invalid("Invalid operation ANY".to_owned()))?;
     let allows = match wanted.permission_type {
         DENY => false,
         ALLOW => true,
-        _ => return Err(invalid("Invalid permissionType ANY".to_owned())),
+        _ => return Err(NoRule),
     };
-    if Principal::parse(&wanted.principal).is_none() {
-        // Kafka stumbles over it.
-        let error = ResponseError::UnknownServerError;
-        return Err((error, super::message(error)));
-    }
-    Ok(Acl {
-        pattern: Pattern {
-            resource,
-            name,
-            is_prefix,
-        },
-        entry: Entry {
-            principal: wanted.principal.to_string(),
-            host: wanted.host.to_string(),
-            operation,
-            allows,
-        },
-    })
+    let (name, principal) = (
+        wanted.resource_name.to_string(),
+        wanted.principal.to_string(),
+    );
+    let why = if resource == Resource::Cluster && name != CLUSTER {
+        format!("The only valid name for the CLUSTER resource is {CLUSTER}")
+    } else if name.is_empty() {
+        "Invalid empty resource name".to_owned()
+    } else if !principal.contains(':') {
+        format!(
+            "Could not parse principal from `{principal}` (no colon is present separating the \
+             principal type from the principal name)"
+        )
+    } else {
+        return Ok(Ok(Acl {
+            pattern: Pattern {
+                resource,
+                name,
+                is_prefix,
+            },
+            entry: Entry {
+                principal,
+                host: wanted.host.to_string(),
+                operation,
+                allows,
+            },
+        }));
+    };
+    let why = Some(StrBytes::from_string(why));
+    Ok(Err((ResponseError::InvalidRequest, why)))
 }

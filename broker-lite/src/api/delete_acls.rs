@@ -26,32 +26,38 @@ pub(super) async fn handle(
     _version: i16,
     request: DeleteAclsRequest,
 ) -> DeleteAclsResponse {
-    let allowed = cx.check_cluster(Operation::Alter);
-    let each = request.filters.iter().map(|filter| {
-        let deleted = match allowed {
-            Ok(()) => delete(cx, filter),
-            Err(error) => Err((error, NOT_AUTHORIZED)),
-        };
-        let result = DeleteAclsFilterResult::default();
-        match deleted {
-            Ok(acls) => result
-                .with_error_message(None)
-                .with_matching_acls(acls.iter().map(matching).collect()),
-            Err((error, message)) => result
+    let results = match delete(cx, &request.filters) {
+        Ok(deleted) => deleted
+            .iter()
+            .map(|acls| {
+                DeleteAclsFilterResult::default()
+                    .with_error_message(None)
+                    .with_matching_acls(acls.iter().map(matching).collect())
+            })
+            .collect(),
+        Err((error, message)) => {
+            let refused = DeleteAclsFilterResult::default()
                 .with_error_code(error.code())
-                .with_error_message(Some(message)),
+                .with_error_message(Some(message));
+            vec![refused; request.filters.len()]
         }
-    });
-    DeleteAclsResponse::default().with_filter_results(each.collect())
+    };
+    DeleteAclsResponse::default().with_filter_results(results)
 }
 
-fn delete(cx: &Context, filter: &DeleteAclsFilter) -> Result<Vec<Acl>, (ResponseError, StrBytes)> {
+fn delete(
+    cx: &Context,
+    filters: &[DeleteAclsFilter],
+) -> Result<Vec<Vec<Acl>>, (ResponseError, StrBytes)> {
+    let allowed = cx.check_cluster(Operation::Alter);
+    allowed.map_err(|error| (error, NOT_AUTHORIZED))?;
     let disabled = (
         ResponseError::SecurityDisabled,
         StrBytes::from_static_str(NO_AUTHORIZER),
     );
     let authorizer = cx.state.authorizer.as_ref().ok_or(disabled)?;
-    authorizer.remove(&of_deletion(filter)).map_err(|error| {
+    let filters: Vec<_> = filters.iter().map(of_deletion).collect();
+    authorizer.remove(&filters).map_err(|error| {
         tracing::error!(%error, "cannot write to the journal of ACLs");
         let error = ResponseError::UnknownServerError;
         (error, super::message(error))

@@ -39,7 +39,7 @@ pub(super) async fn handle(
     let found = authorizer.list(&of_description(&request));
     let resources = found.chunk_by(|a, b| a.pattern == b.pattern).map(resource);
     answer
-        .with_error_message(None)
+        .with_error_message(Some(StrBytes::default()))
         .with_resources(resources.collect())
 }
 

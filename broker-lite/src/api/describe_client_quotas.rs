@@ -11,7 +11,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Context, message};
+use super::Context;
 use crate::security::acl::Operation;
 
 /// How a component matches.
@@ -25,9 +25,13 @@ pub(super) async fn handle(
     request: DescribeClientQuotasRequest,
 ) -> DescribeClientQuotasResponse {
     let answer = DescribeClientQuotasResponse::default();
-    let allowed = cx.check_cluster(Operation::DescribeConfigs);
-    let allowed = allowed.map_err(|error| (error, message(error).to_string()));
-    match allowed.and_then(|()| check(&request)) {
+    if let Err(error) = cx.check_cluster(Operation::DescribeConfigs) {
+        return answer
+            .with_error_code(error.code())
+            .with_error_message(None)
+            .with_entries(None);
+    }
+    match check(&request) {
         Ok(()) => answer
             .with_error_message(Some(StrBytes::default()))
             .with_entries(Some(Vec::new())),

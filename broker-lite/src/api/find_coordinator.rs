@@ -29,7 +29,8 @@ pub(super) async fn handle(
             let found = match request.key_type {
                 GROUP | TRANSACTION => match check(cx, request.key_type, &key) {
                     Ok(()) => found(cx).with_error_message(Some(StrBytes::default())),
-                    Err(error) => refused(error),
+                    // Kafka says so without a message.
+                    Err(error) => refused(error).with_error_message(Some(StrBytes::default())),
                 },
                 // Share groups are not served; Kafka says so without a message.
                 SHARE => refused(ResponseError::InvalidRequest)

@@ -118,16 +118,19 @@ impl Authorizer {
         self.finish(&mut journal)
     }
 
-    /// Removes the rules that pass; and which they were.
-    pub(crate) fn remove(&self, filter: &Filter) -> io::Result<Vec<Acl>> {
+    /// Removes the rules that pass one of the filters; and tells for each which they were.
+    pub(crate) fn remove(&self, filters: &[Filter]) -> io::Result<Vec<Vec<Acl>>> {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        let removed = self.list(filter);
-        for acl in &removed {
-            journal.append(&Change::Remove(acl.clone()))?;
-            self.write(|known| known.remove(acl));
+        let found: Vec<_> = filters.iter().map(|filter| self.list(filter)).collect();
+        for acl in found.iter().flatten() {
+            // It may pass more than one.
+            if self.read(|known| known.contains(acl)) {
+                journal.append(&Change::Remove(acl.clone()))?;
+                self.write(|known| known.remove(acl));
+            }
         }
         self.finish(&mut journal)?;
-        Ok(removed)
+        Ok(found)
     }
 
     /// Changes are rare and matter: they are synced, once for all of a request.
@@ -198,8 +201,9 @@ mod tests {
             name: Some("b".to_owned()),
             ..Filter::default()
         };
-        assert_eq!(authorizer.remove(&one).unwrap(), [acl("b")]);
-        assert_eq!(authorizer.remove(&one).unwrap(), []);
+        let both = [one.clone(), one];
+        assert_eq!(authorizer.remove(&both).unwrap(), [[acl("b")], [acl("b")]]);
+        assert_eq!(authorizer.remove(&both).unwrap(), [[], []]);
         files.crash();
         let authorizer = open();
         assert_eq!(authorizer.list(&Filter::default()), [acl("a")]);

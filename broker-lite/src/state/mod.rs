@@ -83,6 +83,7 @@ impl State {
         let transactions = Transactions::open(host.clone(), &folder, limits)?;
         let authorizer = Authorizer::open(&host, &folder, &config.security)?;
         let credentials = Credentials::open(&host, &folder)?;
+        credentials.add_missing(&host, &config.scram_users)?;
         Ok(Self {
             host,
             config,
