@@ -3,7 +3,7 @@
 use super::{known::KNOWN, talk::Entry};
 
 /// Differences that a report shows, at most.
-const SHOWN: usize = 400;
+const SHOWN: usize = 40;
 
 /// What came of a comparison.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ const UNORDERED: &[&str] = &[
     "credential_infos",
     "groups",
     "matching_acls",
+    "mechanisms",
     "members",
     "partition_responses",
     "partitions",

@@ -16,7 +16,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Context, message};
+use super::Context;
 use crate::security::acl::Operation;
 
 pub(super) async fn handle(
@@ -26,7 +26,7 @@ pub(super) async fn handle(
 ) -> DescribeUserScramCredentialsResponse {
     if let Err(error) = cx.check_cluster(Operation::Describe) {
         let users = request.users.into_iter().flatten();
-        return refused(users.map(|user| user.name), error);
+        return refused(users.count(), error);
     }
     let known = cx.state.credentials.users();
     let mut times: BTreeMap<StrBytes, usize> = BTreeMap::new();
@@ -48,7 +48,7 @@ pub(super) async fn handle(
                 });
                 return DescribeUserScramCredentialsResult::default()
                     .with_user(user.clone())
-                    .with_error_message(None)
+                    .with_error_message(Some(StrBytes::default()))
                     .with_credential_infos(infos.collect());
             }
             1 => (
@@ -73,19 +73,14 @@ pub(super) async fn handle(
         .with_results(each.collect())
 }
 
-/// The answer to who may not know (`DescribeUserScramCredentialsRequest.getErrorResponse`).
-fn refused(
-    users: impl Iterator<Item = StrBytes>,
-    error: ResponseError,
-) -> DescribeUserScramCredentialsResponse {
-    let each = users.map(|user| {
-        DescribeUserScramCredentialsResult::default()
-            .with_user(user)
-            .with_error_code(error.code())
-            .with_error_message(Some(message(error)))
-    });
+/// The answer to who may not know: Kafka names nobody in it
+/// (`DescribeUserScramCredentialsRequest.getErrorResponse`).
+fn refused(users: usize, error: ResponseError) -> DescribeUserScramCredentialsResponse {
+    let each = DescribeUserScramCredentialsResult::default()
+        .with_error_code(error.code())
+        .with_error_message(None);
     DescribeUserScramCredentialsResponse::default()
         .with_error_code(error.code())
-        .with_error_message(Some(message(error)))
-        .with_results(each.collect())
+        .with_error_message(None)
+        .with_results(vec![each; users])
 }

@@ -36,7 +36,7 @@ use crate::{
 /// How long a refused login waits for its answer, so that guessing is slow
 /// (`connection.failed.authentication.delay.ms`).
 const REFUSED_AFTER: Duration = Duration::from_millis(100);
-/// A login is not renewed sooner than this after the last (`KafkaChannel.MIN_REAUTH_INTERVAL_ONE_SECOND_NANOS`).
+/// A login is not renewed sooner than this after the last renewal (`KafkaChannel.MIN_REAUTH_INTERVAL_ONE_SECOND_NANOS`).
 const RENEWED_AFTER: Duration = Duration::from_secs(1);
 /// What a frame that has begun may take: this, and a second for each [`SLOWEST`] bytes.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(60);
@@ -118,6 +118,7 @@ struct Connection {
 struct Session {
     login: LoggedIn,
     begun: Duration,
+    is_renewed: bool,
 }
 
 impl Connection {
@@ -164,7 +165,7 @@ impl Connection {
             .clock
             .monotonic()
             .saturating_sub(session.begun);
-        if is_handshake && age >= RENEWED_AFTER {
+        if is_handshake && (age >= RENEWED_AFTER || !session.is_renewed) {
             return Ok(Some(Login::again(session.login.clone())));
         }
         match session.login.lifetime {
@@ -199,6 +200,7 @@ impl Connection {
                 Heard::Done(answer, done) => {
                     self.principal = Arc::new(done.principal.clone());
                     self.session = Some(Session {
+                        is_renewed: self.session.is_some(),
                         login: done,
                         begun: state.host.clock.monotonic(),
                     });

@@ -216,6 +216,7 @@ async fn sessions_end_unless_they_are_renewed() {
     tokio::task::spawn_blocking(move || {
         let mut raw = client::Client::connect(door);
         assert_eq!(log_in(&mut raw, b"\0ann\0pencil"), (0, 1500));
+        assert_eq!(log_in(&mut raw, b"\0ann\0pencil"), (0, 1500));
         // Too soon.
         let plain = SaslHandshakeRequest::default().with_mechanism(text("PLAIN"));
         assert_eq!(raw.call(1, &plain).error_code, 34);

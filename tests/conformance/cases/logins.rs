@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use kafka_protocol::messages::{
-    AlterUserScramCredentialsRequest, ApiVersionsRequest, DescribeUserScramCredentialsRequest,
-    MetadataRequest, SaslAuthenticateRequest, SaslHandshakeRequest,
+    AlterUserScramCredentialsRequest, ApiVersionsRequest, ApiVersionsResponse,
+    DescribeUserScramCredentialsRequest, MetadataRequest, SaslAuthenticateRequest,
+    SaslHandshakeRequest,
     alter_user_scram_credentials_request::{ScramCredentialDeletion, ScramCredentialUpsertion},
     describe_user_scram_credentials_request::UserName,
 };
@@ -22,6 +23,11 @@ fn versions(name: &str) -> ApiVersionsRequest {
     ApiVersionsRequest::default()
         .with_client_software_name(text(name))
         .with_client_software_version(text("1"))
+}
+
+/// Which APIs and features there are is not the matter here.
+fn of_none(answer: &mut ApiVersionsResponse) {
+    *answer = ApiVersionsResponse::default().with_error_code(answer.error_code);
 }
 
 const RIGHT: &[u8] = b"\0ann\0ann";
@@ -46,35 +52,28 @@ pub fn states(talk: &mut Talk) {
     // Versions are asked for once; a request that is none of it does not count.
     for version in [0, 2, 3, 4] {
         talk.reconnects();
-        talk.ask_edited("first", version, &versions("x"), |answer| {
-            answer.api_keys.clear()
-        });
-        talk.ask_edited("second", version, &versions("x"), |answer| {
-            answer.api_keys.clear()
-        });
+        talk.ask_edited("first", version, &versions("x"), of_none);
+        talk.ask_edited("second", version, &versions("x"), of_none);
     }
     talk.reconnects();
     talk.ask_edited("with a name that is none", 3, &versions("-"), |_| {});
-    talk.ask_edited("with one that is", 3, &versions("x"), |answer| {
-        answer.api_keys.clear()
-    });
+    talk.ask_edited("with one that is", 3, &versions("x"), of_none);
     talk.ask("after the versions", 1, &handshake("PLAIN"));
-    talk.ask("in the middle", 12, &metadata);
     talk.reconnects();
     talk.ask("again", 1, &handshake("PLAIN"));
     talk.ask("twice", 1, &handshake("PLAIN"));
     talk.reconnects();
     talk.ask("and", 1, &handshake("PLAIN"));
-    talk.ask_edited("versions in the middle", 3, &versions("x"), |answer| {
-        answer.api_keys.clear()
-    });
+    talk.ask_edited("versions in the middle", 3, &versions("x"), of_none);
     for version in 0..=2 {
         talk.reconnects();
         talk.ask("login", 1, &handshake("PLAIN"));
         talk.ask("login", version, &token(RIGHT));
         talk.ask("after the login", 12, &metadata);
         talk.ask("after the login", version, &token(RIGHT));
-        talk.ask("soon after the login", 1, &handshake("PLAIN"));
+        talk.ask("renewed", 1, &handshake("PLAIN"));
+        talk.ask("renewed", version, &token(RIGHT));
+        talk.ask("renewed too soon", 1, &handshake("PLAIN"));
         talk.ask("still there", 12, &metadata);
     }
 }
@@ -227,7 +226,6 @@ pub fn credentials(talk: &mut Talk) {
     super::until(|| talk.quietly(0, &describe(Some(&["bob"]))).results[0].error_code != 0);
     talk.ask("after", 0, &describe(None));
     talk.becomes("eve");
-    talk.ask("by eve", 0, &describe(None));
     talk.ask("by eve", 0, &describe(Some(&["ann", "bob"])));
     talk.ask_edited(
         "by eve",

@@ -14,8 +14,8 @@ use host::Random;
 use kafka_protocol::{
     error::ResponseError,
     messages::{
-        ApiKey, RequestHeader, SaslAuthenticateRequest, SaslAuthenticateResponse,
-        SaslHandshakeRequest, SaslHandshakeResponse,
+        ApiKey, ApiVersionsRequest, ApiVersionsResponse, RequestHeader, SaslAuthenticateRequest,
+        SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
     },
     protocol::{Request, StrBytes},
 };
@@ -141,7 +141,7 @@ enum Step {
 /// Why a step of a mechanism failed.
 enum Failure {
     /// The client is told (`SaslAuthenticationException`).
-    Told(&'static str),
+    Told(String),
     /// The client is told nothing of it: it might learn who is known here (`SaslException`).
     Hidden(String),
 }
@@ -245,6 +245,8 @@ impl Login {
             .with_mechanisms(around.sasl.names());
         let answer = frame::<SaslHandshakeRequest>(header, answer)?;
         let Some(mechanism) = wanted else {
+            // Where a login is renewed Kafka says nothing.
+            let answer = answer.filter(|_| self.previous.is_none());
             let reason = format!("unsupported SASL mechanism {}", asked.mechanism);
             return Ok(Heard::Refused(answer, reason));
         };
@@ -281,8 +283,8 @@ impl Login {
         let header = request::header(&mut body).map_err(api::invalid)?;
         let version = header.request_api_version;
         if header.request_api_key != ApiKey::SaslAuthenticate as i16 {
-            let key = header.request_api_key;
-            return Err(api::invalid(format!("API {key} in the middle of a login")));
+            let reason = format!("API {} in the middle of a login", header.request_api_key);
+            return Ok(Heard::Refused(out_of_turn(&header)?, reason));
         }
         let asked: SaslAuthenticateRequest = decode(ApiKey::SaslAuthenticate, version, body)?;
         let answer = SaslAuthenticateResponse::default();
@@ -291,7 +293,7 @@ impl Login {
                 let lifetime = done.as_ref().and_then(|done| done.lifetime);
                 let lifetime = lifetime.unwrap_or_default().as_millis();
                 let answer = answer
-                    .with_error_message(None)
+                    .with_error_message(Some(StrBytes::default()))
                     .with_auth_bytes(says.into())
                     .with_session_lifetime_ms(i64::try_from(lifetime).unwrap_or(i64::MAX));
                 let answer = frame::<SaslAuthenticateRequest>(&header, answer)?;
@@ -341,7 +343,7 @@ impl Login {
                 };
                 Ok((says, Some(done)))
             }
-            Err(Failure::Told(why)) => Err((why.to_owned(), why.to_owned())),
+            Err(Failure::Told(why)) => Err((why.clone(), why)),
             Err(Failure::Hidden(reason)) => {
                 let what = match self.previous {
                     Some(_) => "re-authentication",
@@ -377,6 +379,23 @@ impl Exchange {
             }
             Self::ScramFinal(server) => server.last(token),
         }
+    }
+}
+
+/// The answer to another request where a token is due. Kafka has one for every API; that of the others is that the
+/// connection ends.
+fn out_of_turn(header: &RequestHeader) -> io::Result<Option<BytesMut>> {
+    let error = ResponseError::IllegalSaslState.code();
+    match ApiKey::try_from(header.request_api_key) {
+        Ok(ApiKey::SaslHandshake) => {
+            let answer = SaslHandshakeResponse::default().with_error_code(error);
+            frame::<SaslHandshakeRequest>(header, answer)
+        }
+        Ok(ApiKey::ApiVersions) => {
+            let answer = ApiVersionsResponse::default().with_error_code(error);
+            frame::<ApiVersionsRequest>(header, answer)
+        }
+        _ => Ok(None),
     }
 }
 

@@ -11,21 +11,16 @@ pub(super) fn step(users: &BTreeMap<String, String>, message: &[u8]) -> Result<S
     let text = String::from_utf8_lossy(message);
     let parts: Vec<&str> = text.split('\0').collect();
     let &[asks_to_be, name, password] = &*parts else {
-        let reason = format!(
-            "a PLAIN message of {} parts where 3 are wanted",
-            parts.len()
-        );
-        return Err(Failure::Hidden(reason));
+        let count = parts.len();
+        return Err(Failure::Told(format!(
+            "Invalid SASL/PLAIN response: expected 3 tokens, got {count}"
+        )));
     };
     if name.is_empty() {
-        return Err(Failure::Told(
-            "Authentication failed: username not specified",
-        ));
+        return Err(refused("Authentication failed: username not specified"));
     }
     if password.is_empty() {
-        return Err(Failure::Told(
-            "Authentication failed: password not specified",
-        ));
+        return Err(refused("Authentication failed: password not specified"));
     }
     let known = users.get(name);
     // As long for a name that is not known as for a wrong password.
@@ -34,14 +29,18 @@ pub(super) fn step(users: &BTreeMap<String, String>, message: &[u8]) -> Result<S
         .as_bytes()
         .ct_eq(password.as_bytes());
     if !bool::from(same) || known.is_none() {
-        return Err(Failure::Told(
+        return Err(refused(
             "Authentication failed: Invalid username or password",
         ));
     }
     if !asks_to_be.is_empty() && asks_to_be != name {
-        return Err(Failure::Told(
+        return Err(refused(
             "Authentication failed: Client requested an authorization id that is different from username",
         ));
     }
     Ok(Step::Done(Vec::new(), name.to_owned()))
+}
+
+fn refused(why: &str) -> Failure {
+    Failure::Told(why.to_owned())
 }

@@ -157,7 +157,7 @@ impl Server {
             && asks_to_be.as_str() != name
         {
             return Err(Failure::Told(
-                "Authentication failed: Client requested an authorization id that is different from username",
+                "Authentication failed: Client requested an authorization id that is different from username".to_owned(),
             ));
         }
         let mut ours = [0; 24];

@@ -90,19 +90,18 @@ fn plain_is_three_parts() {
         assert!(matches!(done, Ok(Step::Done(says, name)) if says.is_empty() && name == "ann"));
     }
     for (wrong, told) in [
-        ("\0\0pencil", Some("username not specified")),
-        ("\0ann\0", Some("password not specified")),
-        ("\0ann\0pen", Some("Invalid username or password")),
-        ("\0bob\0pencil", Some("Invalid username or password")),
-        ("\0no\0pencil", Some("Invalid username or password")),
-        ("bob\0ann\0pencil", Some("different from username")),
-        ("", None),
-        ("ann\0pencil", None),
-        ("\0ann\0pencil\0", None),
+        ("\0\0pencil", "username not specified"),
+        ("\0ann\0", "password not specified"),
+        ("\0ann\0pen", "Invalid username or password"),
+        ("\0bob\0pencil", "Invalid username or password"),
+        ("\0no\0pencil", "Invalid username or password"),
+        ("bob\0ann\0pencil", "different from username"),
+        ("", "expected 3 tokens, got 1"),
+        ("ann\0pencil", "got 2"),
+        ("\0ann\0pencil\0", "got 4"),
     ] {
-        match (plain::step(&users, wrong.as_bytes()), told) {
-            (Err(Failure::Told(text)), Some(told)) => assert!(text.contains(told), "{text}"),
-            (Err(Failure::Hidden(_)), None) => {}
+        match plain::step(&users, wrong.as_bytes()) {
+            Err(Failure::Told(text)) => assert!(text.contains(told), "{text}"),
             _ => panic!("{wrong:?}"),
         }
     }
