@@ -49,6 +49,8 @@ pub struct Config {
     pub group_initial_rebalance_delay: Duration,
     /// `transaction.max.timeout.ms`
     pub transaction_max_timeout_ms: i32,
+    /// Where to serve metrics for Prometheus, `HOST:PORT`; none: nowhere.
+    pub metrics: Option<String>,
     /// Users that can log in by SCRAM from the first start on.
     pub(crate) scram_users: Vec<ScramUser>,
     /// Settings of listeners and of security.
@@ -74,6 +76,11 @@ pub enum ConfigError {
         /// As written.
         value: String,
     },
+    /// Not TOML.
+    #[error(
+        "{0}; names such as \"max.connections\" must be in quotes beside \"max.connections.per.ip\""
+    )]
+    Toml(String),
     /// Not `key=value`.
     #[error("{0:?} is not in the form of key=value")]
     Form(String),
@@ -123,6 +130,7 @@ impl Config {
             group_max_session_timeout: Duration::from_secs(1800),
             group_initial_rebalance_delay: Duration::ZERO,
             transaction_max_timeout_ms: 900_000,
+            metrics: None,
             scram_users: Vec::new(),
             security: Properties::default(),
         }
@@ -137,6 +145,20 @@ impl Config {
         lines
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .try_for_each(|line| self.apply(line))
+    }
+
+    /// Takes a file in TOML. Nested tables stand for names with dots, arrays for values with commas; a name that is the
+    /// beginning of another one (`max.connections`) must be quoted.
+    ///
+    /// # Errors
+    /// If it is no TOML, or has what is not a known setting with a value of it.
+    pub fn apply_toml(&mut self, text: &str) -> Result<(), ConfigError> {
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| ConfigError::Toml(error.message().to_owned()))?;
+        let mut settings = Vec::new();
+        flatten(String::new(), toml::Value::Table(table), &mut settings);
+        settings.iter().try_for_each(|setting| self.apply(setting))
     }
 
     /// Adds a user that logs in by SCRAM, written as for Kafka's `StorageTool --add-scram`:
@@ -210,6 +232,33 @@ impl Config {
             _ => return Err(unknown(name)),
         }
         Ok(())
+    }
+}
+
+/// `key=value` for each value of a tree.
+fn flatten(name: String, value: toml::Value, settings: &mut Vec<String>) {
+    match value {
+        toml::Value::Table(table) => {
+            for (key, value) in table {
+                let name = match &*name {
+                    "" => key,
+                    name => format!("{name}.{key}"),
+                };
+                flatten(name, value, settings);
+            }
+        }
+        toml::Value::Array(values) => {
+            let values: Vec<_> = values.into_iter().map(plain).collect();
+            settings.push(format!("{name}={}", values.join(",")));
+        }
+        value => settings.push(format!("{name}={}", plain(value))),
+    }
+}
+
+fn plain(value: toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text,
+        other => other.to_string(),
     }
 }
 
@@ -307,6 +356,34 @@ mod tests {
             "nonsense",
         ] {
             assert!(config.apply(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn toml_says_the_same() {
+        let mut config = Config::new("127.0.0.1:9092", "data");
+        let text = "node.id = 7\nauto.create.topics.enable = false\n\
+                    listeners = [\"IN://127.0.0.1:1\", \"OUT://127.0.0.1:2\"]\n\
+                    \"max.connections\" = 5\n\"max.connections.per.ip\" = 2\n\
+                    [listener.name.in]\n\"ssl.client.auth\" = \"none\"\n";
+        config.apply_toml(text).unwrap();
+        assert_eq!(config.listen, "IN://127.0.0.1:1,OUT://127.0.0.1:2");
+        assert_eq!((config.node_id, config.auto_create_topics), (7, false));
+        assert_eq!(
+            (config.max_connections, config.max_connections_per_ip),
+            (5, 2)
+        );
+        assert_eq!(
+            config.security.of("IN").own("ssl.client.auth"),
+            Some("none")
+        );
+        for wrong in [
+            "node.id = -1",
+            "node.idx = 1",
+            "node",
+            "max.connections = 5\nmax.connections.per.ip = 2",
+        ] {
+            assert!(config.apply_toml(wrong).is_err(), "{wrong}");
         }
     }
 

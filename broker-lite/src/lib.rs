@@ -8,6 +8,7 @@ mod api;
 mod config;
 pub mod faults;
 mod log;
+mod metrics;
 mod security;
 mod server;
 mod state;
@@ -54,6 +55,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Broker {
     addresses: Vec<(String, SocketAddr)>,
+    metrics: Option<SocketAddr>,
     state: Arc<State>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -88,6 +90,17 @@ impl Broker {
         tasks.spawn(async move { groups.groups.run(token).await });
         let (transactions, token) = (Arc::clone(&state), stop.clone());
         tasks.spawn(async move { transactions.transactions.run(&*transactions, token).await });
+        let mut metrics = None;
+        if let Some(address) = &state.config.metrics {
+            let listen = |source| StartError::Listen {
+                address: address.clone(),
+                source,
+            };
+            let served = metrics::serve(address, Arc::clone(&state), stop.clone()).await;
+            let (bound, serve) = served.map_err(listen)?;
+            metrics = Some(bound);
+            tasks.spawn(serve);
+        }
         let admissions = server::Admissions::new(&state.config);
         for (socket, listener) in listeners {
             let (admissions, state) = (Arc::clone(&admissions), Arc::clone(&state));
@@ -101,6 +114,7 @@ impl Broker {
         }
         Ok(Self {
             addresses,
+            metrics,
             state,
             stop,
             tasks,
@@ -115,6 +129,11 @@ impl Broker {
     /// Names of the listeners, and the addresses that were bound.
     pub fn addresses(&self) -> &[(String, SocketAddr)] {
         &self.addresses
+    }
+
+    /// Where metrics are served, if they are.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// The cluster's id.

@@ -28,9 +28,13 @@ struct Arguments {
     /// Folder of all data; made if it is not there
     #[arg(long, value_name = "DIR", default_value = "broker-lite-data")]
     data: PathBuf,
-    /// Properties file with Kafka's names (node.id, num.partitions, ...)
+    /// Settings by Kafka's names (node.id, num.partitions, ...), as server.properties or, if its name ends in .toml,
+    /// in TOML
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Where to serve metrics for Prometheus, on /metrics
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics: Option<String>,
     /// A user that logs in by SCRAM, if the data folder does not know it yet:
     /// SCRAM-SHA-512=[name=NAME,password=PASSWORD]
     #[arg(long, value_name = "USER")]
@@ -74,9 +78,14 @@ fn configure(arguments: &Arguments) -> anyhow::Result<Config> {
     if let Some(path) = &arguments.config {
         let text = std::fs::read_to_string(path);
         let text = text.with_context(|| format!("read {}", path.display()))?;
-        config
-            .apply_file(&text)
-            .with_context(|| path.display().to_string())?;
+        let is_toml = path
+            .extension()
+            .is_some_and(|extension| extension == "toml");
+        let applied = match is_toml {
+            true => config.apply_toml(&text),
+            false => config.apply_file(&text),
+        };
+        applied.with_context(|| path.display().to_string())?;
     }
     if let Some(listen) = &arguments.listen {
         config.apply(&format!("listeners={listen}"))?;
@@ -84,6 +93,7 @@ fn configure(arguments: &Arguments) -> anyhow::Result<Config> {
     for setting in &arguments.settings {
         config.apply(setting)?;
     }
+    config.metrics.clone_from(&arguments.metrics);
     for user in &arguments.add_scram {
         config.add_scram(user)?;
     }
@@ -100,8 +110,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
         .map(|(name, address)| format!("{name}://{address}"))
         .collect();
     let listeners = listeners.join(",");
+    let metrics = broker.metrics_address();
+    let metrics = metrics.map_or_else(String::new, |address| format!(" metrics={address}"));
     println!(
-        "broker-lite ready listen={address} data={data} cluster={cluster} listeners={listeners}"
+        "broker-lite ready listen={address} data={data} cluster={cluster} listeners={listeners}{metrics}"
     );
     std::io::stdout()
         .flush()

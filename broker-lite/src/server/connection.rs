@@ -137,6 +137,7 @@ impl Connection {
             deadline.set(FRAME_TIMEOUT + Duration::from_secs((length / SLOWEST) as u64));
             let frame = frame::read_body(&mut self.stream, length);
             let frame = deadline.bound("a request", frame).await?;
+            self.state.metrics.bytes_in.increment(4 + length as u64);
             let mut body = frame.clone();
             let header = request::header(&mut body).map_err(api::invalid)?;
             if let Some(login) = self.renewal(&header)? {
@@ -207,6 +208,7 @@ impl Connection {
                     return self.say_some(answer).await;
                 }
                 Heard::Refused(answer, reason) => {
+                    state.metrics.logins_refused.increment(1);
                     state.host.clock.sleep(REFUSED_AFTER).await;
                     self.say_some(answer).await?;
                     let host = &self.client_host;
@@ -244,6 +246,7 @@ impl Connection {
     /// Writes a frame, for as long as the peer takes some of it now and then.
     async fn say(&mut self, mut frame: &[u8]) -> io::Result<()> {
         let patience = self.state.config.write_timeout;
+        self.state.metrics.bytes_out.increment(frame.len() as u64);
         while !frame.is_empty() {
             self.write_deadline.set(patience);
             let write = self.stream.write(frame);
@@ -261,10 +264,18 @@ impl Connection {
 
 /// The answer as a frame; none for a request that wants none.
 async fn answer(cx: Context, header: RequestHeader, body: Bytes) -> io::Result<Option<BytesMut>> {
-    let answer = api::serve(&cx, &header, body).await?;
-    if cx.hangs_up.load(Ordering::Relaxed) {
-        let reason = "a request that failed wants no answer";
-        return Err(io::Error::new(io::ErrorKind::ConnectionAborted, reason));
+    let answer = match api::serve(&cx, &header, body).await {
+        Ok(_) if cx.hangs_up.load(Ordering::Relaxed) => {
+            let reason = "a request that failed wants no answer";
+            Err(io::Error::new(io::ErrorKind::ConnectionAborted, reason))
+        }
+        answer => answer,
+    };
+    if let Some(counters) = cx.state.metrics.api(header.request_api_key) {
+        match &answer {
+            Ok(_) => counters.answered.increment(1),
+            Err(_) => counters.closed.increment(1),
+        }
     }
-    Ok(answer)
+    answer
 }

@@ -48,6 +48,7 @@ pub(crate) async fn serve(
         let admission = match admission {
             Ok(admission) => admission,
             Err(limit) => {
+                state.metrics.connections_refused.increment(1);
                 tracing::warn!(%peer, listener = listener.name, limit, "too many connections");
                 continue;
             }
@@ -57,12 +58,29 @@ pub(crate) async fn serve(
         connections.spawn(async move {
             let _admission = admission;
             let name = listener.name.clone();
+            let _counted = Counted::new(&state);
             if let Err(error) = connection::converse(stream, peer, listener, state, memory).await {
                 tracing::debug!(%peer, listener = name, %error, "connection ends");
             }
         });
     }
     connections.shutdown().await;
+}
+
+/// A connection that shows in the metrics until it is dropped.
+struct Counted(Arc<State>);
+
+impl Counted {
+    fn new(state: &Arc<State>) -> Self {
+        state.metrics.connections.increment(1);
+        Self(Arc::clone(state))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics.connections.decrement(1);
+    }
 }
 
 /// How many connections there are, of all listeners together, and what memory their requests may take.

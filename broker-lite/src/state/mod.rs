@@ -24,6 +24,7 @@ use wire::TopicPartition;
 use crate::{
     config::Config,
     faults::Hooks,
+    metrics::Metrics,
     security::{authorizer::Authorizer, credentials::Credentials},
 };
 
@@ -45,6 +46,8 @@ pub(crate) struct State {
     pub(crate) groups: Groups,
     pub(crate) transactions: Transactions,
     pub(crate) fetch_sessions: FetchSessions,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
     /// Who may do what; none: everyone everything.
     pub(crate) authorizer: Option<Authorizer>,
     /// What SCRAM logins are checked with.
@@ -92,6 +95,7 @@ impl State {
             groups,
             transactions,
             fetch_sessions: FetchSessions::default(),
+            metrics: Metrics::new(),
             authorizer,
             credentials,
             hooks: Arc::default(),

@@ -195,6 +195,32 @@ async fn promised_bytes_are_not_reserved() {
     .await;
 }
 
+/// A frame full of the smallest elements that there are: it is refused before they become anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_costs_little_more_than_its_bytes() {
+    let running = Running::start(&[]).await;
+    let address = running.broker.address();
+    blocking(move || {
+        let before = resident();
+        let count = (8 << 20) - 100;
+        let mut frame = Vec::new();
+        // Metadata, version 1: names of no bytes.
+        frame.extend_from_slice(&(10 + 4 + 2 * count as u32).to_be_bytes());
+        frame.extend_from_slice(b"\0\x03\0\x01\0\0\0\x01\xff\xff");
+        frame.extend_from_slice(&(count as u32).to_be_bytes());
+        frame.resize(frame.len() + 2 * count, 0);
+        for _ in 0..4 {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(&frame).unwrap();
+            assert!(closes(&mut stream) < Duration::from_secs(10));
+        }
+        is_served(address);
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 100 << 20, "{grown} bytes for frames of 16 MiB");
+    })
+    .await;
+}
+
 /// This process's memory in bytes.
 fn resident() -> usize {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap();

@@ -88,7 +88,7 @@ pub fn rules(talk: &mut Talk) {
             ("no principal", rule(on, "r", 3, ALLOW)),
         ] {
             let right = rule(on, "User:r", 3, ALLOW);
-            talk.ask(what, version, &create(&[wrong.clone()]));
+            talk.ask(what, version, &create(std::slice::from_ref(&wrong)));
             talk.ask(what, version, &create(&[right, wrong]));
         }
     }

@@ -1,7 +1,10 @@
 //! The oracle is the crate's encoder: what it writes is walked to its last byte, in every version.
 
 use bytes::BytesMut;
-use kafka_protocol::{messages::*, protocol::StrBytes};
+use kafka_protocol::{
+    messages::*,
+    protocol::{Encodable, StrBytes},
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -20,6 +23,7 @@ fn walks<R: Request + Clone + PartialEq + std::fmt::Debug>(request: &R, versions
             rest: &body,
             version,
             flexible,
+            elements: 0,
         };
         let fields = schema::fields(api).unwrap();
         assert_eq!(walk.fields(fields), Some(()), "{api:?} {version}");
@@ -373,4 +377,28 @@ proptest! {
         drop(decode::<CreateTopicsRequest>(body.clone().into(), version.clamp(2, 7)));
         drop(decode::<OffsetCommitRequest>(body.into(), version.clamp(2, 9)));
     }
+}
+
+/// Elements are counted wherever they are, before any becomes a structure; numbers are none.
+#[test]
+fn requests_have_so_many_elements_at_most() {
+    let names = |count: usize| {
+        let one =
+            metadata_request::MetadataRequestTopic::default().with_name(Some(TopicName(text("t"))));
+        let mut body = BytesMut::new();
+        let request = MetadataRequest::default().with_topics(Some(vec![one; count]));
+        request.encode(&mut body, 4).unwrap();
+        decode::<MetadataRequest>(body.freeze(), 4)
+    };
+    assert!(names(MAX_ELEMENTS).is_ok());
+    let refused = names(MAX_ELEMENTS + 1);
+    let api = ApiKey::Metadata;
+    assert!(matches!(refused, Err(RequestError::TooMany { api: found }) if found == api));
+    let topic = delete_records_request::DeleteRecordsTopic::default()
+        .with_partitions(vec![Default::default(); MAX_ELEMENTS / 2]);
+    let mut body = BytesMut::new();
+    let request = DeleteRecordsRequest::default().with_topics(vec![topic; 3]);
+    request.encode(&mut body, 0).unwrap();
+    let refused = decode::<DeleteRecordsRequest>(body.freeze(), 0);
+    assert!(matches!(refused, Err(RequestError::TooMany { .. })));
 }
