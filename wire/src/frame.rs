@@ -14,18 +14,39 @@ pub async fn read_frame(
     stream: &mut (impl AsyncRead + Unpin),
     max: usize,
 ) -> io::Result<Option<Bytes>> {
+    match read_length(stream, max).await? {
+        Some(length) => read_body(stream, length).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Reads the length of a frame of at most `max` bytes; none if the peer closed before a first byte.
+///
+/// # Errors
+/// As [`read_frame`].
+pub async fn read_length(
+    stream: &mut (impl AsyncRead + Unpin),
+    max: usize,
+) -> io::Result<Option<usize>> {
     let mut prefix = [0; 4];
     if stream.read(&mut prefix[..1]).await? == 0 {
         return Ok(None);
     }
     stream.read_exact(&mut prefix[1..]).await?;
-    let length = checked(i32::from_be_bytes(prefix), max)?;
+    checked(i32::from_be_bytes(prefix), max).map(Some)
+}
+
+/// Reads a frame whose length was read.
+///
+/// # Errors
+/// As [`read_frame`].
+pub async fn read_body(stream: &mut (impl AsyncRead + Unpin), length: usize) -> io::Result<Bytes> {
     let mut frame = BytesMut::with_capacity(length.min(FIRST_RESERVE));
     while frame.len() < length {
         frame.reserve((length - frame.len()).min(FIRST_RESERVE));
         fill(stream, &mut frame, length).await?;
     }
-    Ok(Some(frame.freeze()))
+    Ok(frame.freeze())
 }
 
 /// Bytes reserved for a frame before its bytes arrive.
