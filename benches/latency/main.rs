@@ -35,6 +35,8 @@ use workload::{Workload, setting, settings};
 
 /// Records before those that count.
 const WARM_UP: Duration = Duration::from_secs(3);
+/// A Java machine compiles what it is to run for as long, in which records wait for half a second.
+const COMPILES: Duration = Duration::from_secs(30);
 /// How long the first records may take to the target.
 const START: Duration = Duration::from_secs(60);
 
@@ -66,6 +68,7 @@ fn main() -> Result<()> {
     load.await_copied(Instant::now() + START)?;
     println!("{}", Figures::HEAD);
     let rates = settings("RATES", &[1_000, 10_000])?;
+    load.run(10_000, COMPILES, Duration::ZERO)?;
     let mut all: Vec<_> = rates.iter().map(|rate| (*rate, Vec::new())).collect();
     for _ in 0..workload.rounds {
         for (rate, rounds) in &mut all {

@@ -2,22 +2,24 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
 
-use crate::state::topic_config::defaults;
+use crate::{
+    security::{credentials::ScramUser, listeners, properties::Properties},
+    state::topic_config::defaults,
+};
 
 /// How a broker runs.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `HOST:PORT` to listen on; port 0 takes a free one.
+    /// `listeners`: `NAME://HOST:PORT`, separated by commas, or only `HOST:PORT`. Port 0 takes a free one.
     pub listen: String,
     /// Folder of all data.
     pub data: PathBuf,
-    /// What clients are told to connect to, `HOST:PORT`; none: the address that was bound.
+    /// `advertised.listeners`: what clients are told to connect to, by listener. Without, the address that was bound.
     pub advertise: Option<String>,
     /// `node.id`
     pub node_id: i32,
@@ -29,6 +31,16 @@ pub struct Config {
     pub max_request_bytes: usize,
     /// `max.connections`
     pub max_connections: usize,
+    /// `max.connections.per.ip`
+    pub max_connections_per_ip: usize,
+    /// `connections.max.idle.ms`
+    pub connections_max_idle: Duration,
+    /// `queued.max.request.bytes`: memory of requests that are read or worked on. Kafka has no limit by default.
+    pub queued_max_request_bytes: usize,
+    /// How long TLS and the login of a new connection may take. Kafka has no name for it.
+    pub login_timeout: Duration,
+    /// How long a peer may take nothing of an answer that waits for it. Kafka has no name for it.
+    pub write_timeout: Duration,
     /// `log.flush.interval.messages=1`: sync each append before its answer.
     pub flush: bool,
     /// What topics fall back to, by name, as given: `log.retention.ms`, `log.segment.bytes`, `message.max.bytes`, ...
@@ -53,18 +65,24 @@ pub struct Config {
     pub group_initial_rebalance_delay: Duration,
     /// `transaction.max.timeout.ms`
     pub transaction_max_timeout_ms: i32,
+    /// Where to serve metrics for Prometheus, `HOST:PORT`; none: nowhere.
+    pub metrics: Option<String>,
+    /// Users that can log in by SCRAM from the first start on.
+    pub(crate) scram_users: Vec<ScramUser>,
+    /// Settings of listeners and of security.
+    pub(crate) security: Properties,
 }
 
 /// Why a setting is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// No setting of this name.
-    #[error("there is no setting {name:?}; these are: {known}")]
+    #[error("there is no setting {name:?}; did you mean {near:?}?")]
     Unknown {
         /// As written.
         name: String,
-        /// All that there are.
-        known: String,
+        /// The one that is most like it.
+        near: String,
     },
     /// The value is not one.
     #[error("{name}={value}: not a value of this setting")]
@@ -74,8 +92,13 @@ pub enum ConfigError {
         /// As written.
         value: String,
     },
+    /// Not TOML.
+    #[error(
+        "{0}; names such as \"max.connections\" must be in quotes beside \"max.connections.per.ip\""
+    )]
+    Toml(String),
     /// Not `key=value`.
-    #[error("{0:?} is not key=value")]
+    #[error("{0:?} is not in the form of key=value")]
     Form(String),
 }
 
@@ -83,6 +106,7 @@ pub enum ConfigError {
 const KNOWN: &[&str] = &[
     "advertised.listeners",
     "auto.create.topics.enable",
+    "connections.max.idle.ms",
     "group.initial.rebalance.delay.ms",
     "group.max.session.timeout.ms",
     "group.min.session.timeout.ms",
@@ -95,9 +119,11 @@ const KNOWN: &[&str] = &[
     "log.initial.task.delay.ms",
     "log.retention.check.interval.ms",
     "max.connections",
+    "max.connections.per.ip",
     "node.id",
     "num.partitions",
     "producer.id.expiration.ms",
+    "queued.max.request.bytes",
     "socket.request.max.bytes",
     "transaction.max.timeout.ms",
 ];
@@ -114,6 +140,11 @@ impl Config {
             auto_create_topics: true,
             max_request_bytes: 100 << 20,
             max_connections: 4096,
+            max_connections_per_ip: usize::MAX,
+            connections_max_idle: Duration::from_secs(600),
+            queued_max_request_bytes: 512 << 20,
+            login_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
             flush: false,
             log: BTreeMap::new(),
             log_initial_task_delay: Duration::from_secs(30),
@@ -126,6 +157,9 @@ impl Config {
             group_max_session_timeout: Duration::from_secs(1800),
             group_initial_rebalance_delay: Duration::ZERO,
             transaction_max_timeout_ms: 900_000,
+            metrics: None,
+            scram_users: Vec::new(),
+            security: Properties::default(),
         }
     }
 
@@ -140,6 +174,33 @@ impl Config {
             .try_for_each(|line| self.apply(line))
     }
 
+    /// Takes a file in TOML. Nested tables stand for names with dots, arrays for values with commas; a name that is the
+    /// beginning of another one (`max.connections`) must be quoted.
+    ///
+    /// # Errors
+    /// If it is no TOML, or has what is not a known setting with a value of it.
+    pub fn apply_toml(&mut self, text: &str) -> Result<(), ConfigError> {
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| ConfigError::Toml(error.message().to_owned()))?;
+        let mut settings = Vec::new();
+        flatten(String::new(), toml::Value::Table(table), &mut settings);
+        settings.iter().try_for_each(|setting| self.apply(setting))
+    }
+
+    /// Adds a user that logs in by SCRAM, written as for Kafka's `StorageTool --add-scram`:
+    /// `SCRAM-SHA-512=[name=NAME,password=PASSWORD]`, with `iterations=N` if wanted. Whom the data folder knows by this
+    /// mechanism keeps the password.
+    ///
+    /// # Errors
+    /// If it is not written so. The error does not show it.
+    pub fn add_scram(&mut self, text: &str) -> Result<(), ConfigError> {
+        let user =
+            ScramUser::parse(text).ok_or_else(|| ConfigError::Form("--add-scram".to_owned()))?;
+        self.scram_users.push(user);
+        Ok(())
+    }
+
     /// Takes one `key=value`.
     ///
     /// # Errors
@@ -151,14 +212,14 @@ impl Config {
         let (name, value) = (name.trim(), value.trim());
         let parsed = Setting { name, value };
         match name {
-            "advertised.listeners" => self.advertise = Some(parsed.address()?),
+            "advertised.listeners" => self.advertise = Some(parsed.listeners()?),
             "auto.create.topics.enable" => self.auto_create_topics = parsed.parse(|_| true)?,
             "group.initial.rebalance.delay.ms" => {
                 self.group_initial_rebalance_delay = parsed.millis()?;
             }
             "group.max.session.timeout.ms" => self.group_max_session_timeout = parsed.millis()?,
             "group.min.session.timeout.ms" => self.group_min_session_timeout = parsed.millis()?,
-            "listeners" => self.listen = parsed.address()?,
+            "listeners" => self.listen = parsed.listeners()?,
             "log.dirs" => {
                 self.data =
                     parsed.parse(|path: &PathBuf| path.is_absolute() || path.is_relative())?
@@ -168,6 +229,19 @@ impl Config {
                 self.flush = every == 1;
             }
             "max.connections" => self.max_connections = parsed.parse(|n| *n > 0)?,
+            "max.connections.per.ip" => {
+                self.max_connections_per_ip = parsed.parse(|n| *n > 0)?;
+            }
+            "connections.max.idle.ms" => {
+                let ms: i64 = parsed.parse(|n| *n != 0)?;
+                // As in Kafka a negative number is for ever.
+                let idle = u64::try_from(ms).unwrap_or(u64::MAX >> 1);
+                self.connections_max_idle = Duration::from_millis(idle);
+            }
+            "queued.max.request.bytes" => {
+                let bytes: i64 = parsed.parse(|n| *n != 0)?;
+                self.queued_max_request_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            }
             "node.id" => self.node_id = parsed.parse(|n| *n >= 0)?,
             "num.partitions" => self.num_partitions = parsed.parse(|n| *n > 0)?,
             "producer.id.expiration.ms" => {
@@ -176,6 +250,11 @@ impl Config {
             "socket.request.max.bytes" => self.max_request_bytes = parsed.parse(|n| *n > 0)?,
             "transaction.max.timeout.ms" => {
                 self.transaction_max_timeout_ms = parsed.parse(|n| *n > 0)?;
+            }
+            _ if Properties::knows(name) => {
+                if !self.security.set(name, value) {
+                    return Err(parsed.wrong());
+                }
             }
             _ => self.apply_log(&parsed)?,
         }
@@ -201,25 +280,37 @@ impl Config {
                     setting.parse(|_: &String| is_legal.is_ok())?;
                     self.log.insert(name.to_owned(), setting.value.to_owned());
                 }
-                None => {
-                    let mut known: Vec<&str> = KNOWN.to_vec();
-                    known.extend(defaults::names());
-                    known.sort_unstable();
-                    let (name, known) = (name.to_owned(), known.join(", "));
-                    return Err(ConfigError::Unknown { name, known });
-                }
+                None => return Err(unknown(name)),
             },
         }
         Ok(())
     }
+}
 
-    /// Host and port that clients are told.
-    pub(crate) fn advertised(&self, bound: SocketAddr) -> (String, u16) {
-        let advertised = self.advertise.as_deref().and_then(|address| {
-            let (host, port) = address.rsplit_once(':')?;
-            Some((host.to_owned(), port.parse().ok()?))
-        });
-        advertised.unwrap_or_else(|| (bound.ip().to_string(), bound.port()))
+/// `key=value` for each value of a tree.
+fn flatten(name: String, value: toml::Value, settings: &mut Vec<String>) {
+    match value {
+        toml::Value::Table(table) => {
+            for (key, value) in table {
+                let name = match &*name {
+                    "" => key,
+                    name => format!("{name}.{key}"),
+                };
+                flatten(name, value, settings);
+            }
+        }
+        toml::Value::Array(values) => {
+            let values: Vec<_> = values.into_iter().map(plain).collect();
+            settings.push(format!("{name}={}", values.join(",")));
+        }
+        value => settings.push(format!("{name}={}", plain(value))),
+    }
+}
+
+fn plain(value: toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text,
+        other => other.to_string(),
     }
 }
 
@@ -231,31 +322,47 @@ struct Setting<'a> {
 impl Setting<'_> {
     fn parse<T: FromStr>(&self, is_legal: impl Fn(&T) -> bool) -> Result<T, ConfigError> {
         let parsed = self.value.parse().ok().filter(is_legal);
-        parsed.ok_or_else(|| ConfigError::Value {
+        parsed.ok_or_else(|| self.wrong())
+    }
+
+    /// The value is not one. What may be a secret is not shown.
+    fn wrong(&self) -> ConfigError {
+        let is_secret = ["jaas", "password", "ssl.keystore.key"]
+            .iter()
+            .any(|word| self.name.contains(word));
+        ConfigError::Value {
             name: self.name.to_owned(),
-            value: self.value.to_owned(),
-        })
+            value: if is_secret { "***" } else { self.value }.to_owned(),
+        }
     }
 
     fn millis(&self) -> Result<Duration, ConfigError> {
         Ok(Duration::from_millis(self.parse(|_: &u64| true)?))
     }
 
-    /// `HOST:PORT`, with or without `PLAINTEXT://` before it.
-    fn address(&self) -> Result<String, ConfigError> {
-        let address = self
-            .value
-            .strip_prefix("PLAINTEXT://")
-            .unwrap_or(self.value);
-        let port = address
-            .rsplit_once(':')
-            .map(|(_, port)| port.parse::<u16>().is_ok());
-        let name = self.name;
-        Setting {
-            name,
-            value: address,
-        }
-        .parse(|_: &String| port == Some(true))
+    /// `NAME://HOST:PORT`, separated by commas.
+    fn listeners(&self) -> Result<String, ConfigError> {
+        self.parse(|value: &String| listeners::parse(value).is_some())
+    }
+}
+
+/// With the known name that is most like it.
+fn unknown(name: &str) -> ConfigError {
+    let logs = defaults::names();
+    let known = KNOWN.iter().copied().chain(Properties::names()).chain(logs);
+    // Of a listener's own settings the part behind its name is looked for.
+    let own = name.strip_prefix("listener.name.");
+    let (prefix, wanted) = match own.and_then(|own| own.split_once('.')) {
+        Some((listener, rest)) => (format!("listener.name.{listener}."), rest),
+        None => (String::new(), name),
+    };
+    let near = known.max_by(|a, b| {
+        let likeness = |known| strsim::jaro_winkler(wanted, known);
+        likeness(a).total_cmp(&likeness(b))
+    });
+    ConfigError::Unknown {
+        name: name.to_owned(),
+        near: format!("{prefix}{}", near.unwrap_or_default()),
     }
 }
 
@@ -272,31 +379,64 @@ mod tests {
             )
             .unwrap();
         assert_eq!((config.node_id, config.num_partitions), (7, 3));
-        assert_eq!(config.listen, "127.0.0.1:1");
-        config
-            .apply("advertised.listeners=PLAINTEXT://kafka:9092")
-            .unwrap();
-        assert_eq!(
-            config.advertised(([127, 0, 0, 1], 1).into()),
-            ("kafka".to_owned(), 9092)
-        );
+        assert_eq!(config.listen, "PLAINTEXT://127.0.0.1:1");
     }
 
     #[test]
     fn what_is_not_known_is_refused() {
         let mut config = Config::new("127.0.0.1:9092", "data");
-        let error = config.apply("log.retention=1").unwrap_err().to_string();
-        assert!(
-            error.contains("log.retention.ms") && error.contains("num.partitions"),
-            "{error}"
-        );
+        for (wrong, near) in [
+            ("num.partition=1", "num.partitions"),
+            ("ssl.keystore.path=1", "ssl.keystore.type"),
+            (
+                "listener.name.x.ssl.client.aut=1",
+                "listener.name.x.ssl.client.auth",
+            ),
+        ] {
+            let error = config.apply(wrong).unwrap_err().to_string();
+            assert!(
+                error.ends_with(&format!("did you mean {near:?}?")),
+                "{error}"
+            );
+        }
+        let error = config.apply("listener.name.x.ssl.truststore.type=hunter2");
+        assert!(error.unwrap_err().to_string().contains("hunter2"));
         for wrong in [
             "num.partitions=0",
             "num.partitions=many",
             "listeners=SSL://x",
+            "ssl.client.auth=maybe",
             "nonsense",
         ] {
             assert!(config.apply(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn toml_says_the_same() {
+        let mut config = Config::new("127.0.0.1:9092", "data");
+        let text = "node.id = 7\nauto.create.topics.enable = false\n\
+                    listeners = [\"IN://127.0.0.1:1\", \"OUT://127.0.0.1:2\"]\n\
+                    \"max.connections\" = 5\n\"max.connections.per.ip\" = 2\n\
+                    [listener.name.in]\n\"ssl.client.auth\" = \"none\"\n";
+        config.apply_toml(text).unwrap();
+        assert_eq!(config.listen, "IN://127.0.0.1:1,OUT://127.0.0.1:2");
+        assert_eq!((config.node_id, config.auto_create_topics), (7, false));
+        assert_eq!(
+            (config.max_connections, config.max_connections_per_ip),
+            (5, 2)
+        );
+        assert_eq!(
+            config.security.of("IN").own("ssl.client.auth"),
+            Some("none")
+        );
+        for wrong in [
+            "node.id = -1",
+            "node.idx = 1",
+            "node",
+            "max.connections = 5\nmax.connections.per.ip = 2",
+        ] {
+            assert!(config.apply_toml(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! broker-lite: a light Kafka-protocol broker. One node, durable, small.
 //!
-//! A request goes `server` (frames) → `api` (one file per Kafka API) → `state` (topics, groups,
+//! A connection comes by a listener and may have to log in (`security`). A request goes `server` (frames) → `api` (one file per Kafka API) → `state` (topics, groups,
 //! transactions) → `log` (segments in Kafka's format).
 //! [`faults`] makes it fail on purpose, for tests that run it in their own process.
 
@@ -8,6 +8,8 @@ mod api;
 mod config;
 pub mod faults;
 mod log;
+mod metrics;
+mod security;
 mod server;
 mod state;
 
@@ -16,13 +18,17 @@ use std::{io, net::SocketAddr, sync::Arc};
 pub use config::{Config, ConfigError};
 use host::Host;
 use rustix::fs::{FlockOperation, flock};
-use state::{Node, State, housekeeping};
+use security::listeners::Plan;
+use state::{State, housekeeping};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// Settings that do not fit together, or name files that are not what they should be.
+    #[error("{0}")]
+    Settings(String),
     /// Another process works on the data folder.
     #[error("{0} is in use by another broker")]
     InUse(String),
@@ -48,7 +54,8 @@ pub enum StartError {
 /// of its tasks is gone.
 #[derive(Debug)]
 pub struct Broker {
-    address: SocketAddr,
+    addresses: Vec<(String, SocketAddr)>,
+    metrics: Option<SocketAddr>,
     state: Arc<State>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -68,20 +75,15 @@ impl Broker {
         host.files.create_dir_all(&config.data).map_err(data)?;
         let lock = lock(&config).map_err(data)?;
         let lock = lock.ok_or_else(|| StartError::InUse(folder.clone()))?;
-        let listener = host.net.listen(&config.listen).await;
-        let listen = |source| StartError::Listen {
-            address: config.listen.clone(),
-            source,
-        };
-        let listener = listener.map_err(listen)?;
-        let address = listener.local_address().map_err(listen)?;
-        let (advertised, port) = config.advertised(address);
-        let node = Node {
-            id: config.node_id,
-            host: advertised,
-            port,
-        };
-        let state = Arc::new(State::open(host, config, node, lock).map_err(data)?);
+        let plans = Plan::all(&config).map_err(StartError::Settings)?;
+        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+        for plan in plans {
+            let (socket, address) = bind(&host, &plan).await?;
+            let listener = plan.opened(config.node_id, address);
+            addresses.push((listener.name.clone(), address));
+            listeners.push((socket, Arc::new(listener)));
+        }
+        let state = Arc::new(State::open(host, config, lock).map_err(data)?);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let (groups, token) = (Arc::clone(&state), stop.clone());
@@ -90,18 +92,50 @@ impl Broker {
         tasks.spawn(async move { transactions.transactions.run(&*transactions, token).await });
         tasks.spawn(housekeeping::expire(Arc::clone(&state), stop.clone()));
         tasks.spawn(housekeeping::compact(Arc::clone(&state), stop.clone()));
-        tasks.spawn(server::serve(listener, Arc::clone(&state), stop.clone()));
+        let mut metrics = None;
+        if let Some(address) = &state.config.metrics {
+            let listen = |source| StartError::Listen {
+                address: address.clone(),
+                source,
+            };
+            let served = metrics::serve(address, Arc::clone(&state), stop.clone()).await;
+            let (bound, serve) = served.map_err(listen)?;
+            metrics = Some(bound);
+            tasks.spawn(serve);
+        }
+        let admissions = server::Admissions::new(&state.config);
+        for (socket, listener) in listeners {
+            let (admissions, state) = (Arc::clone(&admissions), Arc::clone(&state));
+            tasks.spawn(server::serve(
+                socket,
+                listener,
+                admissions,
+                state,
+                stop.clone(),
+            ));
+        }
         Ok(Self {
-            address,
+            addresses,
+            metrics,
             state,
             stop,
             tasks,
         })
     }
 
-    /// The address that was bound.
+    /// The address that was bound, of the first listener.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0].1
+    }
+
+    /// Names of the listeners, and the addresses that were bound.
+    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// Where metrics are served, if they are.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// The cluster's id.
@@ -140,6 +174,21 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// Opens a listener; and its address.
+async fn bind(
+    host: &Host,
+    plan: &Plan,
+) -> Result<(Box<dyn host::Listener>, SocketAddr), StartError> {
+    let address = plan.endpoint.address();
+    let failed = |source| StartError::Listen {
+        address: address.clone(),
+        source,
+    };
+    let socket = host.net.listen(&address).await.map_err(failed)?;
+    let bound = socket.local_address().map_err(failed)?;
+    Ok((socket, bound))
 }
 
 /// Holds the data folder for this process; none if another one does. Freed by the system whatever

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use broker_lite::{Broker, Config};
+use broker_lite::{Broker, Config, StartError};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -20,15 +20,25 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Debug, Parser)]
 #[command(version, verbatim_doc_comment)]
 struct Arguments {
-    /// Where to listen; port 0 takes a free one. There is no authentication: think before you leave loopback
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
-    listen: String,
+    /// Where to listen, in plain text and for everyone: think before you leave loopback. Or a list of
+    /// NAME://HOST:PORT, as `listeners` of --set. Port 0 takes a free one. Wins over the file
+    /// [default: 127.0.0.1:9092]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
     /// Folder of all data; made if it is not there
     #[arg(long, value_name = "DIR", default_value = "broker-lite-data")]
     data: PathBuf,
-    /// Properties file with Kafka's names (node.id, num.partitions, ...)
+    /// Settings by Kafka's names (node.id, num.partitions, ...), as server.properties or, if its name ends in .toml,
+    /// in TOML
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Where to serve metrics for Prometheus, on /metrics
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics: Option<String>,
+    /// A user that logs in by SCRAM, if the data folder does not know it yet:
+    /// SCRAM-SHA-512=[name=NAME,password=PASSWORD]
+    #[arg(long, value_name = "USER")]
+    add_scram: Vec<String>,
     /// One setting; wins over the file
     #[arg(long = "set", value_name = "key=value")]
     settings: Vec<String>,
@@ -55,22 +65,37 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("broker-lite: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(StartError::Settings(_)) => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
 
 fn configure(arguments: &Arguments) -> anyhow::Result<Config> {
-    let mut config = Config::new(&arguments.listen, &arguments.data);
+    let mut config = Config::new("127.0.0.1:9092", &arguments.data);
     if let Some(path) = &arguments.config {
         let text = std::fs::read_to_string(path);
         let text = text.with_context(|| format!("read {}", path.display()))?;
-        config
-            .apply_file(&text)
-            .with_context(|| path.display().to_string())?;
+        let is_toml = path
+            .extension()
+            .is_some_and(|extension| extension == "toml");
+        let applied = match is_toml {
+            true => config.apply_toml(&text),
+            false => config.apply_file(&text),
+        };
+        applied.with_context(|| path.display().to_string())?;
+    }
+    if let Some(listen) = &arguments.listen {
+        config.apply(&format!("listeners={listen}"))?;
     }
     for setting in &arguments.settings {
         config.apply(setting)?;
+    }
+    config.metrics.clone_from(&arguments.metrics);
+    for user in &arguments.add_scram {
+        config.add_scram(user)?;
     }
     Ok(config)
 }
@@ -79,7 +104,17 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let data = config.data.display().to_string();
     let broker = Broker::start(config, host::Host::real()).await?;
     let (address, cluster) = (broker.address(), broker.cluster_id());
-    println!("broker-lite ready listen={address} data={data} cluster={cluster}");
+    let listeners: Vec<_> = broker
+        .addresses()
+        .iter()
+        .map(|(name, address)| format!("{name}://{address}"))
+        .collect();
+    let listeners = listeners.join(",");
+    let metrics = broker.metrics_address();
+    let metrics = metrics.map_or_else(String::new, |address| format!(" metrics={address}"));
+    println!(
+        "broker-lite ready listen={address} data={data} cluster={cluster} listeners={listeners}{metrics}"
+    );
     std::io::stdout()
         .flush()
         .context("write to standard output")?;

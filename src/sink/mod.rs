@@ -8,6 +8,8 @@
 pub mod librdkafka;
 pub mod wire;
 
+use std::time::Duration;
+
 use ::wire::{
     TopicPartition,
     batch::HEADER_LEN,
@@ -65,6 +67,12 @@ pub trait Lane: Send + std::fmt::Debug {
 
     /// The next answer, in the order of sending. Pends while nothing is outstanding. Cancel-safe.
     fn answer(&mut self) -> BoxFuture<'_, Answer>;
+
+    /// The way to the target and back, by the shortest time that an answer of the connection took; none before
+    /// the first one. Only lanes for [`Form::Sealed`] know it.
+    fn round_trip(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// One batch as a sink takes it.

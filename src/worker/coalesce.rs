@@ -12,9 +12,9 @@ use wire::record::{Codec, Record, decode};
 use super::prepare::{Body, Part, seal_one};
 use crate::checkpoint::LastRecord;
 
-/// Answers that are looked back at: one quick one among them means that the target is near.
+/// Answers of an unguarded unit that are looked back at.
 const ANSWERS: usize = 8;
-/// Quicker than this a guarded unit is not held up by its window. A busy target beside it answers within that.
+/// From a nearer target a guarded unit is not held up by its window.
 const LONG: Duration = Duration::from_millis(10);
 /// Bytes per second: what the window lets through of larger batches is enough.
 const ENOUGH: u128 = 64 << 20;
@@ -26,10 +26,12 @@ const PLAIN_BYTES: usize = 4 << 20;
 /// The same, in batches: what is remembered of each, its permit above all, stays until the answer.
 const BATCHES: usize = 1024;
 
-/// Knows how long the target takes, and so whether larger batches would help.
+/// Knows how far away the target is and how long it takes, and so whether larger batches would help.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     answers: VecDeque<Duration>,
+    /// The shortest time that an answer of the lane's connection took.
+    pub(super) round_trip: Option<Duration>,
 }
 
 impl Pace {
@@ -40,15 +42,18 @@ impl Pace {
     }
 
     /// Whether batches of `bytes` are worth opening, `window` of which may be unresolved: the window lets too little of
-    /// them through, and what holds it up is not a target that is only busy. The *quickest* of the last answers tells
-    /// the round trip; that of an unguarded unit holds up its only batch, however short it is.
+    /// them through. Five batches are held up by nothing but distance: a target that is near and busy answers late
+    /// as well, and opening batches would cost what it is short of. The only batch of an unguarded unit is held up by
+    /// every answer, so it is the quickest of the last ones that counts.
     pub(super) fn pays(&self, window: usize, bytes: u64) -> bool {
-        let Some(quickest) = self.answers.iter().min() else {
-            return false;
+        let held_up = match window {
+            1 => self.answers.iter().min().copied(),
+            _ => self.round_trip.filter(|round_trip| *round_trip >= LONG),
         };
-        let in_window = window as u128 * u128::from(bytes);
-        let per_second = in_window * 1_000_000 / quickest.as_micros().max(1);
-        per_second < ENOUGH && (window == 1 || *quickest >= LONG)
+        held_up.is_some_and(|held_up| {
+            let in_window = window as u128 * u128::from(bytes);
+            in_window * 1_000_000 / held_up.as_micros().max(1) < ENOUGH
+        })
     }
 }
 
@@ -195,31 +200,32 @@ mod tests {
         Duration::from_millis(number)
     }
 
-    fn paced(answers: &[Duration]) -> Pace {
+    fn paced(round_trip: Duration, answers: &[Duration]) -> Pace {
         let mut pace = Pace::default();
         answers.iter().for_each(|took| pace.answered(*took));
+        pace.round_trip = Some(round_trip);
         pace
     }
 
     #[test]
     fn it_pays_behind_a_round_trip_and_for_who_may_send_one_and_not_where_the_target_is_near() {
         const SMALL: u64 = 16 << 10;
-        assert!(!Pace::default().pays(1, SMALL), "nothing is known yet");
-        let far = paced(&[ms(150); 3]);
+        assert!(!Pace::default().pays(1, SMALL) && !Pace::default().pays(5, SMALL));
+        let far = paced(ms(150), &[ms(150); 3]);
         assert!(far.pays(5, SMALL) && far.pays(5, 900 << 10));
-        assert!(paced(&[ms(20)]).pays(5, SMALL));
+        assert!(paced(ms(20), &[]).pays(5, SMALL), "before the first answer");
         assert!(
-            !paced(&[ms(20)]).pays(5, 512 << 10),
+            !paced(ms(20), &[ms(40)]).pays(5, 512 << 10),
             "128 MB/s are let through"
         );
-        let near = paced(&[Duration::from_micros(700)]);
+        let near = paced(ms(1), &[ms(1)]);
         assert!(!near.pays(5, 4 << 10), "guarded: sealed they cost least");
-        assert!(near.pays(1, 4 << 10) && !near.pays(1, 64 << 10));
-        // One that was quick shows that the others only waited for a busy target, until it is long ago.
-        let mut busy = paced(&[ms(60), ms(3), ms(60)]);
-        assert!(!busy.pays(5, SMALL));
+        assert!(near.pays(1, 4 << 10) && !near.pays(1, 128 << 10));
+        // However busy it is.
+        let mut busy = paced(ms(1), &[ms(60), ms(3), ms(60)]);
+        assert!(!busy.pays(5, SMALL) && !busy.pays(1, 512 << 10));
         (0..ANSWERS).for_each(|_| busy.answered(ms(60)));
-        assert!(busy.pays(5, SMALL));
+        assert!(!busy.pays(5, SMALL) && busy.pays(1, 512 << 10));
     }
 
     const LIMIT: usize = 1 << 20;

@@ -6,12 +6,17 @@ use std::fmt::Debug;
 
 /// Lists whose order means nothing: Kafka fills them from hash maps.
 const UNORDERED: &[&str] = &[
+    "acls",
     "config_resources",
     "configs",
+    "credential_infos",
     "groups",
+    "matching_acls",
+    "mechanisms",
     "members",
     "partition_responses",
     "partitions",
+    "resources",
     "replica_election_results",
     "responses",
     "results",

@@ -28,7 +28,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use broker_lite::{Broker, Config};
-use cases::Case;
+use cases::{Case, SECURED_SETTINGS};
 use compare::Verdict;
 use libtest_mimic::{Arguments, Conclusion, Trial};
 use talk::Talk;
@@ -64,23 +64,64 @@ fn main() -> ExitCode {
 
 /// Starts both brokers, runs the cases, and stops them.
 fn beside(arguments: &Arguments) -> Result<Conclusion> {
+    let port = kafka::free_port()?;
+    let secured = thread::spawn(move || {
+        let extra = kafka::Extra {
+            listeners: &[("PASSWORD", port)],
+            settings: SECURED_SETTINGS,
+            ..kafka::Extra::default()
+        };
+        kafka::Kafka::start(1, &extra)
+    });
     let kafka = kafka::Kafka::start(1, &kafka::Extra::default())?;
-    let address = kafka.bootstrap().to_socket_addrs()?.next();
-    let address = address.context("Kafka has an address")?;
+    let secured = secured.join().ok().context("the thread ended")??;
     let runtime = tokio::runtime::Runtime::new()?;
-    let folder = tempfile::tempdir()?;
+    let (folder, secured_folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let host = host::Host::real();
     let config = Config::new("127.0.0.1:0", folder.path());
-    let lite = runtime.block_on(Broker::start(config, host::Host::real()))?;
+    let lite = runtime.block_on(Broker::start(config, host.clone()))?;
+    let mut config = Config::new("127.0.0.1:0", secured_folder.path());
+    let listeners = "listeners=PLAINTEXT://127.0.0.1:0,PASSWORD://127.0.0.1:0
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PASSWORD:SASL_PLAINTEXT";
+    config.apply_file(listeners)?;
+    config.apply_file(SECURED_SETTINGS)?;
+    let secured_lite = runtime.block_on(Broker::start(config, host))?;
+    let address = address(&kafka)?;
     cases::prepare(address);
-    let conclusion = run(arguments, Some((lite.address(), address)));
+    cases::prepare(self::address(&secured)?);
+    let pairs = Pairs {
+        open: (lite.address(), address),
+        secured: (
+            secured_lite.addresses()[1].1,
+            SocketAddr::from(([127, 0, 0, 1], port)),
+        ),
+    };
+    let conclusion = run(arguments, Some(pairs));
     let answers = ANSWERS.load(Ordering::Relaxed);
     eprintln!("{answers} answers of broker-lite are those of Kafka");
     runtime.block_on(lite.stop())?;
+    runtime.block_on(secured_lite.stop())?;
     Ok(conclusion)
 }
 
-fn run(arguments: &Arguments, brokers: Option<(SocketAddr, SocketAddr)>) -> Conclusion {
-    let trials = cases::ALL.iter().map(|case| {
+/// Addresses of broker-lite and Kafka: of two that let everyone in, and of two where clients log in and have rights.
+#[derive(Clone, Copy)]
+struct Pairs {
+    open: (SocketAddr, SocketAddr),
+    secured: (SocketAddr, SocketAddr),
+}
+
+fn address(kafka: &kafka::Kafka) -> Result<SocketAddr> {
+    let address = kafka.bootstrap().to_socket_addrs()?.next();
+    address.context("Kafka has an address")
+}
+
+fn run(arguments: &Arguments, brokers: Option<Pairs>) -> Conclusion {
+    let open = brokers.map(|pairs| pairs.open);
+    let secured = brokers.map(|pairs| pairs.secured);
+    let open = cases::ALL.iter().map(|case| (case, open));
+    let secured = cases::SECURED.iter().map(|case| (case, secured));
+    let trials = open.chain(secured).map(|(case, brokers)| {
         Trial::test(case.name, move || {
             let (lite, kafka) = brokers.ok_or("only listed")?;
             match compared(case, lite, kafka) {

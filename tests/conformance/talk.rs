@@ -9,7 +9,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
-    messages::{RequestHeader, ResponseHeader},
+    messages::{RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest},
     protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes},
 };
 
@@ -42,6 +42,8 @@ pub enum Reaction {
 pub struct Talk {
     pub address: SocketAddr,
     pub entries: Vec<Entry>,
+    /// Who logs in by PLAIN on each new connection; the password is the name.
+    pub user: Option<&'static str>,
     stream: Option<TcpStream>,
     correlation: i32,
     mask: Mask,
@@ -52,6 +54,7 @@ impl Talk {
         Self {
             address,
             entries: Vec::new(),
+            user: None,
             stream: None,
             correlation: 0,
             mask: Mask::new(address),
@@ -134,26 +137,48 @@ impl Talk {
     /// A whole frame with its length in front.
     pub fn frame<R: Request>(&mut self, version: i16, request: &R) -> BytesMut {
         self.correlation += 1;
-        let header = RequestHeader::default()
-            .with_request_api_key(R::KEY)
-            .with_request_api_version(version)
-            .with_correlation_id(self.correlation)
-            .with_client_id(Some(StrBytes::from_static_str("conformance")));
-        let mut frame = BytesMut::from(&[0u8; 4][..]);
-        let header_version = R::header_version(version);
-        header
-            .encode(&mut frame, header_version)
-            .and_then(|()| request.encode(&mut frame, version))
-            .unwrap_or_else(|error| panic!("API {} version {version}: {error}", R::KEY));
-        relength(&mut frame);
-        frame
+        framed(version, self.correlation, request)
+    }
+
+    /// Goes on as somebody else, on a new connection.
+    pub fn becomes(&mut self, user: &'static str) {
+        self.user = Some(user);
+        self.stream = None;
+    }
+
+    /// Goes on by a new connection.
+    pub fn reconnects(&mut self) {
+        self.stream = None;
+    }
+
+    /// Sends a frame that is no request, and notes what comes back, as bytes.
+    pub fn tell(&mut self, what: &str, frame: &[u8]) {
+        let reaction = self.exchange(frame, PATIENCE);
+        self.entries.push(Entry {
+            asked: what.to_owned(),
+            answer: vec![format!("{reaction:?}")],
+        });
+    }
+
+    fn connect(&self) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).expect("the broker takes connections");
+        let Some(user) = self.user else {
+            return stream;
+        };
+        let plain = SaslHandshakeRequest::default().with_mechanism(text("PLAIN"));
+        let token = format!("\0{user}\0{user}").into_bytes();
+        let token = SaslAuthenticateRequest::default().with_auth_bytes(token.into());
+        for frame in [framed(1, 0, &plain), framed(1, 0, &token)] {
+            let reaction = converse(&mut stream, &frame, PATIENCE);
+            assert!(matches!(reaction, Reaction::Answer(_)), "{user} logs in");
+        }
+        stream
     }
 
     fn exchange(&mut self, frame: &[u8], patience: Duration) -> Reaction {
-        let stream = self.stream.get_or_insert_with(|| {
-            TcpStream::connect(self.address).expect("the broker takes connections")
-        });
-        let reaction = converse(stream, frame, patience);
+        let mut stream = self.stream.take().unwrap_or_else(|| self.connect());
+        let reaction = converse(&mut stream, frame, patience);
+        self.stream = Some(stream);
         if !matches!(reaction, Reaction::Answer(_)) {
             self.stream = None;
         }
@@ -196,6 +221,22 @@ impl Talk {
         self.entries.push(Entry { asked, answer });
         response
     }
+}
+
+fn framed<R: Request>(version: i16, correlation: i32, request: &R) -> BytesMut {
+    let header = RequestHeader::default()
+        .with_request_api_key(R::KEY)
+        .with_request_api_version(version)
+        .with_correlation_id(correlation)
+        .with_client_id(Some(StrBytes::from_static_str("conformance")));
+    let mut frame = BytesMut::from(&[0u8; 4][..]);
+    let header_version = R::header_version(version);
+    header
+        .encode(&mut frame, header_version)
+        .and_then(|()| request.encode(&mut frame, version))
+        .unwrap_or_else(|error| panic!("API {} version {version}: {error}", R::KEY));
+    relength(&mut frame);
+    frame
 }
 
 /// Sets the length in front of a frame to what it is.

@@ -14,18 +14,39 @@ pub async fn read_frame(
     stream: &mut (impl AsyncRead + Unpin),
     max: usize,
 ) -> io::Result<Option<Bytes>> {
+    match read_length(stream, max).await? {
+        Some(length) => read_body(stream, length).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Reads the length of a frame of at most `max` bytes; none if the peer closed before a first byte.
+///
+/// # Errors
+/// As [`read_frame`].
+pub async fn read_length(
+    stream: &mut (impl AsyncRead + Unpin),
+    max: usize,
+) -> io::Result<Option<usize>> {
     let mut prefix = [0; 4];
     if stream.read(&mut prefix[..1]).await? == 0 {
         return Ok(None);
     }
     stream.read_exact(&mut prefix[1..]).await?;
-    let length = checked(i32::from_be_bytes(prefix), max)?;
+    checked(i32::from_be_bytes(prefix), max).map(Some)
+}
+
+/// Reads a frame whose length was read.
+///
+/// # Errors
+/// As [`read_frame`].
+pub async fn read_body(stream: &mut (impl AsyncRead + Unpin), length: usize) -> io::Result<Bytes> {
     let mut frame = BytesMut::with_capacity(length.min(FIRST_RESERVE));
     while frame.len() < length {
         frame.reserve((length - frame.len()).min(FIRST_RESERVE));
         fill(stream, &mut frame, length).await?;
     }
-    Ok(Some(frame.freeze()))
+    Ok(frame.freeze())
 }
 
 /// Bytes reserved for a frame before its bytes arrive.
@@ -63,13 +84,17 @@ pub struct FrameReader<R> {
     ahead: BytesMut,
     /// Handles to large buffers, whose bytes may still be in use.
     buffers: VecDeque<BytesMut>,
+    /// Bytes that a new one has room for: the largest frame so far, so that each fits the next frame too. What no
+    /// frame has filled is not in memory.
+    room: usize,
 }
 
 /// Frames up to this size share a buffer.
 const SMALL: usize = 16 << 10;
-/// Large buffers that are remembered: as many as are usually in use at once.
-const BUFFERS: usize = 6;
-/// Buffers come in multiples of this, so that one fits the next frame too.
+/// Bytes of large buffers that are remembered: at least those that are usually in use at once, or none would be free
+/// again before it is forgotten.
+const KEPT: usize = 32 << 20;
+/// Buffers come in multiples of this.
 const STEP: usize = 256 << 10;
 /// Up to here a frame's memory is reserved at once; beyond, it grows with what arrives, and is not kept.
 const LARGE: usize = 8 << 20;
@@ -82,6 +107,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             max,
             ahead: BytesMut::with_capacity(SMALL),
             buffers: VecDeque::new(),
+            room: STEP,
         }
     }
 
@@ -126,7 +152,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let frame = buffer.split().freeze();
         if length <= LARGE {
             self.buffers.push_back(buffer);
-            if self.buffers.len() > BUFFERS {
+            if self.buffers.len() * self.room > KEPT {
                 self.buffers.pop_front();
             }
         }
@@ -135,12 +161,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     /// An empty buffer with room for `length` bytes: one that is free again, or a new one.
     fn buffer(&mut self, length: usize) -> BytesMut {
-        let free = self
-            .buffers
-            .iter_mut()
-            .position(|buffer| buffer.try_reclaim(length));
+        self.room = self.room.max(length.next_multiple_of(STEP));
+        // What was used last is still in the processor's cache.
+        let mut buffers = self.buffers.iter_mut().enumerate().rev();
+        let free = buffers.find_map(|(index, buffer)| buffer.try_reclaim(length).then_some(index));
         let free = free.and_then(|index| self.buffers.remove(index));
-        free.unwrap_or_else(|| BytesMut::with_capacity(length.next_multiple_of(STEP)))
+        free.unwrap_or_else(|| BytesMut::with_capacity(self.room))
     }
 }
 

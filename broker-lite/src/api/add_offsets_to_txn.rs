@@ -5,16 +5,30 @@
 
 use std::collections::BTreeSet;
 
-use kafka_protocol::messages::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
+use kafka_protocol::{
+    error::ResponseError,
+    messages::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse},
+};
 
 use super::{Context, code, fenced_before};
-use crate::state::transactions::{Claim, Part, machine::Producer};
+use crate::{
+    security::acl::Operation,
+    state::transactions::{Claim, Part, machine::Producer},
+};
 
 pub(super) async fn handle(
     cx: &Context,
     version: i16,
     request: AddOffsetsToTxnRequest,
 ) -> AddOffsetsToTxnResponse {
+    let refused = match cx.may_transactional_id(Operation::Write, &request.transactional_id) {
+        false => Some(ResponseError::TransactionalIdAuthorizationFailed),
+        true if cx.may_group(Operation::Read, &request.group_id) => None,
+        true => Some(ResponseError::GroupAuthorizationFailed),
+    };
+    if refused.is_some() {
+        return AddOffsetsToTxnResponse::default().with_error_code(code(refused));
+    }
     let claim = Claim {
         transactional_id: &request.transactional_id,
         producer: Producer {

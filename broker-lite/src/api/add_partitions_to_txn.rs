@@ -20,7 +20,10 @@ use kafka_protocol::{
 use wire::TopicPartition;
 
 use super::{Context, code, fenced_before};
-use crate::state::transactions::{Claim, Part, machine::Producer};
+use crate::{
+    security::acl::Operation,
+    state::transactions::{Claim, Part, machine::Producer},
+};
 
 pub(super) async fn handle(
     cx: &Context,
@@ -29,6 +32,10 @@ pub(super) async fn handle(
 ) -> AddPartitionsToTxnResponse {
     let response = AddPartitionsToTxnResponse::default();
     if version >= 4 {
+        // These come from brokers.
+        if let Err(error) = cx.check_cluster(Operation::ClusterAction) {
+            return response.with_error_code(error.code());
+        }
         let each = request.transactions.iter().map(|transaction| {
             AddPartitionsToTxnResult::default()
                 .with_transactional_id(transaction.transactional_id.clone())
@@ -49,15 +56,25 @@ fn add(
     version: i16,
     transaction: &AddPartitionsToTxnTransaction,
 ) -> Vec<AddPartitionsToTxnTopicResult> {
+    let is_client = version < 4;
+    let may_write = cx.may_transactional_id(Operation::Write, &transaction.transactional_id);
+    if is_client && !may_write {
+        let refused = ResponseError::TransactionalIdAuthorizationFailed;
+        return results(transaction, |_, _| Err(refused));
+    }
+    let may = |topic: &str| !is_client || cx.may_topic(Operation::Write, topic);
     let exists = |topic: &str, partition: i32| {
         cx.state
             .has_partition(&TopicPartition::new(topic, partition))
     };
-    let all =
-        |topic: &AddPartitionsToTxnTopic| topic.partitions.iter().all(|&p| exists(&topic.name, p));
+    let all = |topic: &AddPartitionsToTxnTopic| {
+        may(&topic.name) && topic.partitions.iter().all(|&p| exists(&topic.name, p))
+    };
     if !transaction.topics.iter().all(all) {
         return results(transaction, |topic, partition| {
-            Err(if exists(topic, partition) {
+            Err(if !may(topic) {
+                ResponseError::TopicAuthorizationFailed
+            } else if exists(topic, partition) {
                 ResponseError::OperationNotAttempted
             } else {
                 ResponseError::UnknownTopicOrPartition

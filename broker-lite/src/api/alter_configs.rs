@@ -13,9 +13,13 @@ use kafka_protocol::{
 
 use super::{
     Context,
-    altering::{Refusal, Resources, check_names, told, topic},
+    altering::{Refusal, Resources, check_names, not_allowed, told, topic},
+    message,
 };
-use crate::state::topic_config::{self, Overrides};
+use crate::{
+    security::acl::Operation,
+    state::topic_config::{self, Overrides},
+};
 
 pub(super) async fn handle(
     cx: &Context,
@@ -28,6 +32,13 @@ pub(super) async fn handle(
         .collect();
     let results = request.resources.iter().map(|resource| {
         let once = resources.once(resource.resource_type, &resource.resource_name);
+        let (kind, name) = (resource.resource_type, &*resource.resource_name);
+        let once = once.and_then(
+            |()| match not_allowed(cx, kind, name, Operation::AlterConfigs) {
+                None => Ok(()),
+                Some(error) => Err((error, Some(message(error).to_string()))),
+            },
+        );
         let outcome = once.and_then(|()| alter(cx, resource, request.validate_only));
         let (code, message) = told(outcome);
         AlterConfigsResourceResponse::default()

@@ -11,7 +11,7 @@ use super::{
     Context,
     config_resource::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC},
 };
-use crate::state::topics::Topic;
+use crate::{security::acl::Operation, state::topics::Topic};
 
 const ONLY_TOPICS: &str = "Only the configs of topics can be changed.";
 
@@ -71,9 +71,26 @@ pub(super) fn check_names<'a>(
     }
 }
 
+/// What whoever may not do this to a resource is told (`ControllerApis.authorizeAlterResource`).
+pub(super) fn not_allowed(
+    cx: &Context,
+    kind: i8,
+    name: &str,
+    operation: Operation,
+) -> Option<ResponseError> {
+    match kind {
+        BROKER | BROKER_LOGGER | CLIENT_METRICS if !cx.may_cluster(operation) => {
+            Some(ResponseError::ClusterAuthorizationFailed)
+        }
+        TOPIC if !cx.may_topic(operation, name) => Some(ResponseError::TopicAuthorizationFailed),
+        GROUP if !cx.may_group(operation, name) => Some(ResponseError::GroupAuthorizationFailed),
+        _ => None,
+    }
+}
+
 /// The topic that is meant: only topics have configs that can be changed here.
 pub(super) fn topic(cx: &Context, kind: i8, name: &str) -> Result<Arc<Topic>, Refusal> {
-    let here = cx.state.node.id;
+    let here = cx.state.config.node_id;
     let why = match kind {
         TOPIC if name.is_empty() => "Default topic resources are not allowed.".to_owned(),
         TOPIC => {

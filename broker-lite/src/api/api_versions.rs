@@ -19,6 +19,11 @@ pub(super) async fn handle(
     version: i16,
     request: ApiVersionsRequest,
 ) -> ApiVersionsResponse {
+    answer(version, &request)
+}
+
+/// The same for who is not logged in yet.
+pub(super) fn answer(version: i16, request: &ApiVersionsRequest) -> ApiVersionsResponse {
     let is_named =
         is_name(&request.client_software_name) && is_name(&request.client_software_version);
     if version >= 3 && !is_named {

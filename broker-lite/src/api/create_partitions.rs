@@ -15,6 +15,7 @@ use kafka_protocol::{
 };
 
 use super::{Context, create_topics::check_place};
+use crate::security::acl::Operation;
 
 pub(super) async fn handle(
     cx: &Context,
@@ -28,6 +29,9 @@ pub(super) async fn handle(
     let mut results = Vec::new();
     for topic in &request.topics {
         let grown = match times.get_mut(&**topic.name) {
+            Some(1) if !cx.may_topic(Operation::Alter, &topic.name) => {
+                Err((ResponseError::TopicAuthorizationFailed, None))
+            }
             Some(1) => grow(cx, topic, request.validate_only),
             // Named more than once, and answered once.
             Some(times) if *times > 0 => {

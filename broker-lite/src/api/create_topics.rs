@@ -16,9 +16,12 @@ use kafka_protocol::{
 };
 
 use super::Context;
-use crate::state::{
-    topic_config::{self, CONFIGS, Overrides},
-    topics::check_name,
+use crate::{
+    security::acl::Operation,
+    state::{
+        topic_config::{self, CONFIGS, Overrides},
+        topics::check_name,
+    },
 };
 
 /// Why a topic is not created.
@@ -33,9 +36,15 @@ pub(super) async fn handle(
     for topic in &request.topics {
         *times.entry(&**topic.name).or_default() += 1;
     }
+    let may_all = cx.may_cluster(Operation::Create);
+    let may = |name: &str| may_all || cx.may_topic(Operation::Create, name);
     let mut results = Vec::new();
     for topic in &request.topics {
         let created = match times.get_mut(&**topic.name) {
+            Some(1) if !may(&topic.name) => {
+                let refused = ResponseError::TopicAuthorizationFailed;
+                Err((refused, "Authorization failed.".to_owned()))
+            }
             Some(1) => create(cx, topic, request.validate_only),
             // Named more than once, and answered once.
             Some(times) if *times > 0 => {
@@ -108,10 +117,19 @@ fn create(
         let created = cx.state.topics.create(&topic.name, partitions, configs);
         created.map_err(|error| (error, error.to_string()))?.id
     };
-    Ok(CreatableTopicResult::default()
+    let result = CreatableTopicResult::default()
         .with_name(topic.name.clone())
         .with_error_message(None)
-        .with_topic_id(id)
+        .with_topic_id(id);
+    if !cx.may_topic(Operation::DescribeConfigs, &topic.name) {
+        let error = ResponseError::TopicAuthorizationFailed;
+        return Ok(result
+            .with_topic_config_error_code(error.code())
+            .with_num_partitions(-1)
+            .with_replication_factor(-1)
+            .with_configs(Some(Vec::new())));
+    }
+    Ok(result
         .with_num_partitions(partitions)
         .with_replication_factor(1)
         .with_configs(Some(shown)))
@@ -189,7 +207,7 @@ pub(super) fn check_place(cx: &Context, brokers: &[BrokerId]) -> Result<(), Stri
     }
     let mut ids: Vec<i32> = brokers.iter().map(|id| id.0).collect();
     ids.sort_unstable();
-    let here = cx.state.node.id;
+    let here = cx.state.config.node_id;
     for (at, id) in ids.iter().enumerate() {
         if *id != here {
             return Err(format!(

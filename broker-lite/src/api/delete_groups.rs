@@ -4,11 +4,15 @@
 
 use std::collections::BTreeSet;
 
-use kafka_protocol::messages::{
-    DeleteGroupsRequest, DeleteGroupsResponse, delete_groups_response::DeletableGroupResult,
+use kafka_protocol::{
+    error::ResponseError,
+    messages::{
+        DeleteGroupsRequest, DeleteGroupsResponse, delete_groups_response::DeletableGroupResult,
+    },
 };
 
 use super::{Context, code};
+use crate::security::acl::Operation;
 
 pub(super) async fn handle(
     cx: &Context,
@@ -22,7 +26,10 @@ pub(super) async fn handle(
         .into_iter()
         .filter(|name| seen.insert(name.to_string()));
     let each = names.map(|name| {
-        let result = cx.state.groups.delete(&name);
+        let result = match cx.may_group(Operation::Delete, &name) {
+            true => cx.state.groups.delete(&name),
+            false => Err(ResponseError::GroupAuthorizationFailed),
+        };
         DeletableGroupResult::default()
             .with_group_id(name)
             .with_error_code(code(result.err()))

@@ -13,6 +13,7 @@ use kafka_protocol::{
 };
 
 use super::{Context, produce::INTERNAL};
+use crate::security::acl::Operation;
 
 pub(super) async fn handle(
     cx: &Context,
@@ -34,7 +35,10 @@ pub(super) async fn handle(
         .filter(|(_, partitions)| !partitions.is_empty());
     let topics = wanted.map(|(name, partitions)| {
         let topic = cx.state.topics.get(&name);
+        let may = cx.may_topic(Operation::Delete, &name);
+        let topic = topic.filter(|_| may);
         let unknown = match INTERNAL.contains(&&**name) {
+            _ if !may => ResponseError::TopicAuthorizationFailed,
             true => ResponseError::InvalidTopicException,
             false => ResponseError::UnknownTopicOrPartition,
         };

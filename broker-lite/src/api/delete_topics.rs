@@ -19,7 +19,7 @@ use kafka_protocol::{
 use uuid::Uuid;
 
 use super::{Context, message};
-use crate::state::topics::Topic;
+use crate::{security::acl::Operation, state::topics::Topic};
 
 /// Why a topic is not deleted.
 type Refusal = (ResponseError, StrBytes);
@@ -42,6 +42,7 @@ pub(super) async fn handle(
         *times.entry(key).or_default() += 1;
     }
     let both_ways = both_ways(cx, &wanted);
+    let rights = Rights::of(cx);
     let mut results = Vec::new();
     for one in wanted {
         // What is named more than once is answered once.
@@ -52,6 +53,14 @@ pub(super) async fn handle(
             .with_name(one.name.clone())
             .with_topic_id(one.topic_id);
         let topic = match find(cx, &one, count) {
+            Ok(topic) if !rights.may_delete(&topic.name) => {
+                let told = one.name.is_none() && rights.may_describe(&topic.name);
+                let name = told.then(|| StrBytes::from_string(topic.name.clone()).into());
+                let error = ResponseError::TopicAuthorizationFailed;
+                let answer = answer.with_name(one.name.or(name));
+                results.push(failed(answer, (error, message(error))));
+                continue;
+            }
             Ok(topic) => topic,
             Err(refusal) => {
                 results.push(failed(answer, refusal));
@@ -74,6 +83,27 @@ pub(super) async fn handle(
     DeleteTopicsResponse::default().with_responses(results)
 }
 
+/// What the client may do to topics: a right to delete in the cluster is one to all of them.
+struct Rights<'a> {
+    cx: &'a Context,
+    to_all: bool,
+}
+
+impl<'a> Rights<'a> {
+    fn of(cx: &'a Context) -> Self {
+        let to_all = cx.may_cluster(Operation::Delete);
+        Self { cx, to_all }
+    }
+
+    fn may_describe(&self, topic: &str) -> bool {
+        self.to_all || self.cx.may_topic(Operation::Describe, topic)
+    }
+
+    fn may_delete(&self, topic: &str) -> bool {
+        self.to_all || self.cx.may_topic(Operation::Delete, topic)
+    }
+}
+
 /// Topics that are named by id and by name too: neither counts, and the name is answered.
 fn both_ways(cx: &Context, wanted: &[DeleteTopicState]) -> HashSet<Uuid> {
     let by_id = wanted.iter().filter(|one| one.name.is_none());
@@ -93,7 +123,10 @@ fn find(cx: &Context, one: &DeleteTopicState, count: usize) -> Result<Arc<Topic>
         (Some(_), true) if count > 1 => Err(invalid("Duplicate topic name.")),
         (None, false) if count > 1 => Err(invalid("Duplicate topic id.")),
         (Some(name), true) => {
-            let unknown = ResponseError::UnknownTopicOrPartition;
+            let unknown = match Rights::of(cx).may_describe(name) {
+                true => ResponseError::UnknownTopicOrPartition,
+                false => ResponseError::TopicAuthorizationFailed,
+            };
             let topic = cx.state.topics.get(name);
             topic.ok_or_else(|| (unknown, message(unknown)))
         }

@@ -12,6 +12,7 @@ use kafka_protocol::{
 };
 
 use super::Context;
+use crate::security::acl::Operation;
 
 /// How a component matches.
 const EXACT: i8 = 0;
@@ -19,11 +20,17 @@ const DEFAULT: i8 = 1;
 const ANY: i8 = 2;
 
 pub(super) async fn handle(
-    _cx: &Context,
+    cx: &Context,
     _version: i16,
     request: DescribeClientQuotasRequest,
 ) -> DescribeClientQuotasResponse {
     let answer = DescribeClientQuotasResponse::default();
+    if let Err(error) = cx.check_cluster(Operation::DescribeConfigs) {
+        return answer
+            .with_error_code(error.code())
+            .with_error_message(None)
+            .with_entries(None);
+    }
     match check(&request) {
         Ok(()) => answer
             .with_error_message(Some(StrBytes::default()))

@@ -1,6 +1,6 @@
 //! DescribeCluster (key 60), versions 0-2.
 //!
-//! Authorized operations: all, since there is no authorizer. Version 1: the endpoint type; only brokers (1) are there to be described.
+//! Version 1: the endpoint type; only brokers (1) are there to be described.
 
 use kafka_protocol::{
     error::ResponseError,
@@ -11,7 +11,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Context, operations};
+use super::{Context, rights::UNTOLD};
 
 const BROKERS: i8 = 1;
 const CONTROLLERS: i8 = 2;
@@ -38,14 +38,14 @@ pub(super) async fn handle(
             return wrong(ResponseError::UnsupportedEndpointType, message);
         }
     }
-    let node = cx.state.node();
+    let node = &cx.listener.node;
     let broker = DescribeClusterBroker::default()
         .with_broker_id(BrokerId(node.id))
-        .with_host(StrBytes::from_string(node.host))
+        .with_host(StrBytes::from_string(node.host.clone()))
         .with_port(i32::from(node.port));
     let allowed = match request.include_cluster_authorized_operations {
-        true => operations::CLUSTER,
-        false => operations::UNTOLD,
+        true => cx.cluster_operations(),
+        false => UNTOLD,
     };
     DescribeClusterResponse::default()
         .with_cluster_authorized_operations(allowed)

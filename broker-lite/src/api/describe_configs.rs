@@ -17,12 +17,16 @@ use kafka_protocol::{
 
 use super::{
     Context,
+    altering::not_allowed,
     config_resource::{BROKER, TOPIC},
     message,
 };
-use crate::state::{
-    topic_config::{CONFIGS, synonym, value},
-    topics::check_name,
+use crate::{
+    security::acl::Operation,
+    state::{
+        topic_config::{CONFIGS, synonym, value},
+        topics::check_name,
+    },
 };
 
 type Refusal = (ResponseError, StrBytes);
@@ -39,6 +43,15 @@ pub(super) async fn handle(
 ) -> DescribeConfigsResponse {
     let results = request.resources.iter().map(|resource| {
         let described = match resource.resource_type {
+            kind if let Some(error) = not_allowed(
+                cx,
+                kind,
+                &resource.resource_name,
+                Operation::DescribeConfigs,
+            ) =>
+            {
+                Err((error, message(error)))
+            }
             TOPIC => topic(cx, resource, request.include_synonyms),
             BROKER => broker(cx, resource, request.include_synonyms),
             _ => Err((
@@ -119,7 +132,7 @@ fn broker(
     resource: &DescribeConfigsResource,
     synonyms: bool,
 ) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
-    let (name, here) = (&*resource.resource_name, cx.state.node.id);
+    let (name, here) = (&*resource.resource_name, cx.state.config.node_id);
     let wrong = |why| Err((ResponseError::InvalidRequest, StrBytes::from_string(why)));
     match name.parse::<i32>() {
         _ if name.is_empty() => {}

@@ -2,8 +2,7 @@
 //!
 //! State, protocol and members of groups. What members say under the protocol is shown only while
 //! the group is stable. A group that is not there is "Dead"; from version 6 on with
-//! GROUP_ID_NOT_FOUND (KIP-1043). Version 3: authorized operations: all, since there
-//! is no authorizer.
+//! GROUP_ID_NOT_FOUND (KIP-1043). Version 3: authorized operations.
 
 use kafka_protocol::{
     error::ResponseError,
@@ -14,10 +13,13 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Context, operations};
-use crate::state::groups::{
-    group::{Group, GroupState},
-    member::Member,
+use super::Context;
+use crate::{
+    security::acl::{Operation, Resource},
+    state::groups::{
+        group::{Group, GroupState},
+        member::Member,
+    },
 };
 
 pub(super) async fn handle(
@@ -27,6 +29,11 @@ pub(super) async fn handle(
 ) -> DescribeGroupsResponse {
     let told = request.include_authorized_operations;
     let each = request.groups.into_iter().map(|id| {
+        if !cx.may_group(Operation::Describe, &id) {
+            return DescribedGroup::default()
+                .with_error_code(ResponseError::GroupAuthorizationFailed.code())
+                .with_group_id(id);
+        }
         let groups = &cx.state.groups;
         let found = groups.with(&id, |group| group.map(describe));
         found
@@ -34,7 +41,10 @@ pub(super) async fn handle(
             .with_group_id(id)
     });
     let each = each.map(|group| match told && group.error_code == 0 {
-        true => group.with_authorized_operations(operations::GROUP),
+        true => {
+            let allowed = cx.operations(Resource::Group, &group.group_id);
+            group.with_authorized_operations(allowed)
+        }
         false => group,
     });
     DescribeGroupsResponse::default().with_groups(each.collect())

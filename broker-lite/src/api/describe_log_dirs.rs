@@ -15,13 +15,16 @@ use kafka_protocol::{
 };
 
 use super::Context;
-use crate::state::topics::Topic;
+use crate::{security::acl::Operation, state::topics::Topic};
 
 pub(super) async fn handle(
     cx: &Context,
     version: i16,
     request: DescribeLogDirsRequest,
 ) -> DescribeLogDirsResponse {
+    if let Err(error) = cx.check_cluster(Operation::Describe) {
+        return DescribeLogDirsResponse::default().with_error_code(error.code());
+    }
     let topics = &cx.state.topics;
     let described = match &request.topics {
         None => {

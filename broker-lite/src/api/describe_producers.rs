@@ -12,7 +12,7 @@ use kafka_protocol::{
 };
 
 use super::{Context, message};
-use crate::state::topics::check_name;
+use crate::{security::acl::Operation, state::topics::check_name};
 
 pub(super) async fn handle(
     cx: &Context,
@@ -20,8 +20,13 @@ pub(super) async fn handle(
     request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
     let topics = request.topics.into_iter().map(|wanted| {
-        let topic = cx.state.topics.get(&wanted.name);
+        let may = cx.may_topic(Operation::Read, &wanted.name);
+        let topic = cx.state.topics.get(&wanted.name).filter(|_| may);
         let (error, message) = match check_name(&wanted.name) {
+            _ if !may => {
+                let error = ResponseError::TopicAuthorizationFailed;
+                (error, message(error))
+            }
             Ok(()) => {
                 let error = ResponseError::UnknownTopicOrPartition;
                 (error, message(error))

@@ -16,8 +16,11 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Context, operations};
-use crate::state::topics::{Topic, check_name};
+use super::Context;
+use crate::{
+    security::acl::{Operation, Resource},
+    state::topics::{Topic, check_name},
+};
 
 /// Partitions in one answer (`max.request.partition.size.limit`).
 const MAX: i32 = 2000;
@@ -32,14 +35,25 @@ pub(super) async fn handle(
         Err(error) => return refused(&request, error),
     };
     let mut answer = DescribeTopicPartitionsResponse::default();
+    let (names, hidden): (BTreeSet<_>, BTreeSet<_>) = names
+        .into_iter()
+        .partition(|name| cx.may_topic(Operation::Describe, name));
+    // Where all are asked for, what the client may not see is left out.
+    let hidden = hidden.into_iter().filter(|_| !request.topics.is_empty());
+    let hidden: Vec<_> = hidden
+        .map(|name| failed(name, ResponseError::TopicAuthorizationFailed))
+        .collect();
     let mut left = request.response_partition_limit.clamp(1, MAX);
     for name in names {
         if left == 0 {
             // Whether the next topic is there shows when it is asked for.
+            answer.topics.extend(hidden);
             return answer.with_next_cursor(Some(cursor(name, 0)));
         }
         let Some(topic) = cx.state.topics.get(&name) else {
-            answer.topics.push(unknown(name));
+            let allowed = cx.operations(Resource::Topic, &name);
+            let unknown = unknown(name).with_topic_authorized_operations(allowed);
+            answer.topics.push(unknown);
             continue;
         };
         let start = match &request.cursor {
@@ -48,14 +62,18 @@ pub(super) async fn handle(
         };
         let count = topic.partition_count();
         let end = count.min(start.saturating_add(left));
+        let described = describe(&topic, start..end, cx.state.config.node_id);
+        let allowed = cx.operations(Resource::Topic, &name);
         answer
             .topics
-            .push(describe(&topic, start..end, cx.state.node.id));
+            .push(described.with_topic_authorized_operations(allowed));
         if end < count {
+            answer.topics.extend(hidden);
             return answer.with_next_cursor(Some(cursor(name, end)));
         }
         left -= (end - start).max(0);
     }
+    answer.topics.extend(hidden);
     answer
 }
 
@@ -116,7 +134,6 @@ fn describe(
         .with_name(Some(TopicName(name)))
         .with_topic_id(topic.id)
         .with_partitions(partitions.collect())
-        .with_topic_authorized_operations(operations::TOPIC)
 }
 
 fn unknown(name: StrBytes) -> DescribeTopicPartitionsResponseTopic {
@@ -124,10 +141,13 @@ fn unknown(name: StrBytes) -> DescribeTopicPartitionsResponseTopic {
         Ok(()) => ResponseError::UnknownTopicOrPartition,
         Err(_) => ResponseError::InvalidTopicException,
     };
+    failed(name, error)
+}
+
+fn failed(name: StrBytes, error: ResponseError) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic::default()
         .with_error_code(error.code())
         .with_name(Some(TopicName(name)))
-        .with_topic_authorized_operations(operations::TOPIC)
 }
 
 fn refused(

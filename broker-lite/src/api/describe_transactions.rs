@@ -15,7 +15,10 @@ use kafka_protocol::{
 };
 
 use super::Context;
-use crate::state::transactions::{Part, machine::Transaction};
+use crate::{
+    security::acl::Operation,
+    state::transactions::{Part, machine::Transaction},
+};
 
 pub(super) async fn handle(
     cx: &Context,
@@ -23,12 +26,20 @@ pub(super) async fn handle(
     request: DescribeTransactionsRequest,
 ) -> DescribeTransactionsResponse {
     let each = request.transactional_ids.into_iter().map(|id| {
-        let unknown = if id.is_empty() {
+        let may = cx.may_transactional_id(Operation::Describe, &id);
+        let unknown = if !may {
+            ResponseError::TransactionalIdAuthorizationFailed
+        } else if id.is_empty() {
             ResponseError::InvalidRequest
         } else {
             ResponseError::TransactionalIdNotFound
         };
         let found = cx.state.transactions.with(&id, |t| t.map(describe));
+        let found = found.filter(|_| may).map(|mut described| {
+            let topics = &mut described.topics;
+            topics.retain(|topic| cx.may_topic(Operation::Describe, &topic.topic));
+            described
+        });
         let unknown = TransactionState::default().with_error_code(unknown.code());
         found.unwrap_or(unknown).with_transactional_id(id)
     });

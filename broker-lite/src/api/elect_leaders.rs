@@ -12,7 +12,8 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::Context;
+use super::{Context, rights::NOT_AUTHORIZED};
+use crate::security::acl::Operation;
 
 /// Election types.
 const TYPES: [i8; 2] = [0, 1];
@@ -23,6 +24,9 @@ pub(super) async fn handle(
     request: ElectLeadersRequest,
 ) -> ElectLeadersResponse {
     let kind = request.election_type;
+    if let Err(error) = cx.check_cluster(Operation::Alter) {
+        return all_refused(version, &request, error);
+    }
     let is_known = TYPES.contains(&kind);
     let topics = request.topic_partitions.unwrap_or_default();
     let fails = !is_known && !topics.is_empty();
@@ -64,4 +68,26 @@ pub(super) async fn handle(
     ElectLeadersResponse::default()
         .with_error_code(error)
         .with_replica_election_results(results.collect())
+}
+
+/// The answer to who may not elect (`ElectLeadersRequest.getErrorResponse`).
+fn all_refused(
+    version: i16,
+    request: &ElectLeadersRequest,
+    error: ResponseError,
+) -> ElectLeadersResponse {
+    let topics = request.topic_partitions.iter().flatten().map(|wanted| {
+        let partitions = wanted.partitions.iter().map(|number| {
+            PartitionResult::default()
+                .with_partition_id(*number)
+                .with_error_code(error.code())
+                .with_error_message(Some(NOT_AUTHORIZED))
+        });
+        ReplicaElectionResult::default()
+            .with_topic(wanted.topic.clone())
+            .with_partition_result(partitions.collect())
+    });
+    ElectLeadersResponse::default()
+        .with_error_code(if version >= 1 { error.code() } else { 0 })
+        .with_replica_election_results(topics.collect())
 }

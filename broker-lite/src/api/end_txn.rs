@@ -4,10 +4,16 @@
 //! producer is told INVALID_PRODUCER_EPOCH. Version 5: every end bumps the epoch, and the producer
 //! goes on with the one in the answer (KIP-890).
 
-use kafka_protocol::messages::{EndTxnRequest, EndTxnResponse};
+use kafka_protocol::{
+    error::ResponseError,
+    messages::{EndTxnRequest, EndTxnResponse},
+};
 
 use super::{Context, fenced_before};
-use crate::state::transactions::{Claim, machine::Producer};
+use crate::{
+    security::acl::Operation,
+    state::transactions::{Claim, machine::Producer},
+};
 
 pub(super) async fn handle(cx: &Context, version: i16, request: EndTxnRequest) -> EndTxnResponse {
     let claim = Claim {
@@ -21,6 +27,10 @@ pub(super) async fn handle(cx: &Context, version: i16, request: EndTxnRequest) -
     let response = EndTxnResponse::default()
         .with_producer_id((-1).into())
         .with_producer_epoch(-1);
+    if !cx.may_transactional_id(Operation::Write, &request.transactional_id) {
+        let error = ResponseError::TransactionalIdAuthorizationFailed;
+        return response.with_error_code(error.code());
+    }
     match cx
         .state
         .transactions

@@ -16,6 +16,15 @@ pub(crate) fn message(error: ResponseError) -> StrBytes {
             "This most likely occurs because of a request being malformed by the client library or \
              the message was sent to an incompatible broker. See the broker logs for more details."
         }
+        ResponseError::TopicAuthorizationFailed => "Topic authorization failed.",
+        ResponseError::GroupAuthorizationFailed => "Group authorization failed.",
+        ResponseError::ClusterAuthorizationFailed => "Cluster authorization failed.",
+        ResponseError::TransactionalIdAuthorizationFailed => {
+            "Transactional Id authorization failed."
+        }
+        ResponseError::UnknownServerError => {
+            "The server experienced an unexpected error when processing the request."
+        }
         other => return StrBytes::from_string(other.to_string()),
     };
     StrBytes::from_static_str(text)

@@ -5,20 +5,21 @@ use std::{future::Future, io};
 use kafka_protocol::{
     error::ResponseError,
     messages::{
-        AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterConfigsRequest, ApiKey,
-        ApiVersionsRequest, CreateAclsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-        DeleteAclsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-        DescribeAclsRequest, DescribeClientQuotasRequest, DescribeClusterRequest,
-        DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
-        DescribeProducersRequest, DescribeProducersResponse, DescribeTopicPartitionsRequest,
-        DescribeTransactionsRequest, DescribeUserScramCredentialsRequest, ElectLeadersRequest,
-        EndTxnRequest, FetchRequest, FindCoordinatorRequest, FindCoordinatorResponse,
-        HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
-        LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
-        ListOffsetsResponse, ListPartitionReassignmentsRequest, ListTransactionsRequest,
-        MetadataRequest, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest,
-        OffsetFetchRequest, OffsetFetchResponse, OffsetForLeaderEpochRequest,
-        OffsetForLeaderEpochResponse, ProduceRequest, SyncGroupRequest, TopicName,
+        AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterConfigsRequest,
+        AlterUserScramCredentialsRequest, ApiKey, ApiVersionsRequest, CreateAclsRequest,
+        CreatePartitionsRequest, CreateTopicsRequest, DeleteAclsRequest, DeleteGroupsRequest,
+        DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest,
+        DescribeClientQuotasRequest, DescribeClusterRequest, DescribeConfigsRequest,
+        DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
+        DescribeProducersResponse, DescribeTopicPartitionsRequest, DescribeTransactionsRequest,
+        DescribeUserScramCredentialsRequest, ElectLeadersRequest, EndTxnRequest, FetchRequest,
+        FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest,
+        IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+        ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, ListOffsetsResponse,
+        ListPartitionReassignmentsRequest, ListTransactionsRequest, MetadataRequest,
+        OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetFetchRequest,
+        OffsetFetchResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+        ProduceRequest, SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest, TopicName,
         TxnOffsetCommitRequest,
         create_topics_response::CreatableTopicResult,
         describe_producers_response::{PartitionResponse, TopicResponse},
@@ -171,6 +172,9 @@ impl Faulty for DeleteAclsRequest {
 }
 
 impl Faulty for AlterConfigsRequest {}
+impl Faulty for AlterUserScramCredentialsRequest {}
+impl Faulty for SaslAuthenticateRequest {}
+impl Faulty for SaslHandshakeRequest {}
 impl Faulty for DescribeClientQuotasRequest {}
 impl Faulty for DescribeTopicPartitionsRequest {}
 impl Faulty for DescribeUserScramCredentialsRequest {}

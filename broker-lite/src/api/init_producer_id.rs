@@ -11,7 +11,7 @@ use kafka_protocol::{
 };
 
 use super::{Context, fenced_before};
-use crate::state::transactions::machine::Producer;
+use crate::{security::acl::Operation, state::transactions::machine::Producer};
 
 pub(super) async fn handle(
     cx: &Context,
@@ -31,6 +31,18 @@ pub(super) async fn handle(
 }
 
 fn init(cx: &Context, request: &InitProducerIdRequest) -> Result<Producer, ResponseError> {
+    match &request.transactional_id {
+        Some(id) if !cx.may_transactional_id(Operation::Write, id) => {
+            return Err(ResponseError::TransactionalIdAuthorizationFailed);
+        }
+        // Whoever may write somewhere may do so idempotently (KIP-679).
+        None if !cx.may_cluster(Operation::IdempotentWrite)
+            && !cx.may_some_topic(Operation::Write) =>
+        {
+            return Err(ResponseError::ClusterAuthorizationFailed);
+        }
+        _ => {}
+    }
     let expected = match (request.producer_id.0, request.producer_epoch) {
         (-1, -1) => None,
         (-1, _) | (_, -1) => return Err(ResponseError::InvalidRequest),

@@ -9,14 +9,18 @@
 use std::time::Duration;
 
 use kafka_protocol::{
+    error::ResponseError,
     messages::{JoinGroupRequest, JoinGroupResponse, join_group_response::JoinGroupResponseMember},
     protocol::StrBytes,
 };
 
 use super::{Context, code};
-use crate::state::groups::{
-    join::Join,
-    member::{Joined, Peer, Protocol},
+use crate::{
+    security::acl::Operation,
+    state::groups::{
+        join::Join,
+        member::{Joined, Peer, Protocol},
+    },
 };
 
 pub(super) async fn handle(
@@ -25,6 +29,10 @@ pub(super) async fn handle(
     request: JoinGroupRequest,
 ) -> JoinGroupResponse {
     let group = request.group_id.to_string();
+    if !cx.may_group(Operation::Read, &group) {
+        let error = ResponseError::GroupAuthorizationFailed;
+        return response(version, Joined::error(error, ""));
+    }
     let joined = cx
         .state
         .groups

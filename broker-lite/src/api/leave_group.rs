@@ -4,19 +4,26 @@
 //! 3: many members, also static ones by their name alone (KIP-345). Version 5: a reason, for the
 //! broker's log (KIP-800).
 
-use kafka_protocol::messages::{
-    LeaveGroupRequest, LeaveGroupResponse, leave_group_request::MemberIdentity,
-    leave_group_response::MemberResponse,
+use kafka_protocol::{
+    error::ResponseError,
+    messages::{
+        LeaveGroupRequest, LeaveGroupResponse, leave_group_request::MemberIdentity,
+        leave_group_response::MemberResponse,
+    },
 };
 
 use super::{Context, code};
-use crate::state::groups::sync::Leaving;
+use crate::{security::acl::Operation, state::groups::sync::Leaving};
 
 pub(super) async fn handle(
     cx: &Context,
     version: i16,
     request: LeaveGroupRequest,
 ) -> LeaveGroupResponse {
+    if !cx.may_group(Operation::Read, &request.group_id) {
+        let error = ResponseError::GroupAuthorizationFailed;
+        return LeaveGroupResponse::default().with_error_code(error.code());
+    }
     let members = if version < 3 {
         vec![MemberIdentity::default().with_member_id(request.member_id)]
     } else {

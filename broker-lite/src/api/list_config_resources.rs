@@ -16,6 +16,7 @@ use super::{
     Context,
     config_resource::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC},
 };
+use crate::security::acl::Operation;
 
 const ALL: [i8; 5] = [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
 
@@ -25,6 +26,9 @@ pub(super) async fn handle(
     request: ListConfigResourcesRequest,
 ) -> ListConfigResourcesResponse {
     let answer = ListConfigResourcesResponse::default();
+    if let Err(error) = cx.check_cluster(Operation::DescribeConfigs) {
+        return answer.with_error_code(error.code());
+    }
     let types = &request.resource_types;
     if types.iter().any(|kind| !ALL.contains(kind)) {
         return answer.with_error_code(ResponseError::UnsupportedVersion.code());
@@ -46,7 +50,7 @@ pub(super) async fn handle(
     }
     for kind in [BROKER, BROKER_LOGGER] {
         if is_wanted(kind) {
-            resources.push(resource(kind, cx.state.node.id.to_string()));
+            resources.push(resource(kind, cx.state.config.node_id.to_string()));
         }
     }
     answer.with_config_resources(resources)

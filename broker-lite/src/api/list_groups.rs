@@ -1,6 +1,6 @@
 //! ListGroups (key 16), versions 0-5.
 //!
-//! All groups. Version 4: filter by state (KIP-518). Version 5: group types, and a filter by them
+//! All groups, or those that the client may describe. Version 4: filter by state (KIP-518). Version 5: group types, and a filter by them
 //! (KIP-848); every group here is classic. Filters are compared without regard to case.
 
 use kafka_protocol::{
@@ -9,7 +9,7 @@ use kafka_protocol::{
 };
 
 use super::Context;
-use crate::state::groups::group::Group;
+use crate::{security::acl::Operation, state::groups::group::Group};
 
 const CLASSIC: &str = "classic";
 
@@ -21,8 +21,11 @@ pub(super) async fn handle(
     let passes = |filter: &[StrBytes], value: &str| {
         filter.is_empty() || filter.iter().any(|f| f.eq_ignore_ascii_case(value))
     };
+    let may_all = cx.may_cluster(Operation::Describe);
     let wanted = |group: &&Group| {
-        passes(&request.states_filter, group.state.name()) && passes(&request.types_filter, CLASSIC)
+        passes(&request.states_filter, group.state.name())
+            && passes(&request.types_filter, CLASSIC)
+            && (may_all || cx.may_group(Operation::Describe, &group.name))
     };
     let groups = cx
         .state

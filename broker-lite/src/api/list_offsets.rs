@@ -19,7 +19,7 @@ use kafka_protocol::{
 use wire::Isolation;
 
 use super::{Context, fetch::isolation};
-use crate::state::partition::Partition;
+use crate::{security::acl::Operation, state::partition::Partition};
 
 /// Special offsets, and the versions from which on they may be asked for.
 const SPECIAL: [(i64, i16); 5] = [(-1, 1), (-2, 1), (-3, 7), (-4, 8), (-5, 9)];
@@ -42,6 +42,7 @@ pub(super) async fn handle(
     // A topic that is named twice is answered once, one without partitions not at all.
     let mut topics: Vec<ListOffsetsTopicResponse> = Vec::new();
     for wanted in &request.topics {
+        let may = cx.may_topic(Operation::Describe, &wanted.name);
         let topic = cx.state.topics.get(&wanted.name);
         let partitions = wanted.partitions.iter();
         let once = partitions.filter(|one| answered.insert((&wanted.name, one.partition_index)));
@@ -49,6 +50,7 @@ pub(super) async fn handle(
             let index = one.partition_index;
             let partition = topic.as_ref().and_then(|topic| topic.partition(index));
             let found = match partition {
+                _ if !may => Err(ResponseError::TopicAuthorizationFailed),
                 _ if twice.contains(&(&*wanted.name, index)) => Err(ResponseError::InvalidRequest),
                 _ if !is_supported(one.timestamp, version) => {
                     Err(ResponseError::UnsupportedVersion)

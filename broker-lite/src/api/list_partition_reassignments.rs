@@ -6,12 +6,19 @@ use kafka_protocol::messages::{
     ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
 };
 
-use super::Context;
+use super::{Context, rights::NOT_AUTHORIZED};
+use crate::security::acl::Operation;
 
 pub(super) async fn handle(
-    _cx: &Context,
+    cx: &Context,
     _version: i16,
     _request: ListPartitionReassignmentsRequest,
 ) -> ListPartitionReassignmentsResponse {
-    ListPartitionReassignmentsResponse::default().with_error_message(None)
+    let answer = ListPartitionReassignmentsResponse::default();
+    match cx.check_cluster(Operation::Describe) {
+        Ok(()) => answer.with_error_message(None),
+        Err(error) => answer
+            .with_error_code(error.code())
+            .with_error_message(Some(NOT_AUTHORIZED)),
+    }
 }

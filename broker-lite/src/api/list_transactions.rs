@@ -15,7 +15,10 @@ use kafka_protocol::{
 use regex::{Regex, RegexBuilder};
 
 use super::Context;
-use crate::state::transactions::machine::{Transaction, TransactionState};
+use crate::{
+    security::acl::Operation,
+    state::transactions::machine::{Transaction, TransactionState},
+};
 
 /// Bytes that a compiled pattern may take.
 const MAX_PATTERN: usize = 1 << 20;
@@ -48,6 +51,7 @@ pub(super) async fn handle(
                 .as_ref()
                 .is_none_or(|one| one.is_match(&t.transactional_id))
             && (request.duration_filter < 0 || age > request.duration_filter)
+            && cx.may_transactional_id(Operation::Describe, &t.transactional_id)
     };
     let states = cx
         .state

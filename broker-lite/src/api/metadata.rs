@@ -2,7 +2,8 @@
 //!
 //! This broker leads every partition. Topics that are asked for by name and are not
 //! there are created if the request and `auto.create.topics.enable` allow it.
-//! Authorized operations (8 on; those on the cluster 8-10): all, since there is no authorizer.
+//! Topics that the client may not describe are refused by name, and left out where all are asked for.
+//! Authorized operations: 8 on; those on the cluster 8-10.
 //! Version 0: no topics means all. Version 4: the client may forbid creation. Version 10: topic ids; version
 //! 12: topics by id.
 
@@ -20,8 +21,11 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Context, operations};
-use crate::state::topics::{Topic, check_name};
+use super::Context;
+use crate::{
+    security::acl::{Operation, Resource},
+    state::topics::{Topic, check_name},
+};
 
 pub(super) async fn handle(
     cx: &Context,
@@ -48,6 +52,10 @@ pub(super) async fn handle(
                 .map(|one| match one.name {
                     Some(name) if !by_id => by_name(cx, name, create),
                     _ => match cx.state.topics.get_by_id(one.topic_id) {
+                        // An id is no secret, the name behind it may be.
+                        Some(found) if !cx.may_topic(Operation::Describe, &found.name) => {
+                            refused_topic(None).with_topic_id(one.topic_id)
+                        }
                         Some(found) => describe(cx, &found),
                         None => failed(ResponseError::UnknownTopicId.code(), None)
                             .with_topic_id(one.topic_id),
@@ -57,15 +65,19 @@ pub(super) async fn handle(
         }
         _ => all(cx),
     };
+    // Kafka has what it refuses last.
+    topics.sort_by_key(is_refused);
     if of_topics {
         // Also of topics that are not there, but not of ids that stand for nothing.
-        for topic in topics.iter_mut().filter(|topic| topic.name.is_some()) {
-            topic.topic_authorized_operations = operations::TOPIC;
+        for topic in topics.iter_mut().filter(|topic| !is_refused(topic)) {
+            if let Some(name) = &topic.name {
+                topic.topic_authorized_operations = cx.operations(Resource::Topic, name);
+            }
         }
     }
     let cluster = cluster(cx).with_topics(topics);
     match of_cluster {
-        true => cluster.with_cluster_authorized_operations(operations::CLUSTER),
+        true => cluster.with_cluster_authorized_operations(cx.cluster_operations()),
         false => cluster,
     }
 }
@@ -107,7 +119,7 @@ fn once_each(
 
 /// The answer without its topics.
 pub(super) fn cluster(cx: &Context) -> MetadataResponse {
-    let node = cx.state.node();
+    let node = &cx.listener.node;
     let mut ids = vec![node.id];
     ids.extend(cx.state.hooks.others().iter());
     let brokers = ids.into_iter().map(|id| {
@@ -125,12 +137,20 @@ pub(super) fn cluster(cx: &Context) -> MetadataResponse {
 /// All topics.
 pub(super) fn all(cx: &Context) -> Vec<MetadataResponseTopic> {
     let topics = cx.state.topics.all();
-    topics.iter().map(|topic| describe(cx, topic)).collect()
+    let shown = topics.iter();
+    let shown = shown.filter(|topic| cx.may_topic(Operation::Describe, &topic.name));
+    shown.map(|topic| describe(cx, topic)).collect()
 }
 
 fn by_name(cx: &Context, name: TopicName, create: bool) -> MetadataResponseTopic {
+    if !cx.may_topic(Operation::Describe, &name) {
+        return refused_topic(Some(name));
+    }
     if let Some(topic) = cx.state.topics.get(&name) {
         return describe(cx, &topic);
+    }
+    if create && !cx.may_cluster(Operation::Create) && !cx.may_topic(Operation::Create, &name) {
+        return refused_topic(Some(name));
     }
     if check_name(&name).is_err() {
         return failed(ResponseError::InvalidTopicException.code(), Some(name));
@@ -154,7 +174,7 @@ fn by_name(cx: &Context, name: TopicName, create: bool) -> MetadataResponseTopic
 }
 
 fn describe(cx: &Context, topic: &Topic) -> MetadataResponseTopic {
-    let node = BrokerId(cx.state.node.id);
+    let node = BrokerId(cx.state.config.node_id);
     let partitions = topic.partitions();
     let partitions = partitions.iter().zip(0..).map(|(partition, number)| {
         MetadataResponsePartition::default()
@@ -168,6 +188,15 @@ fn describe(cx: &Context, topic: &Topic) -> MetadataResponseTopic {
         .with_name(Some(TopicName(StrBytes::from_string(topic.name.clone()))))
         .with_topic_id(topic.id)
         .with_partitions(partitions.collect())
+}
+
+/// A topic that the client may not describe or create.
+fn refused_topic(name: Option<TopicName>) -> MetadataResponseTopic {
+    failed(ResponseError::TopicAuthorizationFailed.code(), name)
+}
+
+fn is_refused(topic: &MetadataResponseTopic) -> bool {
+    topic.error_code == ResponseError::TopicAuthorizationFailed.code()
 }
 
 pub(super) fn failed(error: i16, name: Option<TopicName>) -> MetadataResponseTopic {

@@ -3,9 +3,11 @@
 //! [`API`] is the registry: what is in it is served, and ApiVersions is built from it, so that the list
 //! cannot drift from the code.
 
+mod acl_filter;
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_configs;
+mod alter_user_scram_credentials;
 mod altering;
 mod api_versions;
 mod config_resource;
@@ -47,8 +49,10 @@ mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
-mod operations;
 mod produce;
+mod rights;
+mod sasl_authenticate;
+mod sasl_handshake;
 mod sync_group;
 mod txn_offset_commit;
 
@@ -69,7 +73,10 @@ use kafka_protocol::{
 
 use wire::request;
 
-use crate::state::State;
+use crate::{
+    security::{Principal, listeners::Listener},
+    state::State,
+};
 
 /// Bytes before an answer: length, correlation id, tagged fields.
 const HEAD: usize = 9;
@@ -78,6 +85,9 @@ const HEAD: usize = 9;
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) state: Arc<State>,
+    /// By which listener the client came.
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) principal: Arc<Principal>,
     pub(crate) client_id: String,
     pub(crate) client_host: String,
     /// Set where the only answer that can be given is to close the connection.
@@ -128,6 +138,7 @@ apis! {
     sync_group SyncGroup 0..=5,
     describe_groups DescribeGroups 0..=6,
     list_groups ListGroups 0..=5,
+    sasl_handshake SaslHandshake 0..=1,
     api_versions ApiVersions 0..=4,
     create_topics CreateTopics 2..=7,
     delete_topics DeleteTopics 1..=6,
@@ -145,6 +156,7 @@ apis! {
     alter_configs AlterConfigs 0..=2,
     describe_log_dirs DescribeLogDirs 1..=4,
     create_partitions CreatePartitions 0..=3,
+    sasl_authenticate SaslAuthenticate 0..=2,
     delete_groups DeleteGroups 0..=2,
     elect_leaders ElectLeaders 0..=2,
     incremental_alter_configs IncrementalAlterConfigs 0..=1,
@@ -152,6 +164,7 @@ apis! {
     offset_delete OffsetDelete 0..=0,
     describe_client_quotas DescribeClientQuotas 0..=1,
     describe_user_scram_credentials DescribeUserScramCredentials 0..=0,
+    alter_user_scram_credentials AlterUserScramCredentials 0..=0,
     describe_cluster DescribeCluster 0..=2,
     describe_producers DescribeProducers 0..=0,
     describe_transactions DescribeTransactions 0..=0,
@@ -181,13 +194,36 @@ pub(crate) async fn serve(
     }
 }
 
+/// Whether an API is served in this version.
+pub(crate) fn serves(key: ApiKey, version: i16) -> bool {
+    let served = API.iter().find(|api| api.key == key);
+    served.is_some_and(|api| (api.min..=api.max).contains(&version))
+}
+
+/// Answers ApiVersions before a login; and whether the request was a sound one.
+pub(crate) fn versions(
+    header: &RequestHeader,
+    body: Bytes,
+) -> io::Result<(Option<BytesMut>, bool)> {
+    let (id, version) = (header.correlation_id, header.request_api_version);
+    let kind = PhantomData::<ApiVersionsRequest>;
+    if !serves(ApiKey::ApiVersions, version) {
+        let answer = encode(kind, id, 0, api_versions::unsupported())?;
+        return Ok((answer, false));
+    }
+    let request = request::decode(body, version).map_err(invalid)?;
+    let answer = api_versions::answer(version, &request);
+    let is_sound = answer.error_code == 0;
+    Ok((encode(kind, id, version, answer)?, is_sound))
+}
+
 /// The request's type, to find its response's.
 fn kind<R: Request>(_request: &R) -> PhantomData<R> {
     PhantomData
 }
 
 /// A whole frame: length, header, response. None where the client wants no answer.
-fn encode<R: Request>(
+pub(crate) fn encode<R: Request>(
     _kind: PhantomData<R>,
     correlation_id: i32,
     version: i16,
@@ -211,6 +247,6 @@ fn encode<R: Request>(
     Ok(Some(frame))
 }
 
-fn invalid(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+pub(crate) fn invalid(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }

@@ -16,7 +16,10 @@ use kafka_protocol::{
 use wire::TopicPartition;
 
 use super::{Context, code};
-use crate::state::groups::{Committer, NewOffset};
+use crate::{
+    security::acl::Operation,
+    state::groups::{Committer, NewOffset},
+};
 
 pub(super) async fn handle(
     cx: &Context,
@@ -36,7 +39,16 @@ pub(super) async fn handle(
         producer_id: None,
         unknown_group,
     };
-    let offsets = request.topics.iter().flat_map(|topic| {
+    let may_commit = cx.may_group(Operation::Read, &request.group_id);
+    // Topic by topic, what is answered instead of what comes of the commit.
+    let refused = |topic: &str| match may_commit {
+        false => Some(ResponseError::GroupAuthorizationFailed),
+        true if cx.may_topic(Operation::Read, topic) => None,
+        true => Some(ResponseError::TopicAuthorizationFailed),
+    };
+    let allowed = request.topics.iter();
+    let allowed = allowed.filter(|topic| refused(&topic.name).is_none());
+    let offsets = allowed.flat_map(|topic| {
         topic.partitions.iter().map(|p| NewOffset {
             partition: TopicPartition::new(topic.name.to_string(), p.partition_index),
             offset: p.committed_offset,
@@ -48,23 +60,25 @@ pub(super) async fn handle(
                 .unwrap_or_default(),
         })
     });
-    let results = cx
-        .state
-        .groups
-        .commit(&by, offsets.collect(), |p| cx.state.has_partition(p));
+    let offsets: Vec<_> = offsets.collect();
+    let results = match may_commit {
+        true => {
+            let groups = &cx.state.groups;
+            groups.commit(&by, offsets, |p| cx.state.has_partition(p))
+        }
+        false => Vec::new(),
+    };
     let mut results = results.into_iter();
     let named = request.topics.into_iter();
     let named = named.filter(|topic| !topic.partitions.is_empty());
     let topics = named.map(|topic| {
-        let each = topic
-            .partitions
-            .iter()
-            .zip(results.by_ref())
-            .map(|(p, result)| {
-                OffsetCommitResponsePartition::default()
-                    .with_partition_index(p.partition_index)
-                    .with_error_code(code(result.err()))
-            });
+        let refused = refused(&topic.name);
+        let each = topic.partitions.iter().map(|p| {
+            let error = refused.or_else(|| results.next().and_then(Result::err));
+            OffsetCommitResponsePartition::default()
+                .with_partition_index(p.partition_index)
+                .with_error_code(code(error))
+        });
         let partitions = each.collect();
         OffsetCommitResponseTopic::default()
             .with_name(topic.name)

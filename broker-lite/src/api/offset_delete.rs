@@ -15,6 +15,7 @@ use kafka_protocol::{
 use wire::TopicPartition;
 
 use super::{Context, code};
+use crate::security::acl::Operation;
 
 pub(super) async fn handle(
     cx: &Context,
@@ -25,7 +26,12 @@ pub(super) async fn handle(
     if request.group_id.is_empty() {
         return response.with_error_code(ResponseError::InvalidGroupId.code());
     }
-    let each = request.topics.iter().flat_map(|topic| {
+    if !cx.may_group(Operation::Delete, &request.group_id) {
+        return response.with_error_code(ResponseError::GroupAuthorizationFailed.code());
+    }
+    let may = |topic: &str| cx.may_topic(Operation::Read, topic);
+    let allowed = request.topics.iter().filter(|topic| may(&topic.name));
+    let each = allowed.flat_map(|topic| {
         let partition = |p: i32| TopicPartition::new(topic.name.to_string(), p);
         topic
             .partitions
@@ -44,6 +50,9 @@ pub(super) async fn handle(
     };
     let results: BTreeMap<TopicPartition, _> = known.into_iter().zip(results).collect();
     let result = |topic: &str, partition: i32| {
+        if !may(topic) {
+            return Err(ResponseError::TopicAuthorizationFailed);
+        }
         let found = results.get(&TopicPartition::new(topic, partition));
         found
             .cloned()

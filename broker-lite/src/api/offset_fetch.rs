@@ -5,6 +5,7 @@
 //! refuses partitions with an open transaction (KIP-447). Version 8: many groups (KIP-709).
 
 use kafka_protocol::{
+    error::ResponseError,
     messages::{
         GroupId, OffsetFetchRequest, OffsetFetchResponse,
         offset_fetch_response::{
@@ -17,7 +18,7 @@ use kafka_protocol::{
 use wire::TopicPartition;
 
 use super::Context;
-use crate::state::groups::Fetched;
+use crate::{security::acl::Operation, state::groups::Fetched};
 
 pub(super) async fn handle(
     cx: &Context,
@@ -27,6 +28,12 @@ pub(super) async fn handle(
     let stable = request.require_stable;
     if version >= 8 {
         let groups = request.groups.into_iter().map(|group| {
+            if !cx.may_group(Operation::Describe, &group.group_id) {
+                let error = ResponseError::GroupAuthorizationFailed;
+                return OffsetFetchResponseGroup::default()
+                    .with_group_id(group.group_id)
+                    .with_error_code(error.code());
+            }
             let topics = group.topics.as_ref();
             let wanted = topics.map(|topics| {
                 let each = topics
@@ -52,6 +59,9 @@ pub(super) async fn handle(
             .map(|t| (&*t.name.0, t.partition_indexes.as_slice()));
         partitions(each)
     });
+    if !cx.may_group(Operation::Describe, &request.group_id) {
+        return refused(version, wanted.unwrap_or_default());
+    }
     let mut answer = one(cx, &request.group_id, wanted.as_deref(), stable);
     for topic in request.topics.into_iter().flatten() {
         if topic.partition_indexes.is_empty() {
@@ -68,6 +78,40 @@ fn partitions<'a>(topics: impl Iterator<Item = (&'a str, &'a [i32])>) -> Vec<Top
     each.collect()
 }
 
+/// The offsets of topics that the client may describe; others are refused, or left out where all are asked for.
+fn fetch(
+    cx: &Context,
+    group: &str,
+    wanted: Option<&[TopicPartition]>,
+    stable: bool,
+) -> Vec<Fetched> {
+    let mut fetched = cx.state.groups.fetch(group, wanted, stable);
+    let may = |one: &Fetched| cx.may_topic(Operation::Describe, &one.0.topic);
+    match wanted {
+        None => fetched.retain(may),
+        Some(_) => {
+            for one in fetched.iter_mut().filter(|one| !may(one)) {
+                one.1 = Err(ResponseError::TopicAuthorizationFailed);
+            }
+        }
+    }
+    fetched
+}
+
+/// The answer to who may not describe the group; version 1 has no error but those of partitions.
+fn refused(version: i16, wanted: Vec<TopicPartition>) -> OffsetFetchResponse {
+    let error = ResponseError::GroupAuthorizationFailed;
+    if version >= 2 {
+        return OffsetFetchResponse::default().with_error_code(error.code());
+    }
+    let mut topics: Vec<OffsetFetchResponseTopic> = Vec::new();
+    for partition in wanted {
+        let (name, told) = answer((partition, Err(error)));
+        push(&mut topics, name, told);
+    }
+    OffsetFetchResponse::default().with_topics(topics)
+}
+
 fn many(
     cx: &Context,
     group: GroupId,
@@ -75,7 +119,7 @@ fn many(
     stable: bool,
 ) -> OffsetFetchResponseGroup {
     let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
-    for fetched in cx.state.groups.fetch(&group, wanted, stable) {
+    for fetched in fetch(cx, &group, wanted, stable) {
         let (topic, partition) = answer(fetched);
         if topics.last().is_none_or(|t| t.name.0 != topic) {
             topics.push(OffsetFetchResponseTopics::default().with_name(topic.into()));
@@ -96,22 +140,31 @@ fn one(
     stable: bool,
 ) -> OffsetFetchResponse {
     let mut topics: Vec<OffsetFetchResponseTopic> = Vec::new();
-    for fetched in cx.state.groups.fetch(group, wanted, stable) {
+    for fetched in fetch(cx, group, wanted, stable) {
         let (topic, partition) = answer(fetched);
-        if topics.last().is_none_or(|t| t.name.0 != topic) {
-            topics.push(OffsetFetchResponseTopic::default().with_name(topic.into()));
-        }
-        if let Some(last) = topics.last_mut() {
-            let partition = OffsetFetchResponsePartition::default()
-                .with_partition_index(partition.partition_index)
-                .with_committed_offset(partition.committed_offset)
-                .with_committed_leader_epoch(partition.committed_leader_epoch)
-                .with_metadata(partition.metadata)
-                .with_error_code(partition.error_code);
-            last.partitions.push(partition);
-        }
+        push(&mut topics, topic, partition);
     }
     OffsetFetchResponse::default().with_topics(topics)
+}
+
+/// Adds a partition to its topic, in the form of the versions that ask for one group.
+fn push(
+    topics: &mut Vec<OffsetFetchResponseTopic>,
+    topic: StrBytes,
+    partition: OffsetFetchResponsePartitions,
+) {
+    if topics.last().is_none_or(|t| t.name.0 != topic) {
+        topics.push(OffsetFetchResponseTopic::default().with_name(topic.into()));
+    }
+    if let Some(last) = topics.last_mut() {
+        let partition = OffsetFetchResponsePartition::default()
+            .with_partition_index(partition.partition_index)
+            .with_committed_offset(partition.committed_offset)
+            .with_committed_leader_epoch(partition.committed_leader_epoch)
+            .with_metadata(partition.metadata)
+            .with_error_code(partition.error_code);
+        last.partitions.push(partition);
+    }
 }
 
 fn answer((partition, result): Fetched) -> (StrBytes, OffsetFetchResponsePartitions) {

@@ -12,20 +12,23 @@ use kafka_protocol::{
 };
 
 use super::Context;
-use crate::state::partition::Partition;
+use crate::{security::acl::Operation, state::partition::Partition};
 
 pub(super) async fn handle(
     cx: &Context,
     _version: i16,
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
+    let may_all = cx.may_cluster(Operation::ClusterAction);
     let topics = request.topics.into_iter().map(|wanted| {
+        let may = may_all || cx.may_topic(Operation::Describe, &wanted.topic);
         let topic = cx.state.topics.get(&wanted.topic);
         let partitions = wanted.partitions.iter().map(|one| {
             let partition = topic
                 .as_ref()
                 .and_then(|topic| topic.partition(one.partition));
             let end = match partition {
+                _ if !may => Err(ResponseError::TopicAuthorizationFailed),
                 None => Err(ResponseError::UnknownTopicOrPartition),
                 Some(partition) => end(one, &partition),
             };

@@ -31,6 +31,7 @@ use wire::batch::{BatchHeader, BatchView};
 use super::{Context, outside_transaction};
 use crate::{
     faults::Failure,
+    security::acl::Operation,
     state::{
         partition::{Appended, Partition},
         topics::Topic,
@@ -63,7 +64,7 @@ pub(super) async fn handle(
     request: ProduceRequest,
 ) -> Option<ProduceResponse> {
     let last = last_of_each(&request.topic_data);
-    let fails = fails_whole(version, &request);
+    let fails = fails_whole(cx, version, &request);
     let mut topics = Vec::new();
     for (at, data) in request.topic_data.iter().enumerate() {
         let topic = topic(cx, version, data);
@@ -109,9 +110,9 @@ pub(super) async fn handle(
 }
 
 /// Why nothing of the request is done: a first batch whose start cannot be read, transactional records without a
-/// transactional id, a codec that nobody knows where zstd is looked for
+/// transactional id that the client may write by, a codec that nobody knows where zstd is looked for
 /// (`RequestUtils.hasTransactionalRecords`, `KafkaApis.handleProduceRequest`, `ProduceRequest.validateRecords`).
-fn fails_whole(version: i16, request: &ProduceRequest) -> Option<Refusal> {
+fn fails_whole(cx: &Context, version: i16, request: &ProduceRequest) -> Option<Refusal> {
     let all = request
         .topic_data
         .iter()
@@ -126,7 +127,11 @@ fn fails_whole(version: i16, request: &ProduceRequest) -> Option<Refusal> {
             return Some(refusal);
         }
     }
-    if request.transactional_id.is_none() && headers().any(|header| header.is_transactional()) {
+    let may_write = || {
+        let id = request.transactional_id.as_ref();
+        id.is_some_and(|id| cx.may_transactional_id(Operation::Write, id))
+    };
+    if headers().any(|header| header.is_transactional()) && !may_write() {
         let refused = ResponseError::TransactionalIdAuthorizationFailed;
         return Some(Refusal::of(refused));
     }
@@ -170,7 +175,14 @@ fn topic(cx: &Context, version: i16, data: &TopicProduceData) -> Result<Arc<Topi
     let topics = &cx.state.topics;
     if version >= 13 {
         let topic = topics.get_by_id(data.topic_id);
-        return topic.ok_or(ResponseError::UnknownTopicId);
+        let topic = topic.ok_or(ResponseError::UnknownTopicId)?;
+        return match cx.may_topic(Operation::Write, &topic.name) {
+            true => Ok(topic),
+            false => Err(ResponseError::TopicAuthorizationFailed),
+        };
+    }
+    if !cx.may_topic(Operation::Write, &data.name) {
+        return Err(ResponseError::TopicAuthorizationFailed);
     }
     // The broker's own topics are not there, but a client that writes to them is told what Kafka would tell.
     topics.get(&data.name).ok_or_else(|| match &**data.name {

@@ -11,7 +11,7 @@ use kafka_protocol::{
 };
 
 use super::{Context, code};
-use crate::state::groups::sync::Sync;
+use crate::{security::acl::Operation, state::groups::sync::Sync};
 
 pub(super) async fn handle(
     cx: &Context,
@@ -20,6 +20,10 @@ pub(super) async fn handle(
 ) -> SyncGroupResponse {
     if version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
         let error = ResponseError::InconsistentGroupProtocol;
+        return SyncGroupResponse::default().with_error_code(error.code());
+    }
+    if !cx.may_group(Operation::Read, &request.group_id) {
+        let error = ResponseError::GroupAuthorizationFailed;
         return SyncGroupResponse::default().with_error_code(error.code());
     }
     let text = |s: StrBytes| s.to_string();

@@ -17,9 +17,12 @@ use kafka_protocol::{
 use wire::TopicPartition;
 
 use super::{Context, code, outside_transaction};
-use crate::state::{
-    groups::{Committer, NewOffset},
-    transactions::{Claim, Part, machine::Producer},
+use crate::{
+    security::acl::Operation,
+    state::{
+        groups::{Committer, NewOffset},
+        transactions::{Claim, Part, machine::Producer},
+    },
 };
 
 pub(super) async fn handle(
@@ -27,19 +30,32 @@ pub(super) async fn handle(
     version: i16,
     request: TxnOffsetCommitRequest,
 ) -> TxnOffsetCommitResponse {
-    let mut results = commit(cx, version, &request).into_iter();
+    let may_commit = match cx.may_transactional_id(Operation::Write, &request.transactional_id) {
+        false => Err(ResponseError::TransactionalIdAuthorizationFailed),
+        true if cx.may_group(Operation::Read, &request.group_id) => Ok(()),
+        true => Err(ResponseError::GroupAuthorizationFailed),
+    };
+    // Topic by topic, what is answered instead of what comes of the commit.
+    let refused = |topic: &str| match may_commit {
+        Err(error) => Some(error),
+        Ok(()) if cx.may_topic(Operation::Read, topic) => None,
+        Ok(()) => Some(ResponseError::TopicAuthorizationFailed),
+    };
+    let mut allowed = request.clone();
+    allowed
+        .topics
+        .retain(|topic| refused(&topic.name).is_none());
+    let mut results = commit(cx, version, &allowed).into_iter();
     let named = request.topics.into_iter();
     let named = named.filter(|topic| !topic.partitions.is_empty());
     let topics = named.map(|topic| {
-        let each = topic
-            .partitions
-            .iter()
-            .zip(results.by_ref())
-            .map(|(p, result)| {
-                TxnOffsetCommitResponsePartition::default()
-                    .with_partition_index(p.partition_index)
-                    .with_error_code(code(result.err()))
-            });
+        let refused = refused(&topic.name);
+        let each = topic.partitions.iter().map(|p| {
+            let error = refused.or_else(|| results.next().and_then(Result::err));
+            TxnOffsetCommitResponsePartition::default()
+                .with_partition_index(p.partition_index)
+                .with_error_code(code(error))
+        });
         let partitions = each.collect();
         TxnOffsetCommitResponseTopic::default()
             .with_name(topic.name)

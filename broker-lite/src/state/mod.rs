@@ -23,7 +23,12 @@ use topics::{TopicSettings, Topics};
 use transactions::{Participants, TransactionSettings, Transactions, machine::Producer};
 use wire::TopicPartition;
 
-use crate::{config::Config, faults::Hooks};
+use crate::{
+    config::Config,
+    faults::Hooks,
+    metrics::Metrics,
+    security::{authorizer::Authorizer, credentials::Credentials},
+};
 
 /// This broker as clients reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +44,16 @@ pub(crate) struct State {
     pub(crate) host: Host,
     pub(crate) config: Config,
     pub(crate) cluster_id: String,
-    pub(crate) node: Node,
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
     pub(crate) transactions: Transactions,
     pub(crate) fetch_sessions: FetchSessions,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
+    /// Who may do what; none: everyone everything.
+    pub(crate) authorizer: Option<Authorizer>,
+    /// What SCRAM logins are checked with.
+    pub(crate) credentials: Credentials,
     /// Faults that tests set.
     pub(crate) hooks: Arc<Hooks>,
     /// On the folder; held for as long as anything can write there.
@@ -52,9 +62,9 @@ pub(crate) struct State {
 
 impl State {
     /// Reads what is in the data folder, which `lock` keeps for this broker.
-    pub(crate) fn open(host: Host, config: Config, node: Node, lock: File) -> io::Result<Self> {
+    pub(crate) fn open(host: Host, config: Config, lock: File) -> io::Result<Self> {
         let folder = config.data.clone();
-        let cluster_id = cluster_id(&host, &folder, node.id)?;
+        let cluster_id = cluster_id(&host, &folder, config.node_id)?;
         let settings = TopicSettings {
             defaults: Defaults::of(&config.log),
             flush: config.flush,
@@ -77,15 +87,20 @@ impl State {
             flush: config.flush,
         };
         let transactions = Transactions::open(host.clone(), &folder, limits)?;
+        let authorizer = Authorizer::open(&host, &folder, &config.security)?;
+        let credentials = Credentials::open(&host, &folder)?;
+        credentials.add_missing(&host, &config.scram_users)?;
         Ok(Self {
             host,
             config,
             cluster_id,
-            node,
             topics,
             groups,
             transactions,
             fetch_sessions: FetchSessions::default(),
+            metrics: Metrics::new(),
+            authorizer,
+            credentials,
             hooks: Arc::default(),
             _lock: lock,
         })
@@ -96,10 +111,6 @@ impl State {
         self.topics.sync()?;
         self.groups.make_durable()?;
         self.transactions.make_durable()
-    }
-
-    pub(crate) fn node(&self) -> Node {
-        self.node.clone()
     }
 
     pub(crate) fn has_partition(&self, partition: &TopicPartition) -> bool {

@@ -1,6 +1,6 @@
 //! Batches that were made one, and what a broker may do to them: EXACTNESS.md 3, 5 and 6.
 
-use broker_lite::faults::{ApiKey, Fault, ResponseError, What};
+use broker_lite::faults::{ApiKey, Fault, Hook, ResponseError, What};
 use wire::batch::batches;
 
 use super::{
@@ -8,9 +8,9 @@ use super::{
     *,
 };
 
-/// Longer than a target that is near takes.
-const SLOW: What = What::DelayAfter(Duration::from_millis(15));
-/// Batches of the source: at most five are unresolved, so that they pile up behind slow answers.
+/// Longer than the way to a target that is near takes.
+const FAR: What = What::DelayAfter(Duration::from_millis(15));
+/// Batches of the source: at most five are unresolved, so that they pile up behind late answers.
 const MANY: usize = 60;
 
 impl Cluster {
@@ -29,7 +29,22 @@ impl Cluster {
     }
 }
 
+/// The way to the target is long, for whatever the sink asks.
+struct Far([Hook; 2]);
+
+impl Far {
+    fn ends(&self) {
+        self.0.iter().for_each(Hook::remove);
+    }
+}
+
 impl Bench {
+    fn is_far(&self) -> Far {
+        let faults = self.pair.west.broker.faults();
+        let far = |api| faults.set(Fault::new(api, FAR).always()).unwrap();
+        Far([ApiKey::ApiVersions, ApiKey::Produce].map(far))
+    }
+
     /// Writes until what arrives was made one of several.
     async fn coalesce(&mut self) {
         self.write(MANY).await;
@@ -41,19 +56,17 @@ impl Bench {
         .await;
     }
 
-    /// Fills a slow target, to which `what` happens while coalesced batches are on their way.
+    /// Fills a far target, to which `what` happens while coalesced batches are on their way.
     async fn survives_coalesced(what: What, timestamp: i64) {
         let mut bench = Self::start(timestamp).await;
+        let far = bench.is_far();
         let running = bench.pair.run("topics = [\"t\"]");
-        bench.write(3).await;
-        bench.await_exactly().await;
-        let slow = bench.fault(Fault::new(ApiKey::Produce, SLOW).always());
         bench.coalesce().await;
         let hook = bench.fault(Fault::new(ApiKey::Produce, what).skip(1).times(2));
         bench.write(MANY).await;
         hook.wait(1).await;
         // What comes next is other batches than before: quick answers, no reason to open any.
-        slow.remove();
+        far.ends();
         bench.write(MANY / 2).await;
         bench.await_exactly().await;
         running.stop().await;
@@ -83,11 +96,11 @@ async fn rule_2_unguarded_batches_are_coalesced_one_at_a_time() {
 async fn rule_6_coalesced_batches_behind_an_old_checkpoint_are_found_by_sequence_and_content() {
     for forgets in [false, true] {
         let mut bench = Bench::start(now()).await;
-        let slow = bench.fault(Fault::new(ApiKey::Produce, SLOW).always());
+        let far = bench.is_far();
         stop_with_an_old_checkpoint(&mut bench, "topics = [\"t\"]", MANY).await;
         let sizes = bench.pair.west.batch_sizes().await;
         assert!(sizes.iter().any(|size| *size > 3), "{sizes:?}");
-        slow.remove();
+        far.ends();
         if forgets {
             let faults = bench.pair.west.broker.faults();
             faults.forget_producers("t", 0).unwrap();
@@ -103,12 +116,12 @@ async fn rule_6_coalesced_batches_behind_an_old_checkpoint_are_found_by_sequence
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rule_11_a_start_behind_a_coalesced_batch_finds_its_last_record_on_the_source() {
     let mut bench = Bench::start(now()).await;
+    let far = bench.is_far();
     let running = bench.pair.run("topics = [\"t\"]");
-    let slow = bench.fault(Fault::new(ApiKey::Produce, SLOW).always());
     bench.coalesce().await;
     bench.await_exactly().await;
     running.stop().await;
-    slow.remove();
+    far.ends();
     let running = bench.pair.run("topics = [\"t\"]");
     bench.write(2).await;
     bench.await_exactly().await;
@@ -119,10 +132,8 @@ async fn rule_11_a_start_behind_a_coalesced_batch_finds_its_last_record_on_the_s
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rule_4_a_target_that_refuses_what_was_coalesced_gets_every_record_and_no_more_of_it() {
     let mut bench = Bench::start(now()).await;
+    bench.is_far();
     let running = bench.pair.run("topics = [\"t\"]\non_poison = \"skip\"");
-    bench.write(3).await;
-    bench.await_exactly().await;
-    bench.fault(Fault::new(ApiKey::Produce, SLOW).always());
     bench.coalesce().await;
     let refused = What::Refuse(ResponseError::MessageTooLarge);
     let hook = bench.fault(Fault::new(ApiKey::Produce, refused));

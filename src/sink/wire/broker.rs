@@ -25,7 +25,7 @@ use wire::{
 };
 
 use super::{
-    QUEUE,
+    Distance, QUEUE,
     answer::Outcomes,
     item::{Item, Reply},
     slow::SlowLane,
@@ -77,6 +77,7 @@ pub(super) struct Broker {
     /// Asked right before each write (EXACTNESS 7).
     lease: Arc<dyn Lease>,
     slow: Arc<SlowLane>,
+    distance: Arc<Distance>,
     width: Width,
     pauses: Backoff,
     connection: Option<Arc<Connection>>,
@@ -97,6 +98,7 @@ impl Broker {
         outage: Outage,
         lease: Arc<dyn Lease>,
         slow: Arc<SlowLane>,
+        distance: Arc<Distance>,
     ) -> Self {
         Self {
             id,
@@ -107,6 +109,7 @@ impl Broker {
             outage,
             lease,
             slow,
+            distance,
             width: Width::default(),
             pauses: Backoff::new(FIRST_PAUSE, LAST_PAUSE),
             connection: None,
@@ -179,6 +182,7 @@ impl Broker {
                 }
                 match self.client.dial(self.id).await {
                     Ok(connection) => {
+                        self.distance.set(&connection);
                         // Dialling takes time: whether to write is asked again.
                         self.connection = Some(connection);
                         continue;
@@ -261,6 +265,9 @@ impl Broker {
             Err(error) => return self.broke(&error.to_string()),
         };
         self.pauses.reset();
+        if let Some(connection) = &self.connection {
+            self.distance.set(connection);
+        }
         let Some(request) = self.requests.pop_front() else {
             return;
         };

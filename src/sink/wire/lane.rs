@@ -1,6 +1,6 @@
 //! The way into one target partition, through a task of its leader.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use host::BoxFuture;
 use tokio::sync::mpsc;
@@ -115,5 +115,9 @@ impl Lane for WireLane {
                 None => self.next_answer().await,
             }
         })
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        self.ways.distance.get()
     }
 }

@@ -16,12 +16,16 @@ mod width;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use host::{BoxFuture, Clock, Host};
 use tokio::sync::mpsc;
-use wire::{TopicPartition, client::Client};
+use wire::{TopicPartition, client::Client, connection::Connection};
 
 use self::{
     broker::{Broker, Way},
@@ -45,7 +49,25 @@ struct Ways {
     usual: mpsc::Sender<Item>,
     second: mpsc::Sender<Item>,
     slow: Arc<SlowLane>,
+    distance: Arc<Distance>,
     clock: Arc<dyn Clock>,
+}
+
+/// How far away a broker is: the round trip of the connection that was used last, in microseconds; 0 if there was
+/// none yet.
+#[derive(Debug, Default)]
+struct Distance(AtomicU64);
+
+impl Distance {
+    fn set(&self, connection: &Connection) {
+        let micros = u64::try_from(connection.round_trip().as_micros()).unwrap_or(u64::MAX);
+        self.0.store(micros.max(1), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<Duration> {
+        let micros = self.0.load(Ordering::Relaxed);
+        (micros > 0).then(|| Duration::from_micros(micros))
+    }
 }
 
 impl Ways {
@@ -89,12 +111,14 @@ impl WireSink {
             return Arc::clone(ways);
         }
         let slow = Arc::new(SlowLane::default());
+        let distance = Arc::new(Distance::default());
         let start = |way| {
             let (queue, items) = mpsc::channel(QUEUE);
             let client = self.leaders.client().clone();
             let (host, outage) = (self.host.clone(), self.outage.clone());
             let (lease, slow) = (Arc::clone(&self.lease), Arc::clone(&slow));
-            let broker = Broker::new((id, way), client, host, outage, lease, slow);
+            let distance = Arc::clone(&distance);
+            let broker = Broker::new((id, way), client, host, outage, lease, slow, distance);
             tokio::spawn(broker.run(items));
             queue
         };
@@ -102,6 +126,7 @@ impl WireSink {
             usual: start(Way::Usual),
             second: start(Way::Second),
             slow: Arc::clone(&slow),
+            distance: Arc::clone(&distance),
             clock: Arc::clone(&self.host.clock),
         });
         brokers.insert(id, Arc::clone(&ways));

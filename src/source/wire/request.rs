@@ -15,7 +15,7 @@ use super::session::Plan;
 use crate::base::budget::fair;
 
 /// Bytes of one answer: enough for several large batches, small enough that few buffers hold much.
-const MAX_RESPONSE: usize = 4 << 20;
+const MAX_RESPONSE: usize = 2 << 20;
 /// The same of a broker that is far, where fewer bytes leave the way empty most of the time.
 const MAX_FAR: usize = 24 << 20;
 /// From here on a broker is far.
@@ -28,7 +28,7 @@ const LEAST: Duration = Duration::from_millis(300);
 const TELLING: usize = 256 << 10;
 /// What is read ahead from a near broker, as a part of the budget: what is on its way to the target and an answer more,
 /// and so few buffers that they are used again (`wire::frame`).
-const AHEAD: usize = 4;
+const AHEAD: usize = 8;
 const MIN_RESPONSE: usize = 64 << 10;
 /// Bytes of one partition in an answer, at least: enough for most batches.
 const MIN_PARTITION: usize = 64 << 10;
@@ -82,7 +82,7 @@ impl Way {
         let part = if self.is_far() {
             MAX_FAR
         } else {
-            (total / 16).clamp(MIN_PARTITION, MAX_RESPONSE / 2)
+            (total / 16).clamp(MIN_PARTITION, MAX_RESPONSE)
         };
         int(part.min(most.max(MIN_PARTITION)))
     }

@@ -123,6 +123,7 @@ impl Task {
         lane: &mut dyn Lane,
     ) -> Result<(), End> {
         loop {
+            self.pace.round_trip = lane.round_trip();
             self.gather(reader).await;
             if self.ready.is_empty()
                 && let Some(end) = self.behind.take()

@@ -1,4 +1,4 @@
-//! Sealed batches: what goes alone and what goes together, by how long the target takes.
+//! Sealed batches: what goes alone and what goes together, by how far away the target is.
 
 use bytes::Bytes;
 use wire::{batch::BatchView, record::BatchBuilder};
@@ -56,6 +56,7 @@ fn sealed(offset: i64, damaged: bool) -> Batch {
 struct Slow {
     sent: Arc<Mutex<Vec<Sealed>>>,
     answers: Arc<watch::Sender<usize>>,
+    round_trip: Option<Duration>,
 }
 
 impl Slow {
@@ -142,6 +143,10 @@ impl Lane for SlowLane {
             }
         })
     }
+
+    fn round_trip(&self) -> Option<Duration> {
+        self.target.round_trip
+    }
 }
 
 impl Reconciler for Slow {
@@ -171,14 +176,25 @@ impl Reconciler for Slow {
     }
 }
 
+const NEAR: Duration = Duration::from_millis(1);
+const FAR: Duration = Duration::from_millis(20);
+
 /// A worker on a clock that only moves when it is told to; the leader remembers producers if `guarded`.
-fn start_sealed(guarded: bool, damaged: bool, rate: Rate) -> (Worker, Slow, SimClock) {
+fn start_sealed(
+    round_trip: Duration,
+    guarded: bool,
+    damaged: bool,
+    rate: Rate,
+) -> (Worker, Slow, SimClock) {
     let clock = SimClock::new(0);
     let host = Host {
         clock: Arc::new(clock.clone()),
         ..Host::real()
     };
-    let target = Slow::default();
+    let target = Slow {
+        round_trip: Some(round_trip),
+        ..Slow::default()
+    };
     let partition = TopicPartition::new("t", 0);
     let route = Route {
         source: partition.clone(),
@@ -223,7 +239,7 @@ fn start_sealed(guarded: bool, damaged: bool, rate: Rate) -> (Worker, Slow, SimC
 
 #[tokio::test]
 async fn behind_a_long_round_trip_what_is_there_goes_as_one_batch() {
-    let (mut worker, target, clock) = start_sealed(true, false, Rate::default());
+    let (mut worker, target, clock) = start_sealed(FAR, true, false, Rate::default());
     target.await_sent(1).await;
     clock.advance(Duration::from_millis(20));
     target.answer(1);
@@ -238,10 +254,10 @@ async fn behind_a_long_round_trip_what_is_there_goes_as_one_batch() {
 }
 
 #[tokio::test]
-async fn rule_3_where_the_target_is_near_batches_stay_sealed_five_at_a_time() {
-    let (mut worker, target, clock) = start_sealed(true, false, Rate::default());
+async fn rule_3_where_the_target_is_near_and_busy_batches_stay_sealed_five_at_a_time() {
+    let (mut worker, target, clock) = start_sealed(NEAR, true, false, Rate::default());
     target.await_sent(1).await;
-    clock.advance(Duration::from_millis(2));
+    clock.advance(Duration::from_millis(60));
     target.answer(1);
     target.await_sent(6).await;
     target.answer(2);
@@ -253,7 +269,7 @@ async fn rule_3_where_the_target_is_near_batches_stay_sealed_five_at_a_time() {
 
 #[tokio::test]
 async fn rule_2_an_unguarded_unit_sends_one_batch_at_a_time_made_of_all_that_is_there() {
-    let (mut worker, target, clock) = start_sealed(false, false, Rate::default());
+    let (mut worker, target, clock) = start_sealed(NEAR, false, false, Rate::default());
     target.await_sent(1).await;
     clock.advance(Duration::from_millis(2));
     target.answer(1);
@@ -266,7 +282,7 @@ async fn rule_2_an_unguarded_unit_sends_one_batch_at_a_time_made_of_all_that_is_
 /// It has to be opened, unlike those before it, which are not lost by that.
 #[tokio::test]
 async fn what_is_ready_arrives_before_a_damaged_batch_stops_the_worker() {
-    let (mut worker, target, clock) = start_sealed(true, true, Rate::default());
+    let (mut worker, target, clock) = start_sealed(FAR, true, true, Rate::default());
     target.await_sent(1).await;
     clock.advance(Duration::from_millis(20));
     target.answer(10);
@@ -285,7 +301,7 @@ async fn what_is_paid_for_does_not_wait_for_what_would_go_with_it() {
         bytes: None,
         records: NonZeroU64::new(2),
     };
-    let (mut worker, target, clock) = start_sealed(true, false, rate);
+    let (mut worker, target, clock) = start_sealed(FAR, true, false, rate);
     // A second's worth is there at once; each batch is sent when it is paid for.
     target.await_sent(1).await;
     clock.advance(Duration::from_millis(20));

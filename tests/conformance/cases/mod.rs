@@ -8,11 +8,13 @@ mod cluster;
 mod fetches;
 mod frames;
 mod groups;
+mod logins;
 mod metadata;
 mod offsets;
 mod produce;
 mod producer;
 mod records;
+mod rights;
 mod sequences;
 mod topics;
 mod transactions;
@@ -40,9 +42,9 @@ pub struct Case {
 }
 
 macro_rules! cases {
-    ($($module:ident: $($case:ident)*;)*) => {
-        /// All of them.
-        pub const ALL: &[Case] = &[$($(Case {
+    ($(#[$doc:meta])* $list:ident: $($module:ident: $($case:ident)*;)*) => {
+        $(#[$doc])*
+        pub const $list: &[Case] = &[$($(Case {
             name: concat!(stringify!($module), "::", stringify!($case)),
             run: $module::$case,
         },)*)*];
@@ -50,6 +52,8 @@ macro_rules! cases {
 }
 
 cases! {
+    /// For brokers that let everyone in.
+    ALL:
     admin: acls quotas credentials leaders reassignments;
     api_versions: ranges versions;
     frames: headers bodies garbage;
@@ -64,6 +68,24 @@ cases! {
     offsets: committing fetching deleting;
     transactions: producers partitions ends offsets writes newest shown;
 }
+
+cases! {
+    /// For brokers with logins and an authorizer.
+    SECURED:
+    logins: states tokens renewals credentials;
+    rights: rules nothing some filters;
+}
+
+/// What those brokers have beside their listeners. Everyone's password is the name.
+pub const SECURED_SETTINGS: &str = "\
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:root
+connections.max.reauth.ms=60000
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.password.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+user_root=\"root\" user_ann=\"ann\" user_eve=\"eve\" user_zoe=\"zoe\";
+listener.name.password.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.password.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;";
 
 /// Lets a broker that has just started find its coordinators.
 pub fn prepare(address: SocketAddr) {

@@ -74,6 +74,7 @@ pub struct Connection {
 pub struct PendingProduce {
     answer: tokio::sync::oneshot::Receiver<Bytes>,
     version: i16,
+    begun: Duration,
 }
 
 impl Connection {
@@ -169,6 +170,12 @@ impl Connection {
         Duration::from_micros(self.round_trip.load(Ordering::Relaxed))
     }
 
+    fn answered(&self, begun: Duration) {
+        let took = self.settings.clock.monotonic().saturating_sub(begun);
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.round_trip.fetch_min(took, Ordering::Relaxed);
+    }
+
     /// Sends batches, to be acknowledged by all in-sync replicas, and does not wait: requests of one
     /// connection are worked on and answered in their order. At most 64 may be on their way. The answer has no
     /// timer of its own. `may_go` is asked right before the request is written.
@@ -191,7 +198,11 @@ impl Connection {
         let frame = produce::encode(batches, version, id, client, timeout);
         let answer = self.exchange.begin(id, frame.into(), may_go);
         let answer = answer.ok_or_else(|| self.unreachable())?;
-        Ok(PendingProduce { answer, version })
+        Ok(PendingProduce {
+            answer,
+            version,
+            begun: self.settings.clock.monotonic(),
+        })
     }
 
     /// What a request that was begun came to. Cancel-safe.
@@ -204,6 +215,7 @@ impl Connection {
     ) -> Result<ProduceResponse, ClientError> {
         let answer = (&mut pending.answer).await;
         let answer = answer.map_err(|_| self.unreachable())?;
+        self.answered(pending.begun);
         self.decode::<ProduceRequest>(answer, pending.version)
     }
 
@@ -287,9 +299,7 @@ impl Connection {
             }
         };
         let answer = answer.ok_or_else(|| self.unreachable())?;
-        let took = self.settings.clock.monotonic().saturating_sub(begun);
-        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.round_trip.fetch_min(took, Ordering::Relaxed);
+        self.answered(begun);
         self.touch();
         self.decode::<R>(answer, version)
     }

@@ -15,9 +15,12 @@ use kafka_protocol::{
 };
 use schema::Fields;
 
-/// Longest request but Produce, in bytes. The smallest element of an array that becomes a structure has
-/// 3 bytes on the wire and about 200 in memory, so one request takes at most about 1 GiB.
+/// Longest request but Produce, in bytes.
 pub const MAX_BYTES: usize = 16 << 20;
+
+/// Most elements that one request may have in arrays of structures and texts. Each has about 200 bytes in memory and
+/// as much again in the answer, so that a request takes its own bytes and at most about 100 MiB.
+pub const MAX_ELEMENTS: usize = 1 << 18;
 
 /// Why a frame is no request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +45,12 @@ pub enum RequestError {
         api: ApiKey,
         /// Its length.
         bytes: usize,
+    },
+    /// It has more elements than a request may have.
+    #[error("a {api:?} request of more than {MAX_ELEMENTS} elements")]
+    TooMany {
+        /// The API.
+        api: ApiKey,
     },
     /// The crate refuses it all the same.
     #[error("a {api:?} request, version {version}: {reason}")]
@@ -111,6 +120,7 @@ fn read_header(frame: &mut Bytes, flexible: bool) -> Option<RequestHeader> {
             rest: frame,
             version,
             flexible,
+            elements: 0,
         };
         walk.tagged()?;
         let rest = walk.rest.len();
@@ -154,9 +164,13 @@ fn check(api: ApiKey, version: i16, body: &[u8]) -> Result<(), RequestError> {
         rest: body,
         version,
         flexible,
+        elements: 0,
     };
-    walk.fields(fields)
-        .ok_or(RequestError::Malformed { api, version })
+    let walked = walk.fields(fields);
+    if walk.elements > MAX_ELEMENTS {
+        return Err(RequestError::TooMany { api });
+    }
+    walked.ok_or(RequestError::Malformed { api, version })
 }
 
 struct Walk<'a> {
@@ -164,6 +178,8 @@ struct Walk<'a> {
     version: i16,
     /// Compact lengths and tagged fields (KIP-482).
     flexible: bool,
+    /// Of arrays, as far as they are more than numbers.
+    elements: usize,
 }
 
 /// None from any of these: the frame does not hold what it announces.
@@ -225,6 +241,12 @@ impl Walk<'_> {
                 // Every element has at least a byte.
                 if count > self.rest.len() {
                     return None;
+                }
+                if !matches!(element, Kind::I8 | Kind::I16 | Kind::I32 | Kind::I64) {
+                    self.elements = self.elements.saturating_add(count);
+                    if self.elements > MAX_ELEMENTS {
+                        return None;
+                    }
                 }
                 (0..count).try_for_each(|_| self.value(*element))
             }

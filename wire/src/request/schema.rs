@@ -28,6 +28,9 @@ pub(super) fn fields(api: ApiKey) -> Option<Fields> {
         ApiKey::SyncGroup => SYNC_GROUP,
         ApiKey::DescribeGroups => DESCRIBE_GROUPS,
         ApiKey::ListGroups => LIST_GROUPS,
+        ApiKey::SaslHandshake => SASL_HANDSHAKE,
+        ApiKey::SaslAuthenticate => SASL_AUTHENTICATE,
+        ApiKey::AlterUserScramCredentials => ALTER_USER_SCRAM_CREDENTIALS,
         ApiKey::ApiVersions => API_VERSIONS,
         ApiKey::CreateTopics => CREATE_TOPICS,
         ApiKey::DeleteTopics => DELETE_TOPICS,
@@ -536,6 +539,36 @@ const DESCRIBE_USER_SCRAM_CREDENTIALS_USERS: Fields = &[
 ];
 const DESCRIBE_USER_SCRAM_CREDENTIALS: Fields = &[
     (0..=0, Array(&Struct(DESCRIBE_USER_SCRAM_CREDENTIALS_USERS))), // users
+];
+
+const ALTER_USER_SCRAM_CREDENTIALS_DELETIONS: Fields = &[
+    (0..=0, Text), // name
+    (0..=0, I8),   // mechanism
+];
+const ALTER_USER_SCRAM_CREDENTIALS_UPSERTIONS: Fields = &[
+    (0..=0, Text),  // name
+    (0..=0, I8),    // mechanism
+    (0..=0, I32),   // iterations
+    (0..=0, Bytes), // salt
+    (0..=0, Bytes), // salted_password
+];
+const ALTER_USER_SCRAM_CREDENTIALS: Fields = &[
+    (
+        0..=0,
+        Array(&Struct(ALTER_USER_SCRAM_CREDENTIALS_DELETIONS)),
+    ), // deletions
+    (
+        0..=0,
+        Array(&Struct(ALTER_USER_SCRAM_CREDENTIALS_UPSERTIONS)),
+    ), // upsertions
+];
+
+const SASL_HANDSHAKE: Fields = &[
+    (0..=1, Text), // mechanism
+];
+
+const SASL_AUTHENTICATE: Fields = &[
+    (0..=2, Bytes), // auth_bytes
 ];
 
 const LIST_CONFIG_RESOURCES: Fields = &[

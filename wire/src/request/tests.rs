@@ -1,7 +1,10 @@
 //! The oracle is the crate's encoder: what it writes is walked to its last byte, in every version.
 
 use bytes::BytesMut;
-use kafka_protocol::{messages::*, protocol::StrBytes};
+use kafka_protocol::{
+    messages::*,
+    protocol::{Encodable, StrBytes},
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -20,6 +23,7 @@ fn walks<R: Request + Clone + PartialEq + std::fmt::Debug>(request: &R, versions
             rest: &body,
             version,
             flexible,
+            elements: 0,
         };
         let fields = schema::fields(api).unwrap();
         assert_eq!(walk.fields(fields), Some(()), "{api:?} {version}");
@@ -198,6 +202,17 @@ fn admin_requests() {
         &DescribeUserScramCredentialsRequest::default().with_users(Some(vec![user])),
         &[0],
     );
+    let upsertion = alter_user_scram_credentials_request::ScramCredentialUpsertion::default()
+        .with_salt(Bytes::from_static(b"salt"));
+    let deletion = alter_user_scram_credentials_request::ScramCredentialDeletion::default();
+    let alter = AlterUserScramCredentialsRequest::default()
+        .with_deletions(vec![deletion])
+        .with_upsertions(vec![upsertion]);
+    walks(&alter, &[0]);
+    let handshake = SaslHandshakeRequest::default().with_mechanism(text("PLAIN"));
+    walks(&handshake, &range(0, 1));
+    let token = SaslAuthenticateRequest::default().with_auth_bytes(Bytes::from_static(b"token"));
+    walks(&token, &range(0, 2));
     walks(&ListConfigResourcesRequest::default(), &range(0, 1));
     walks(
         &ListConfigResourcesRequest::default().with_resource_types(vec![2, 4]),
@@ -362,4 +377,28 @@ proptest! {
         drop(decode::<CreateTopicsRequest>(body.clone().into(), version.clamp(2, 7)));
         drop(decode::<OffsetCommitRequest>(body.into(), version.clamp(2, 9)));
     }
+}
+
+/// Elements are counted wherever they are, before any becomes a structure; numbers are none.
+#[test]
+fn requests_have_so_many_elements_at_most() {
+    let names = |count: usize| {
+        let one =
+            metadata_request::MetadataRequestTopic::default().with_name(Some(TopicName(text("t"))));
+        let mut body = BytesMut::new();
+        let request = MetadataRequest::default().with_topics(Some(vec![one; count]));
+        request.encode(&mut body, 4).unwrap();
+        decode::<MetadataRequest>(body.freeze(), 4)
+    };
+    assert!(names(MAX_ELEMENTS).is_ok());
+    let refused = names(MAX_ELEMENTS + 1);
+    let api = ApiKey::Metadata;
+    assert!(matches!(refused, Err(RequestError::TooMany { api: found }) if found == api));
+    let topic = delete_records_request::DeleteRecordsTopic::default()
+        .with_partitions(vec![Default::default(); MAX_ELEMENTS / 2]);
+    let mut body = BytesMut::new();
+    let request = DeleteRecordsRequest::default().with_topics(vec![topic; 3]);
+    request.encode(&mut body, 0).unwrap();
+    let refused = decode::<DeleteRecordsRequest>(body.freeze(), 0);
+    assert!(matches!(refused, Err(RequestError::TooMany { .. })));
 }

@@ -4,6 +4,7 @@
 //! again. `tls` turns PEM into a handshake, `sasl` speaks PLAIN and SCRAM; when they are used is the matter
 //! of [`crate::client`] (TLS) and [`crate::connection`] (login). A [`Secret`] never shows.
 
+pub mod pem;
 mod sasl;
 mod tls;
 

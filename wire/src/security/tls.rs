@@ -6,7 +6,6 @@
 use std::{io, sync::Arc};
 
 use host::ByteStream;
-use pkcs8::{EncryptedPrivateKeyInfoRef, der::Document};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
@@ -15,14 +14,12 @@ use rustls::{
         verify_server_name,
     },
     crypto::ring,
-    pki_types::{
-        CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime, pem::PemObject,
-    },
+    pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Identity, Secret, Tls};
+use super::{Secret, Tls, pem};
 
 /// Why a handshake did not end well.
 #[derive(Debug)]
@@ -58,9 +55,12 @@ impl Handshake {
         let config = match &tls.identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
-                let certificates = certificates(&identity.certificates, "the client certificate")?;
+                let certificates =
+                    pem::certificates(&identity.certificates, "the client certificate")?;
+                let password = identity.key_password.as_ref().map(Secret::reveal);
+                let key = pem::private_key(identity.key.reveal(), password, "the client's key")?;
                 builder
-                    .with_client_auth_cert(certificates, key(identity)?)
+                    .with_client_auth_cert(certificates, key)
                     .map_err(|error| match error {
                         Error::InconsistentKeys(_) => {
                             "the client's key is not the key of its certificate".to_owned()
@@ -90,7 +90,7 @@ impl Handshake {
 /// What is trusted: as the ends of chains, and as they are.
 fn trusted(tls: &Tls) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
     let mut roots = RootCertStore::empty();
-    let Some(pem) = &tls.trusted else {
+    let Some(text) = &tls.trusted else {
         // Some of a system's CAs may be beyond rustls; the others do.
         let found = rustls_native_certs::load_native_certs();
         let (added, _) = roots.add_parsable_certificates(found.certs);
@@ -101,61 +101,13 @@ fn trusted(tls: &Tls) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), S
         }
         return Ok((roots, Vec::new()));
     };
-    let pinned = certificates(pem, "the certificates to trust")?;
+    let pinned = pem::certificates(text, "the certificates to trust")?;
     for certificate in &pinned {
         roots
             .add(certificate.clone())
             .map_err(|error| format!("the certificates to trust: {error}"))?;
     }
     Ok((roots, pinned))
-}
-
-fn certificates(pem: &str, what: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    // The parser's errors quote lines.
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err(format!(
-            "{what}: no certificate in PEM (\"-----BEGIN CERTIFICATE-----\") is there"
-        )),
-    }
-}
-
-const ENCRYPTED: [&str; 2] = [
-    "-----BEGIN ENCRYPTED PRIVATE KEY-----",
-    "-----END ENCRYPTED PRIVATE KEY-----",
-];
-
-fn key(identity: &Identity) -> Result<PrivateKeyDer<'static>, String> {
-    let pem = identity.key.reveal();
-    if let Some(begin) = pem.find(ENCRYPTED[0]) {
-        let end = pem[begin..].find(ENCRYPTED[1]);
-        let end = end.ok_or("the client's key: its PEM has no end")?;
-        let section = &pem[begin..begin + end + ENCRYPTED[1].len()];
-        return decrypt(section, identity.key_password.as_ref());
-    }
-    if pem.contains("Proc-Type: 4,ENCRYPTED") {
-        return Err(
-            "the client's key is encrypted in OpenSSL's old form; convert it: \
-                    `openssl pkcs8 -topk8 -in KEY.pem -out KEY.pk8.pem`"
-                .to_owned(),
-        );
-    }
-    PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| {
-        "the client's key: no private key in PEM (\"-----BEGIN PRIVATE KEY-----\") is there"
-            .to_owned()
-    })
-}
-
-fn decrypt(pem: &str, password: Option<&Secret>) -> Result<PrivateKeyDer<'static>, String> {
-    let password = password.ok_or("the client's key is encrypted: set ssl.key.password")?;
-    let (_, document) = Document::from_pem(pem).map_err(|_| "the client's key is damaged")?;
-    let encrypted = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes())
-        .map_err(|_| "the client's key is encrypted in a way that is not understood")?;
-    let plain = encrypted
-        .decrypt(password.reveal())
-        .map_err(|_| "the client's key cannot be decrypted: check ssl.key.password")?;
-    Ok(PrivatePkcs8KeyDer::from(plain.as_bytes().to_vec()).into())
 }
 
 /// Checks brokers' certificates.

@@ -24,6 +24,7 @@ use wire::Isolation;
 use super::Context;
 use crate::{
     faults::Failure,
+    security::acl::Operation,
     state::{
         fetch_sessions::{Asked, TopicKey},
         partition::{Found, Partition},
@@ -71,9 +72,19 @@ pub(super) async fn handle(cx: &Context, version: i16, request: FetchRequest) ->
     let deadline = cx.state.host.clock.sleep(wait);
     tokio::pin!(deadline);
 
+    let replica = match version {
+        15.. => request.replica_state.replica_id,
+        _ => request.replica_id,
+    };
+    let reader = match replica.0 {
+        0.. => Reader::Follower {
+            may: cx.may_cluster(Operation::ClusterAction),
+        },
+        _ => Reader::Client,
+    };
     let rack = !request.rack_id.is_empty();
     let asked = begun.asked.iter();
-    let mut wanted: Vec<_> = asked.map(|one| resolve(cx, one, rack)).collect();
+    let mut wanted: Vec<_> = asked.map(|one| resolve(cx, one, rack, reader)).collect();
     // Subscribed before the look, so that nothing that comes after it is missed.
     let known = wanted.iter().enumerate();
     let known = known.filter_map(|(at, one)| Some((at, one.partition.as_ref()?.subscribe())));
@@ -86,7 +97,7 @@ pub(super) async fn handle(cx: &Context, version: i16, request: FetchRequest) ->
             () = &mut deadline => break,
         }
     }
-    let node = (version >= LEADERS).then_some(&cx.state.node);
+    let node = (version >= LEADERS).then_some(&cx.listener.node);
     let mut data = answer::read_all(&wanted, isolation, max, node);
     let (session, finished) = sessions.finish(begun, &mut data, &cx.state.host);
     let answer = answer::answer(session, data, node);
@@ -105,10 +116,24 @@ pub(super) fn isolation(level: i8) -> Option<Isolation> {
     }
 }
 
-fn resolve<'a>(cx: &Context, asked: &'a Asked, rack: bool) -> Wanted<'a> {
+/// Who reads: followers need a right to the cluster, and none to topics (`KafkaApis.handleFetchRequest`).
+#[derive(Clone, Copy)]
+enum Reader {
+    Client,
+    Follower { may: bool },
+}
+
+fn resolve<'a>(cx: &Context, asked: &'a Asked, rack: bool, reader: Reader) -> Wanted<'a> {
     let name = asked.name.as_deref();
-    let topic = name.and_then(|name| cx.state.topics.get(name));
+    let may = |name: &str| match reader {
+        Reader::Client => cx.may_topic(Operation::Read, name),
+        Reader::Follower { may } => may,
+    };
+    let refused = name.is_some_and(|name| !may(name));
+    let found = name.filter(|_| !refused);
+    let topic = found.and_then(|name| cx.state.topics.get(name));
     let unknown = match name {
+        _ if refused => ResponseError::TopicAuthorizationFailed,
         Some(_) => ResponseError::UnknownTopicOrPartition,
         None => ResponseError::UnknownTopicId,
     };

@@ -111,8 +111,8 @@ async fn no_more_is_read_ahead_than_is_on_its_way() {
     let budget = Budget::new(64 << 20);
     let (mut fetcher, mut events) = fetcher(&budget, &["a", "b"]);
     let room = |fetcher: &Fetcher| fetcher.room(budget.free());
-    assert_eq!(room(&fetcher), 8 << 20, "half of a quarter");
-    let (answer, came) = answer(&[("a", 15 << 20), ("b", 1 << 20)]);
+    assert_eq!(room(&fetcher), 4 << 20, "half of an eighth");
+    let (answer, came) = answer(&[("a", 7 << 20), ("b", 1 << 20)]);
     let permit = budget.take(came).await;
     fetcher.hand_out(answer, permit, came, came);
     assert_eq!(room(&fetcher), 0);
@@ -126,7 +126,7 @@ async fn no_more_is_read_ahead_than_is_on_its_way() {
     drop(took(&mut events[1]));
     assert_eq!(rooms(&fetcher), [false, true]);
     drop(took(&mut events[0]));
-    assert_eq!(room(&fetcher), 8 << 20);
+    assert_eq!(room(&fetcher), 4 << 20);
     assert_eq!(fetcher.room(1000), 250, "the budget of all comes first");
 }
 

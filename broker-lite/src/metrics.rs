@@ -1,0 +1,136 @@
+//! What a broker counts, for Prometheus. Each broker of a process counts for itself.
+//!
+//! `GET /metrics` on the address of `--metrics`. Whoever reaches it may read it: bind it where only the scraper is.
+
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
+
+use axum::{Router, extract::State as Shared, http::header, routing::get};
+use kafka_protocol::messages::ApiKey;
+use metrics::{Counter, Gauge, Label, counter, gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{api::API, state::State};
+
+/// Counters and gauges of one broker.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    handle: PrometheusHandle,
+    /// Connections that are open.
+    pub(crate) connections: Gauge,
+    /// Connections that were one too many.
+    pub(crate) connections_refused: Counter,
+    /// Logins that failed.
+    pub(crate) logins_refused: Counter,
+    /// Of requests, with their lengths.
+    pub(crate) bytes_in: Counter,
+    /// Of answers, with their lengths.
+    pub(crate) bytes_out: Counter,
+    topics: Gauge,
+    partitions: Gauge,
+    log_bytes: Gauge,
+    apis: BTreeMap<i16, OfApi>,
+}
+
+/// What became of the requests of one API.
+#[derive(Debug)]
+pub(crate) struct OfApi {
+    pub(crate) answered: Counter,
+    /// Ended the connection: malformed, or not to be answered.
+    pub(crate) closed: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || Self {
+            handle,
+            connections: gauge!("broker_lite_connections"),
+            connections_refused: counter!("broker_lite_connections_refused_total"),
+            logins_refused: counter!("broker_lite_logins_refused_total"),
+            bytes_in: counter!("broker_lite_received_bytes_total"),
+            bytes_out: counter!("broker_lite_sent_bytes_total"),
+            topics: gauge!("broker_lite_topics"),
+            partitions: gauge!("broker_lite_partitions"),
+            log_bytes: gauge!("broker_lite_log_bytes"),
+            apis: API
+                .iter()
+                .map(|api| (api.key as i16, OfApi::new(api.key)))
+                .collect(),
+        })
+    }
+
+    /// The counters of an API; none for one that is not served.
+    pub(crate) fn api(&self, key: i16) -> Option<&OfApi> {
+        self.apis.get(&key)
+    }
+
+    /// Everything as text, as it is now.
+    fn render(&self, state: &State) -> String {
+        let topics = state.topics.all();
+        let (mut partitions, mut bytes) = (0, 0u64);
+        for partition in topics.iter().flat_map(|topic| topic.partitions()) {
+            partitions += 1;
+            bytes = bytes.saturating_add(partition.size().unwrap_or(0));
+        }
+        #[expect(clippy::cast_precision_loss, reason = "gauges are floating point")]
+        {
+            self.topics.set(topics.len() as f64);
+            self.log_bytes.set(bytes as f64);
+        }
+        self.partitions.set(f64::from(partitions));
+        self.handle.render()
+    }
+}
+
+impl OfApi {
+    fn new(key: ApiKey) -> Self {
+        let requests = |outcome: &'static str| {
+            let labels = vec![
+                Label::new("api", format!("{key:?}")),
+                Label::new("outcome", outcome),
+            ];
+            counter!("broker_lite_requests_total", labels)
+        };
+        Self {
+            answered: requests("answered"),
+            closed: requests("closed"),
+        }
+    }
+}
+
+/// Listens on `address`, and serves until `stop`.
+pub(crate) async fn serve(
+    address: &str,
+    state: Arc<State>,
+    stop: CancellationToken,
+) -> io::Result<(SocketAddr, impl Future<Output = ()> + Send + 'static)> {
+    let listener = TcpListener::bind(address).await?;
+    let bound = listener.local_addr()?;
+    let app = Router::new()
+        .route("/metrics", get(render))
+        .with_state(state);
+    let serve = async move {
+        let server = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
+        if let Err(error) = server.await {
+            tracing::warn!(%error, "the server of metrics ended");
+        }
+    };
+    Ok((bound, serve))
+}
+
+async fn render(
+    Shared(state): Shared<Arc<State>>,
+) -> ([(header::HeaderName, &'static str); 2], String) {
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        ),
+        // Nobody holds a connection between two scrapes.
+        (header::CONNECTION, "close"),
+    ];
+    (headers, state.metrics.render(&state))
+}

@@ -1,0 +1,281 @@
+//! One connection: TLS, the login, then frames in and answers out, in order.
+//!
+//! Requests of one connection are served one after the other, as Kafka does (it mutes a connection
+//! until its answer is sent), so answers need no reordering and a client that pipelines is held back.
+//!
+//! What a peer costs is bounded: time by deadlines for the login, for the rest of a frame that has begun, between
+//! frames, and for taking an answer; memory by the longest frame and by [`Memory`] for all connections together.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use host::ByteStream;
+use kafka_protocol::messages::{ApiKey, RequestHeader};
+use tokio::{
+    io::AsyncWriteExt,
+    sync::{Semaphore, SemaphorePermit},
+};
+use wire::{frame, request};
+
+use super::deadline::Deadline;
+use crate::{
+    api::{self, Context},
+    security::{
+        Principal,
+        listeners::Listener,
+        sasl::{Heard, LoggedIn, Login, Surroundings},
+    },
+    state::State,
+};
+
+/// How long a refused login waits for its answer, so that guessing is slow
+/// (`connection.failed.authentication.delay.ms`).
+const REFUSED_AFTER: Duration = Duration::from_millis(100);
+/// A login is not renewed sooner than this after the last renewal (`KafkaChannel.MIN_REAUTH_INTERVAL_ONE_SECOND_NANOS`).
+const RENEWED_AFTER: Duration = Duration::from_secs(1);
+/// What a frame that has begun may take: this, and a second for each [`SLOWEST`] bytes.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(60);
+const SLOWEST: usize = 1 << 20;
+
+/// Memory for requests, shared by all connections (`queued.max.request.bytes`): a frame's bytes count from
+/// when its length is read until its answer is written.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    units: Semaphore,
+    all: u32,
+}
+
+/// Bytes that are counted as one.
+const UNIT: usize = 1024;
+
+impl Memory {
+    pub(crate) fn new(bytes: usize) -> Self {
+        let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize);
+        let all = (bytes / UNIT).clamp(1, most);
+        Self {
+            units: Semaphore::new(all),
+            all: u32::try_from(all).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Waits until there is room for so many bytes; for more than there are at all, until it is alone.
+    async fn take(&self, bytes: usize) -> io::Result<SemaphorePermit<'_>> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let permit = self.units.acquire_many(units.min(self.all)).await;
+        permit.map_err(io::Error::other)
+    }
+}
+
+/// Serves one connection until the peer closes it or says something that cannot be answered.
+pub(super) async fn converse(
+    stream: Box<dyn ByteStream>,
+    peer: SocketAddr,
+    listener: Arc<Listener>,
+    state: Arc<State>,
+    memory: Arc<Memory>,
+) -> io::Result<()> {
+    let mut deadline = Deadline::new(&state.host.clock, state.config.login_timeout);
+    let (stream, principal) = match &listener.tls {
+        None => (stream, Principal::anonymous()),
+        Some(tls) => {
+            deadline
+                .bound("the TLS handshake", tls.secure(stream))
+                .await?
+        }
+    };
+    let mut connection = Connection {
+        stream,
+        write_deadline: Deadline::new(&state.host.clock, state.config.write_timeout),
+        client_host: format!("/{}", peer.ip()),
+        principal: Arc::new(principal),
+        session: None,
+        listener,
+        state,
+    };
+    if connection.listener.sasl.is_some() {
+        let login = connection.log_in(Login::first(), None);
+        deadline.bound("the login", login).await?;
+    }
+    connection.serve(&memory, deadline).await
+}
+
+struct Connection {
+    stream: Box<dyn ByteStream>,
+    write_deadline: Deadline,
+    client_host: String,
+    principal: Arc<Principal>,
+    session: Option<Session>,
+    listener: Arc<Listener>,
+    state: Arc<State>,
+}
+
+/// A login that holds, by the monotonic clock.
+struct Session {
+    login: LoggedIn,
+    begun: Duration,
+    is_renewed: bool,
+}
+
+impl Connection {
+    async fn serve(&mut self, memory: &Memory, mut deadline: Deadline) -> io::Result<()> {
+        let config = &self.state.config;
+        let (max, idle) = (config.max_request_bytes, config.connections_max_idle);
+        let mut next = Deadline::new(&self.state.host.clock, idle);
+        loop {
+            next.set(idle);
+            let length = frame::read_length(&mut self.stream, max);
+            let Some(length) = next.bound("the next request", length).await? else {
+                return Ok(());
+            };
+            // Held until the answer is written.
+            let _room = memory.take(length).await?;
+            deadline.set(FRAME_TIMEOUT + Duration::from_secs((length / SLOWEST) as u64));
+            let frame = frame::read_body(&mut self.stream, length);
+            let frame = deadline.bound("a request", frame).await?;
+            self.state.metrics.bytes_in.increment(4 + length as u64);
+            let mut body = frame.clone();
+            let header = request::header(&mut body).map_err(api::invalid)?;
+            if let Some(login) = self.renewal(&header)? {
+                deadline.set(self.state.config.login_timeout);
+                let login = self.log_in(login, Some(frame));
+                deadline.bound("the login", login).await?;
+            } else {
+                let answer = answer(self.context(&header), header, body).await?;
+                self.say_some(answer).await?;
+            }
+        }
+    }
+
+    /// The login that this request begins anew (KIP-368). Other requests end the connection when its session is over.
+    fn renewal(&self, header: &RequestHeader) -> io::Result<Option<Login>> {
+        let Some(session) = &self.session else {
+            return Ok(None);
+        };
+        let is_handshake = header.request_api_key == ApiKey::SaslHandshake as i16;
+        if !is_handshake && session.login.lifetime.is_none() {
+            return Ok(None);
+        }
+        let age = self
+            .state
+            .host
+            .clock
+            .monotonic()
+            .saturating_sub(session.begun);
+        if is_handshake && (age >= RENEWED_AFTER || !session.is_renewed) {
+            return Ok(Some(Login::again(session.login.clone())));
+        }
+        match session.login.lifetime {
+            Some(lifetime) if age > lifetime => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "the session is over and was not renewed",
+            )),
+            _ => Ok(None),
+        }
+    }
+
+    /// Hears a login to its end; `first` is its first frame, if that was read already.
+    async fn log_in(&mut self, mut login: Login, mut first: Option<Bytes>) -> io::Result<()> {
+        let listener = Arc::clone(&self.listener);
+        let state = Arc::clone(&self.state);
+        let Some(sasl) = &listener.sasl else {
+            return Err(api::invalid("there are no logins here"));
+        };
+        let around = Surroundings {
+            sasl,
+            credentials: &state.credentials,
+            random: &*state.host.random,
+        };
+        loop {
+            let frame = match first.take() {
+                Some(frame) => Some(frame),
+                None => frame::read_frame(&mut self.stream, sasl.max_frame).await?,
+            };
+            let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)?;
+            match login.hear(&around, frame)? {
+                Heard::GoOn(answer) => self.say_some(answer).await?,
+                Heard::Done(answer, done) => {
+                    self.principal = Arc::new(done.principal.clone());
+                    self.session = Some(Session {
+                        is_renewed: self.session.is_some(),
+                        login: done,
+                        begun: state.host.clock.monotonic(),
+                    });
+                    return self.say_some(answer).await;
+                }
+                Heard::Refused(answer, reason) => {
+                    state.metrics.logins_refused.increment(1);
+                    state.host.clock.sleep(REFUSED_AFTER).await;
+                    self.say_some(answer).await?;
+                    let host = &self.client_host;
+                    tracing::info!(
+                        client = host,
+                        listener = listener.name,
+                        reason,
+                        "login refused"
+                    );
+                    return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+                }
+            }
+        }
+    }
+
+    /// Who asks this.
+    fn context(&self, header: &RequestHeader) -> Context {
+        Context {
+            state: Arc::clone(&self.state),
+            listener: Arc::clone(&self.listener),
+            principal: Arc::clone(&self.principal),
+            client_id: header.client_id.as_deref().unwrap_or_default().to_owned(),
+            client_host: self.client_host.clone(),
+            hangs_up: Arc::default(),
+        }
+    }
+
+    async fn say_some(&mut self, answer: Option<BytesMut>) -> io::Result<()> {
+        match answer {
+            Some(answer) => self.say(&answer).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes a frame, for as long as the peer takes some of it now and then.
+    async fn say(&mut self, mut frame: &[u8]) -> io::Result<()> {
+        let patience = self.state.config.write_timeout;
+        self.state.metrics.bytes_out.increment(frame.len() as u64);
+        while !frame.is_empty() {
+            self.write_deadline.set(patience);
+            let write = self.stream.write(frame);
+            match self.write_deadline.bound("taking an answer", write).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => frame = &frame[written..],
+            }
+        }
+        // TLS holds bytes back.
+        self.write_deadline.set(patience);
+        let flush = self.stream.flush();
+        self.write_deadline.bound("taking an answer", flush).await
+    }
+}
+
+/// The answer as a frame; none for a request that wants none.
+async fn answer(cx: Context, header: RequestHeader, body: Bytes) -> io::Result<Option<BytesMut>> {
+    let answer = match api::serve(&cx, &header, body).await {
+        Ok(_) if cx.hangs_up.load(Ordering::Relaxed) => {
+            let reason = "a request that failed wants no answer";
+            Err(io::Error::new(io::ErrorKind::ConnectionAborted, reason))
+        }
+        answer => answer,
+    };
+    if let Some(counters) = cx.state.metrics.api(header.request_api_key) {
+        match &answer {
+            Ok(_) => counters.answered.increment(1),
+            Err(_) => counters.closed.increment(1),
+        }
+    }
+    answer
+}
