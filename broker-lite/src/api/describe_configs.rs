@@ -24,7 +24,7 @@ use super::{
 use crate::{
     security::acl::Operation,
     state::{
-        topic_config::{CONFIGS, synonym, value},
+        topic_config::{CONFIGS, defaults::HOURS, synonym, value},
         topics::check_name,
     },
 };
@@ -108,6 +108,13 @@ fn topic(
                 .map(|value| (*name, value.as_str(), DYNAMIC_TOPIC));
             let inherited = synonym(name).map(|name| (name, *default, DEFAULT));
             let by_broker = by_broker.map(|by| (by, defaults.get(name), STATIC_BROKER));
+            let (coarser, hours) = defaults.coarser(name);
+            let coarser = coarser
+                .iter()
+                .map(|(name, value)| (*name, value.as_str(), STATIC_BROKER));
+            let hours = hours.map(|name| (name, HOURS, DEFAULT));
+            let by_broker = by_broker.into_iter().chain(coarser);
+            let inherited = hours.into_iter().chain(inherited);
             config.synonyms = synonyms_of(own.into_iter().chain(by_broker).chain(inherited));
         }
         config

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use wire::{
     batch::{
         BatchHeader, BatchView, CONTROL, DELETE_HORIZON, HEADER_LEN, LENGTH_END, LOG_APPEND_TIME,
-        TRANSACTIONAL, crc,
+        NO_PRODUCER_ID, TRANSACTIONAL, crc,
     },
     record::{BatchBuilder, Record, RecordError, decode},
 };
@@ -70,7 +70,8 @@ impl Filter<'_> {
         }
         // Who reads at its own pace has to see a marker as long as a tombstone (KIP-534).
         let is_dropped = is_idle && (!header.is_control() || self.is_past_horizon(header));
-        if is_dropped && !self.stays_empty(header) {
+        let emptied = self.emptied(header);
+        if is_dropped && emptied.is_none() {
             return Ok((Kept::Nothing, aborted));
         }
         batch.check_crc()?;
@@ -78,10 +79,10 @@ impl Filter<'_> {
         let count = records.len();
         records.retain(|record| !is_dropped && self.is_needed(header, record));
         if records.is_empty() {
-            let kept = match self.stays_empty(header) {
-                true if count == 0 => Kept::Whole,
-                true => Kept::Part(empty(header)),
-                false => Kept::Nothing,
+            let kept = match emptied {
+                Some(emptied) if emptied == *header => Kept::Whole,
+                Some(emptied) => Kept::Part(Bytes::copy_from_slice(&emptied.to_bytes())),
+                None => Kept::Nothing,
             };
             return Ok((kept, aborted));
         }
@@ -119,28 +120,42 @@ impl Filter<'_> {
         header.has_delete_horizon() && header.base_timestamp <= self.now
     }
 
-    /// Whether the header stays where no record does: what a producer wrote last keeps its sequence.
-    fn stays_empty(&self, header: &BatchHeader) -> bool {
+    /// What is left of a batch that lost all of its records, if anything is (`DefaultRecordBatch.writeEmptyHeader`):
+    /// what a producer wrote last keeps its sequence, and the end of a segment its offset.
+    fn emptied(&self, header: &BatchHeader) -> Option<BatchHeader> {
         let last = self.producers.get(&header.producer_id);
         let is_last = last.is_some_and(|last| match last.offset {
             Some(offset) => header.last_offset() == offset,
             None => header.is_control() && header.producer_epoch == last.epoch,
         });
-        (header.producer_id >= 0 && is_last) || header.next_offset() == self.end
+        let (kept_bits, producer) = match is_last {
+            true => (
+                LOG_APPEND_TIME | TRANSACTIONAL | CONTROL,
+                (
+                    header.producer_id,
+                    header.producer_epoch,
+                    header.base_sequence,
+                ),
+            ),
+            // It is of nobody: a marker would have to wait for it.
+            false if header.next_offset() == self.end => {
+                (LOG_APPEND_TIME, (NO_PRODUCER_ID, -1, -1))
+            }
+            false => return None,
+        };
+        let mut emptied = BatchHeader {
+            length: (HEADER_LEN - LENGTH_END) as i32,
+            attributes: header.attributes & kept_bits,
+            base_timestamp: -1,
+            producer_id: producer.0,
+            producer_epoch: producer.1,
+            base_sequence: producer.2,
+            record_count: 0,
+            ..*header
+        };
+        emptied.crc = crc(&emptied.to_bytes());
+        Some(emptied)
     }
-}
-
-/// A batch of no records in the place of another (`DefaultRecordBatch.writeEmptyHeader`).
-fn empty(header: &BatchHeader) -> Bytes {
-    let mut empty = BatchHeader {
-        length: (HEADER_LEN - LENGTH_END) as i32,
-        attributes: header.attributes & (LOG_APPEND_TIME | TRANSACTIONAL | CONTROL),
-        base_timestamp: -1,
-        record_count: 0,
-        ..*header
-    };
-    empty.crc = crc(&empty.to_bytes());
-    Bytes::copy_from_slice(&empty.to_bytes())
 }
 
 /// The batch with these of its records; offsets and sequences stay as they are

@@ -111,16 +111,29 @@ fn what_a_producer_wrote_last_leaves_its_header() {
     assert_eq!(keep(&[(7, last(Some(11)))], &left), Kept::Whole, "it stays");
     assert_eq!(keep(&[(7, last(Some(20)))], &left), Kept::Nothing);
     assert_eq!(keep(&[(8, last(Some(11)))], &whole), Kept::Nothing);
-    let end = batch(FAR - 2, Codec::None, &[("a", Some("1")), ("b", Some("2"))]);
-    let map = newest(&[("a", FAR - 1), ("b", FAR - 1)]);
-    let left = keep_at(
-        NOW,
-        &map,
-        &HashMap::new(),
-        &end,
-        &mut Transactions::default(),
+}
+
+#[test]
+fn a_segment_keeps_its_end() {
+    let whole = inside(FAR - 1);
+    let map = newest(&[("a", 5_000)]);
+    let left = part(keep(&map, &whole));
+    let expected = BatchHeader {
+        length: 49,
+        crc: left.header.crc,
+        attributes: 0,
+        base_timestamp: -1,
+        producer_id: -1,
+        producer_epoch: -1,
+        base_sequence: -1,
+        record_count: 0,
+        ..whole.header
+    };
+    assert_eq!(
+        left.header, expected,
+        "of nobody, so that the marker need not stay"
     );
-    assert_eq!(part(left).header.record_count, 1, "where the segment ends");
+    assert_eq!(keep(&map, &left), Kept::Whole);
 }
 
 #[test]

@@ -82,18 +82,31 @@ pub(crate) struct Defaults(BTreeMap<&'static str, OfBroker>);
 /// A default that a broker's setting made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct OfBroker {
-    /// The setting.
-    from: &'static str,
+    /// The setting, if it is in the config's own unit.
+    from: Option<&'static str>,
     value: String,
+    /// Settings in other units that it goes before, as they were given.
+    coarser: Vec<(&'static str, String)>,
 }
 
 impl Defaults {
     /// As `settings`, which are checked, say.
     pub(crate) fn of(settings: &LogSettings) -> Self {
-        let set = FALLBACKS.iter().filter_map(|(topic, from)| {
-            let mut found = from.iter().filter_map(|(name, factor)| {
+        let set = FALLBACKS.iter().filter_map(|(topic, all)| {
+            let mut found = all.iter().filter_map(|(name, factor)| {
                 let value = scale(settings.get(*name)?, *factor)?;
-                Some(OfBroker { from: name, value })
+                let from = (*factor == 1).then_some(*name);
+                let others = all
+                    .iter()
+                    .filter(|(other, factor)| *factor > 1 && other != name);
+                let others =
+                    others.filter_map(|(other, _)| Some((*other, settings.get(*other)?.clone())));
+                let coarser = others.collect();
+                Some(OfBroker {
+                    from,
+                    value,
+                    coarser,
+                })
             });
             Some((*topic, found.next()?))
         });
@@ -111,11 +124,28 @@ impl Defaults {
         }
     }
 
-    /// The broker's setting that made the default of a config, if one did.
+    /// Settings in other units that the one of [`Defaults::source`] goes before, and the one that has a default.
+    pub(crate) fn coarser(&self, name: &str) -> (&[(&'static str, String)], Option<&'static str>) {
+        let set = self.0.get(name).filter(|set| set.from.is_some());
+        let units = FALLBACKS.iter().find(|(one, _)| *one == name);
+        let hours = units
+            .and_then(|(_, all)| all.last())
+            .filter(|(_, factor)| *factor > 1);
+        match set {
+            Some(set) => (&set.coarser, hours.map(|(name, _)| *name)),
+            None => (&[], None),
+        }
+    }
+
+    /// The broker's setting that made the default of a config, if one did. One in another unit (hours) Kafka does not
+    /// tell of either.
     pub(crate) fn source(&self, name: &str) -> Option<&'static str> {
-        self.0.get(name).map(|set| set.from)
+        self.0.get(name)?.from
     }
 }
+
+/// Kafka's default of settings in hours.
+pub(crate) const HOURS: &str = "168";
 
 /// `value` in a unit of which it has `factor`; -1 means no limit in each.
 fn scale(value: &str, factor: i64) -> Option<String> {
@@ -144,7 +174,9 @@ mod tests {
         assert_eq!(of(&[]).source("retention.ms"), None);
         let hours = of(&[("log.retention.hours", "2")]);
         assert_eq!(hours.get("retention.ms"), "7200000");
-        assert_eq!(hours.source("retention.ms"), Some("log.retention.hours"));
+        assert_eq!(hours.source("retention.ms"), None);
+        let ms = of(&[("log.retention.ms", "5")]);
+        assert_eq!(ms.source("retention.ms"), Some("log.retention.ms"));
         let both = of(&[("log.retention.hours", "2"), ("log.retention.minutes", "1")]);
         assert_eq!(both.get("retention.ms"), "60000");
         assert_eq!(
