@@ -100,7 +100,7 @@ fn create(
     let shown = CONFIGS.iter().map(|(name, ..)| {
         let source = match configs.contains_key(*name) {
             true => 1,
-            false if defaults.source(name).is_some() => 4,
+            false if defaults.is_set(name) => 4,
             false => 5,
         };
         CreatableTopicConfigs::default()

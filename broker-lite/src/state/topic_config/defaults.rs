@@ -137,8 +137,13 @@ impl Defaults {
         }
     }
 
-    /// The broker's setting that made the default of a config, if one did. One in another unit (hours) Kafka does not
-    /// tell of either.
+    /// Whether a setting of the broker made the default of a config, in whatever unit.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// The broker's setting that made the default of a config, if one did. One in another unit (hours)
+    /// DescribeConfigs does not tell of in Kafka, CreateTopics does.
     pub(crate) fn source(&self, name: &str) -> Option<&'static str> {
         self.0.get(name)?.from
     }
