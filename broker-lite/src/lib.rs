@@ -1,7 +1,7 @@
 //! broker-lite: a light Kafka-protocol broker. One node, durable, small.
 //!
-//! A connection comes by a listener and may have to log in (`security`). A request goes `server` (frames) → `api` (one file per Kafka API) → `state` (topics, groups,
-//! transactions) → `log` (segments in Kafka's format).
+//! A connection comes by a listener and may have to log in (`security`). A request goes `server` (frames) →
+//! `api` (one file per Kafka API) → `state` (topics, groups, transactions) → `log` (segments in Kafka's format).
 //! [`faults`] makes it fail on purpose, for tests that run it in their own process.
 
 mod api;

@@ -6,6 +6,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -310,9 +311,20 @@ pub fn answers(bootstrap: &str) -> bool {
     std::thread::spawn(ask).join().unwrap_or(false)
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, below those that Linux gives to connections: whoever connects somewhere
+/// meanwhile does not take it. Processes that run side by side begin at different ones.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    const PORTS: std::ops::Range<u32> = 10_000..32_768;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(101);
+    for _ in PORTS {
+        let next = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(PORTS.start + next % PORTS.len() as u32)?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port is free")
 }
 
 fn server_properties(index: usize, nodes: &[Node], extra: &Extra<'_>) -> String {

@@ -1,4 +1,4 @@
-//! The two clusters, their certificates, users and rights.
+//! The two clusters, of Kafka or of broker-lite, their certificates, users and rights.
 
 use std::{
     fs,
@@ -10,6 +10,9 @@ use anyhow::{Context, Result, ensure};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
 };
+
+use broker_lite::{Broker, Config};
+use tokio::runtime::Runtime;
 
 use super::kafka::{Extra, Kafka, free_port, java};
 
@@ -30,17 +33,46 @@ pub struct Clusters {
     folder: tempfile::TempDir,
 }
 
+/// Whose brokers they are.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Kafka,
+    BrokerLite,
+}
+
+impl Kind {
+    pub const ALL: [Self; 2] = [Self::Kafka, Self::BrokerLite];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kafka => "kafka",
+            Self::BrokerLite => "broker-lite",
+        }
+    }
+}
+
 /// One node with three doors.
 #[derive(Debug)]
 pub struct Cluster {
-    kafka: Kafka,
+    node: Node,
     login: u16,
     certificate: u16,
 }
 
+#[derive(Debug)]
+enum Node {
+    Kafka(Kafka),
+    /// In this process; it ends with its runtime.
+    BrokerLite {
+        broker: Broker,
+        _runtime: Runtime,
+        _folder: tempfile::TempDir,
+    },
+}
+
 impl Clusters {
     /// Makes certificates, starts both, and gives rights.
-    pub fn start() -> Result<Self> {
+    pub fn start(kind: Kind) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         for (ca, client) in [("ca", "strait"), ("other-ca", "other")] {
             let issuer = authority(folder.path(), ca)?;
@@ -50,8 +82,8 @@ impl Clusters {
             certify(folder.path(), &issuer, client)?;
         }
         let path = folder.path().to_owned();
-        let target = std::thread::spawn(move || Cluster::start(&path));
-        let source = Cluster::start(folder.path())?;
+        let target = std::thread::spawn(move || Cluster::start(kind, &path));
+        let source = Cluster::start(kind, folder.path())?;
         let target = target.join().ok().context("the thread ended")??;
         let clusters = Self {
             source,
@@ -98,7 +130,7 @@ impl Clusters {
 }
 
 impl Cluster {
-    fn start(folder: &Path) -> Result<Self> {
+    fn start(kind: Kind, folder: &Path) -> Result<Self> {
         let (login, certificate) = (free_port()?, free_port()?);
         let folder = folder.display();
         let module = "org.apache.kafka.common.security";
@@ -133,7 +165,10 @@ listener.name.certificate.ssl.client.auth=required"
             ..Extra::default()
         };
         Ok(Self {
-            kafka: Kafka::start(1, &extra)?,
+            node: match kind {
+                Kind::Kafka => Node::Kafka(Kafka::start(1, &extra)?),
+                Kind::BrokerLite => Node::light(&extra)?,
+            },
             login,
             certificate,
         })
@@ -141,7 +176,10 @@ listener.name.certificate.ssl.client.auth=required"
 
     /// For who may do everything.
     pub fn plain(&self) -> String {
-        self.kafka.bootstrap()
+        match &self.node {
+            Node::Kafka(kafka) => kafka.bootstrap(),
+            Node::BrokerLite { broker, .. } => broker.address().to_string(),
+        }
     }
 
     /// TLS and a login.
@@ -176,6 +214,32 @@ listener.name.certificate.ssl.client.auth=required"
         command.args(["--add-config", &config]);
         command.args(["--entity-type", "users", "--entity-name", user]);
         finished(command.stdout(Stdio::null()).spawn()?)
+    }
+}
+
+impl Node {
+    /// The same settings, listeners and users, for broker-lite.
+    fn light(extra: &Extra<'_>) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut config = Config::new("127.0.0.1:0", folder.path());
+        let listeners = extra.listeners.iter();
+        let listeners: String = listeners
+            .map(|(name, port)| format!(",{name}://127.0.0.1:{port}"))
+            .collect();
+        config.apply(&format!("listeners=PLAINTEXT://127.0.0.1:0{listeners}"))?;
+        config.apply(
+            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,LOGIN:SASL_SSL,CERTIFICATE:SSL",
+        )?;
+        config.apply_file(extra.settings)?;
+        for user in extra.users {
+            config.add_scram(user)?;
+        }
+        let runtime = Runtime::new()?;
+        Ok(Self::BrokerLite {
+            broker: runtime.block_on(Broker::start(config, host::Host::real()))?,
+            _runtime: runtime,
+            _folder: folder,
+        })
     }
 }
 

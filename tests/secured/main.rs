@@ -1,4 +1,4 @@
-//! Apache Kafka with TLS, logins and an authorizer: `STRAIT_TEST_KAFKA=1`, Java 17, and the jars that
+//! TLS, logins and an authorizer, on Apache Kafka and on broker-lite: `STRAIT_TEST_KAFKA=1`, Java 17, and the jars that
 //! `tests/kafka/fetch.sh` copies.
 //!
 //! Two clusters; strait logs in to the source by SCRAM over TLS and shows the target a certificate. What
@@ -14,10 +14,13 @@ mod kafka;
 mod permissions;
 mod strait;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use clusters::Clusters;
-use libtest_mimic::{Arguments, Conclusion, Trial};
+use clusters::{Clusters, Kind};
+use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -25,31 +28,38 @@ fn main() -> ExitCode {
         eprintln!("SKIPPED: TLS and logins on Apache Kafka (set STRAIT_TEST_KAFKA=1, see README)");
         return ExitCode::SUCCESS;
     }
-    if arguments.list {
-        return run(&arguments, None).exit_code();
-    }
     assert!(
-        kafka::libs().is_dir(),
+        arguments.list || kafka::libs().is_dir(),
         "no Kafka jars: run tests/kafka/fetch.sh first"
     );
     // They share the clusters, and one of them changes a password.
     arguments.test_threads = Some(1);
-    match Clusters::start() {
-        Ok(clusters) => run(&arguments, Some(Arc::new(clusters))).exit_code(),
-        Err(error) => {
-            eprintln!("failed to start the clusters: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run(arguments: &Arguments, clusters: Option<Arc<Clusters>>) -> Conclusion {
-    let trials = cases::ALL.iter().map(|(name, body)| {
-        let clusters = clusters.clone();
-        Trial::test(*name, move || {
-            let clusters = clusters.ok_or("only listed")?;
-            body(&clusters).map_err(|error| format!("{error:#}").into())
+    let running = Arc::new(Mutex::new(Running(None)));
+    let trials = Kind::ALL.into_iter().flat_map(|kind| {
+        let running = Arc::clone(&running);
+        cases::ALL.iter().map(move |(name, body)| {
+            let running = Arc::clone(&running);
+            Trial::test(format!("{}::{name}", kind.name()), move || {
+                let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+                let done = running.on(kind).and_then(body);
+                done.map_err(|error| format!("{error:#}").into())
+            })
         })
     });
-    libtest_mimic::run(arguments, trials.collect())
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// The clusters of one kind; those of the other end when they are asked for.
+struct Running(Option<(&'static str, Clusters)>);
+
+impl Running {
+    fn on(&mut self, kind: Kind) -> anyhow::Result<&Clusters> {
+        let name = kind.name();
+        if self.0.as_ref().is_none_or(|(known, _)| *known != name) {
+            self.0 = None;
+            self.0 = Some((name, Clusters::start(kind)?));
+        }
+        let running = self.0.as_ref().map(|(_, clusters)| clusters);
+        anyhow::Context::context(running, "they were started")
+    }
 }

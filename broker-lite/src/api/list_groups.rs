@@ -1,7 +1,7 @@
 //! ListGroups (key 16), versions 0-5.
 //!
-//! All groups, or those that the client may describe. Version 4: filter by state (KIP-518). Version 5: group types, and a filter by them
-//! (KIP-848); every group here is classic. Filters are compared without regard to case.
+//! All groups, or those that the client may describe. Version 4: filter by state (KIP-518). Version 5: group types, and a
+//! filter by them (KIP-848); every group here is classic. Filters are compared without regard to case.
 
 use kafka_protocol::{
     messages::{ListGroupsRequest, ListGroupsResponse, list_groups_response::ListedGroup},

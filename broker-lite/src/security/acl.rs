@@ -151,11 +151,30 @@ impl Entry {
     }
 }
 
-/// The rules for resources of one type, by name.
+/// Rules by the name that they are for.
+type ByName = BTreeMap<String, BTreeSet<Entry>>;
+
+/// The rules for resources of one type.
 #[derive(Clone, Debug, Default)]
 struct OfType {
-    literal: BTreeMap<String, BTreeSet<Entry>>,
-    prefixed: BTreeMap<String, BTreeSet<Entry>>,
+    literal: ByName,
+    prefixed: ByName,
+}
+
+impl OfType {
+    fn by_name(&self, is_prefix: bool) -> &ByName {
+        match is_prefix {
+            true => &self.prefixed,
+            false => &self.literal,
+        }
+    }
+
+    fn by_name_mut(&mut self, is_prefix: bool) -> &mut ByName {
+        match is_prefix {
+            true => &mut self.prefixed,
+            false => &mut self.literal,
+        }
+    }
 }
 
 /// All rules.
@@ -166,21 +185,15 @@ impl Acls {
     /// Adds a rule; false if it is there.
     pub(crate) fn add(&mut self, acl: Acl) -> bool {
         let of_type = self.0.entry(acl.pattern.resource).or_default();
-        let map = match acl.pattern.is_prefix {
-            true => &mut of_type.prefixed,
-            false => &mut of_type.literal,
-        };
-        map.entry(acl.pattern.name).or_default().insert(acl.entry)
+        let rules = of_type.by_name_mut(acl.pattern.is_prefix);
+        rules.entry(acl.pattern.name).or_default().insert(acl.entry)
     }
 
     /// Whether a rule is there.
     pub(crate) fn contains(&self, acl: &Acl) -> bool {
         let of_type = self.0.get(&acl.pattern.resource);
-        let map = of_type.map(|of_type| match acl.pattern.is_prefix {
-            true => &of_type.prefixed,
-            false => &of_type.literal,
-        });
-        let entries = map.and_then(|map| map.get(&acl.pattern.name));
+        let rules = of_type.map(|of_type| of_type.by_name(acl.pattern.is_prefix));
+        let entries = rules.and_then(|rules| rules.get(&acl.pattern.name));
         entries.is_some_and(|entries| entries.contains(&acl.entry))
     }
 
@@ -189,16 +202,13 @@ impl Acls {
         let Some(of_type) = self.0.get_mut(&acl.pattern.resource) else {
             return false;
         };
-        let map = match acl.pattern.is_prefix {
-            true => &mut of_type.prefixed,
-            false => &mut of_type.literal,
-        };
-        let Some(entries) = map.get_mut(&acl.pattern.name) else {
+        let rules = of_type.by_name_mut(acl.pattern.is_prefix);
+        let Some(entries) = rules.get_mut(&acl.pattern.name) else {
             return false;
         };
         let is_removed = entries.remove(&acl.entry);
         if entries.is_empty() {
-            map.remove(&acl.pattern.name);
+            rules.remove(&acl.pattern.name);
         }
         is_removed
     }
@@ -269,8 +279,10 @@ impl Acls {
                 entry.allows == allows && entry.is_for(asker) && is_about
             })
         };
-        let told = |map: &BTreeMap<String, BTreeSet<Entry>>, name: &str, allows| {
-            map.get(name).is_some_and(|entries| tells(entries, allows))
+        let told = |rules: &ByName, name: &str, allows| {
+            rules
+                .get(name)
+                .is_some_and(|entries| tells(entries, allows))
         };
         if told(&of_type.literal, ANY, false) {
             return false;

@@ -7,7 +7,7 @@ use std::{fmt, io, sync::Arc};
 
 use host::ByteStream;
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
     SignatureScheme,
     client::danger::HandshakeSignatureValid,
     crypto::ring,
@@ -172,13 +172,7 @@ impl Verifier {
                     "ssl.client.auth: whom to trust? Set ssl.truststore.location to a PEM file",
                 )?,
         };
-        let pinned = pem::certificates(&text, "ssl.truststore")?;
-        let mut roots = RootCertStore::empty();
-        for certificate in &pinned {
-            roots
-                .add(certificate.clone())
-                .map_err(|error| format!("ssl.truststore: {error}"))?;
-        }
+        let (roots, pinned) = pem::trusted(&text, "ssl.truststore")?;
         let provider = Arc::new(ring::default_provider());
         let chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
             .build()

@@ -41,6 +41,8 @@ const RENEWED_AFTER: Duration = Duration::from_secs(1);
 /// What a frame that has begun may take: this, and a second for each [`SLOWEST`] bytes.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(60);
 const SLOWEST: usize = 1 << 20;
+/// How long a peer may take to hear that the connection ends.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Memory for requests, shared by all connections (`queued.max.request.bytes`): a frame's bytes count from
 /// when its length is read until its answer is written.
@@ -97,11 +99,12 @@ pub(super) async fn converse(
         listener,
         state,
     };
-    if connection.listener.sasl.is_some() {
-        let login = connection.log_in(Login::first(), None);
-        deadline.bound("the login", login).await?;
-    }
-    connection.serve(&memory, deadline).await
+    let ended = connection.talk(&memory, deadline).await;
+    // In TLS a peer that is not told takes the end for an attack. Whoever does not listen is not waited for.
+    let goodbye = connection.stream.shutdown();
+    connection.write_deadline.set(GOODBYE);
+    let goodbye = connection.write_deadline.bound("the end", goodbye).await;
+    ended.and(goodbye)
 }
 
 struct Connection {
@@ -122,6 +125,14 @@ struct Session {
 }
 
 impl Connection {
+    async fn talk(&mut self, memory: &Memory, mut deadline: Deadline) -> io::Result<()> {
+        if self.listener.sasl.is_some() {
+            let login = self.log_in(Login::first(), None);
+            deadline.bound("the login", login).await?;
+        }
+        self.serve(memory, deadline).await
+    }
+
     async fn serve(&mut self, memory: &Memory, mut deadline: Deadline) -> io::Result<()> {
         let config = &self.state.config;
         let (max, idle) = (config.max_request_bytes, config.connections_max_idle);

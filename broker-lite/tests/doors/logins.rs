@@ -1,7 +1,8 @@
 //! Logins by PLAIN and SCRAM, over TLS and without.
 
-use std::{io::Read, net::SocketAddr, time::Duration};
+use std::{io::Read, net::SocketAddr, sync::Arc, time::Duration};
 
+use host::{Host, sim::SimClock};
 use kafka_protocol::messages::{
     AlterUserScramCredentialsRequest, ApiVersionsRequest, DescribeUserScramCredentialsRequest,
     MetadataRequest, SaslAuthenticateRequest, SaslHandshakeRequest,
@@ -14,7 +15,7 @@ use super::{
     Running,
     certificates::{Ca, tls},
     client::{self, text},
-    login, reach,
+    configured, login, reach,
 };
 
 const PLAIN: &str = "listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_ann=\"pencil\";";
@@ -210,8 +211,15 @@ async fn tokens_may_be_bare() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_end_unless_they_are_renewed() {
+    let clock = SimClock::new(0);
+    let host = Host {
+        clock: Arc::new(clock.clone()),
+        ..Host::real()
+    };
+    let folder = tempfile::tempdir().unwrap();
     let renewed = "connections.max.reauth.ms=1500";
-    let running = Running::start(&[BOTH, ALL, PLAIN, renewed]).await;
+    let config = configured(&folder, &[BOTH, ALL, PLAIN, renewed]);
+    let running = Running::start_on(host, folder, config).await;
     let door = running.address(DOOR);
     tokio::task::spawn_blocking(move || {
         let mut raw = client::Client::connect(door);
@@ -220,11 +228,11 @@ async fn sessions_end_unless_they_are_renewed() {
         // Too soon.
         let plain = SaslHandshakeRequest::default().with_mechanism(text("PLAIN"));
         assert_eq!(raw.call(1, &plain).error_code, 34);
-        std::thread::sleep(Duration::from_millis(1200));
+        clock.advance(Duration::from_millis(1200));
         assert_eq!(log_in(&mut raw, b"\0ann\0pencil"), (0, 1500));
-        std::thread::sleep(Duration::from_millis(1000));
+        clock.advance(Duration::from_millis(1000));
         assert_eq!(raw.call(12, &MetadataRequest::default()).brokers.len(), 1);
-        std::thread::sleep(Duration::from_millis(600));
+        clock.advance(Duration::from_millis(600));
         raw.send(12, &MetadataRequest::default());
         assert!(is_closed(&mut raw), "the session is over");
     })

@@ -10,6 +10,7 @@ mod client;
 mod hostile;
 mod listeners;
 mod logins;
+mod metrics;
 mod tls;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -39,12 +40,13 @@ impl Running {
         settings: &[&str],
         change: impl FnOnce(&mut Config),
     ) -> Self {
-        let mut config = Config::new("127.0.0.1:0", folder.path());
-        for setting in settings {
-            config.apply(setting).unwrap();
-        }
+        let mut config = configured(&folder, settings);
         change(&mut config);
-        let broker = Broker::start(config, Host::real()).await.unwrap();
+        Self::start_on(Host::real(), folder, config).await
+    }
+
+    async fn start_on(host: Host, folder: tempfile::TempDir, config: Config) -> Self {
+        let broker = Broker::start(config, host).await.unwrap();
         Self { broker, folder }
     }
 
@@ -52,6 +54,14 @@ impl Running {
         let mut all = self.broker.addresses().iter();
         all.find(|(name, _)| name == listener).unwrap().1
     }
+}
+
+fn configured(folder: &tempfile::TempDir, settings: &[&str]) -> Config {
+    let mut config = Config::new("127.0.0.1:0", folder.path());
+    for setting in settings {
+        config.apply(setting).unwrap();
+    }
+    config
 }
 
 /// A client of the listener at `address`.

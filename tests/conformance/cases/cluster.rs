@@ -293,6 +293,12 @@ pub fn altering_legacy(talk: &mut Talk) {
         talk.ask_edited("what came of it", 4, &described, sorted);
         let nothing = AlterConfigsRequest::default().with_resources(vec![on(TOPIC, &name, &[])]);
         talk.ask("nothing", version, &nothing);
+        // Kafka's brokers see a change a moment after it was answered.
+        super::until(|| {
+            let left = talk.quietly(4, &described);
+            let configs = left.results.iter().flat_map(|one| &one.configs);
+            configs.into_iter().all(|one| one.config_source != 1)
+        });
         talk.ask_edited("what is left", 4, &described, sorted);
     }
 }

@@ -216,12 +216,12 @@ impl Exchange {
         self.task.abort();
     }
 
-    /// Why the connection broke, if it did.
     /// Bytes that have arrived so far, also of answers that are not whole yet.
     pub(super) fn arrived(&self) -> u64 {
         self.waiting.arrived.load(Ordering::Relaxed)
     }
 
+    /// Why the connection broke, if it did.
     pub(super) fn broken(&self) -> Option<String> {
         self.waiting.state().broken.clone()
     }

@@ -1,7 +1,10 @@
 //! Certificates and keys out of PEM.
 
 use pkcs8::{EncryptedPrivateKeyInfoRef, der::Document};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject},
+};
 
 /// All certificates in `pem`, at least one. `what` names it in a reason.
 ///
@@ -16,6 +19,23 @@ pub fn certificates(pem: &str, what: &str) -> Result<Vec<CertificateDer<'static>
             "{what}: no certificate in PEM (\"-----BEGIN CERTIFICATE-----\") is there"
         )),
     }
+}
+
+/// The certificates in `pem`, which are trusted: as the ends of chains, and as they are.
+///
+/// # Errors
+/// As [`certificates`]; or if one of them cannot end a chain.
+pub fn trusted(
+    pem: &str,
+    what: &str,
+) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
+    let pinned = certificates(pem, what)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in &pinned {
+        let added = roots.add(certificate.clone());
+        added.map_err(|error| format!("{what}: {error}"))?;
+    }
+    Ok((roots, pinned))
 }
 
 const ENCRYPTED: [&str; 2] = [

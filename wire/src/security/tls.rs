@@ -89,9 +89,9 @@ impl Handshake {
 
 /// What is trusted: as the ends of chains, and as they are.
 fn trusted(tls: &Tls) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
-    let mut roots = RootCertStore::empty();
     let Some(text) = &tls.trusted else {
         // Some of a system's CAs may be beyond rustls; the others do.
+        let mut roots = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
         let (added, _) = roots.add_parsable_certificates(found.certs);
         if added == 0 {
@@ -101,13 +101,7 @@ fn trusted(tls: &Tls) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), S
         }
         return Ok((roots, Vec::new()));
     };
-    let pinned = pem::certificates(text, "the certificates to trust")?;
-    for certificate in &pinned {
-        roots
-            .add(certificate.clone())
-            .map_err(|error| format!("the certificates to trust: {error}"))?;
-    }
-    Ok((roots, pinned))
+    pem::trusted(text, "the certificates to trust")
 }
 
 /// Checks brokers' certificates.

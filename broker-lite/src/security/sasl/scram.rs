@@ -82,13 +82,15 @@ fn hash(mechanism: Mechanism, bytes: &[u8]) -> Vec<u8> {
     digest::digest(algorithm, bytes).as_ref().to_owned()
 }
 
+/// Parts of both messages (`ScramMessages`).
+const VALUE: &str = r"[\x01-\x7F&&[^,]]+";
+const NONCE: &str = r"[\x21-\x7E&&[^,]]+";
+
 /// `ScramMessages.ClientFirstMessage`: header, name, nonce, extensions.
 static CLIENT_FIRST: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let name = r"(?:[\x01-\x7F&&[^=,]]|=2C|=3D)+";
-    let value = r"[\x01-\x7F&&[^,]]+";
-    let nonce = r"[\x21-\x7E&&[^,]]+";
     Regex::new(&format!(
-        r"\An,(?:a=(?<authzid>{name}))?,(?<bare>(?:m={value},)?n=(?<name>{name}),r=(?<nonce>{nonce})(?<more>(?:,[A-Za-z]+={value})*))\z"
+        r"\An,(?:a=(?<authzid>{name}))?,(?<bare>(?:m={VALUE},)?n=(?<name>{name}),r=(?<nonce>{NONCE})(?<more>(?:,[A-Za-z]+={VALUE})*))\z"
     ))
     .ok()
 });
@@ -96,10 +98,8 @@ static CLIENT_FIRST: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// `ScramMessages.ClientFinalMessage`: channel binding, nonce, extensions, proof.
 static CLIENT_FINAL: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let base64 = r"(?:[a-zA-Z0-9/+]{4})*(?:[a-zA-Z0-9/+]{3}=|[a-zA-Z0-9/+]{2}==)?";
-    let value = r"[\x01-\x7F&&[^,]]+";
-    let nonce = r"[\x21-\x7E&&[^,]]+";
     Regex::new(&format!(
-        r"\A(?<bare>c={base64},r=(?<nonce>{nonce})(?:,[A-Za-z]+={value})*?),p=(?<proof>{base64})\z"
+        r"\A(?<bare>c={base64},r=(?<nonce>{NONCE})(?:,[A-Za-z]+={VALUE})*?),p=(?<proof>{base64})\z"
     ))
     .ok()
 });
