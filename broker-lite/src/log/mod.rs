@@ -38,7 +38,7 @@ use retention::Extent;
 pub(crate) use retention::Retention;
 use segment::{Active, Sealed};
 pub(crate) use segment::{Replay, Scanned};
-use wire::batch::BatchView;
+use wire::batch::{BatchHeader, BatchView};
 
 /// Where a file of a log begins.
 const LOG_START: &str = "log-start-offset";
@@ -55,7 +55,8 @@ pub(crate) struct Log {
     unsynced: Vec<Arc<dyn File>>,
     /// Files were made since the last sync.
     has_new_names: bool,
-    replaced: u64,
+    /// How often segments were replaced or removed.
+    changed: u64,
 }
 
 /// What a sync has to reach so that a log is durable up to `end`.
@@ -105,11 +106,7 @@ impl Log {
         files.create_dir_all(folder)?;
         let start = offset_file::read(&**files, &folder.join(LOG_START))?.unwrap_or(0);
         swap::recover(&**files, folder)?;
-        let names = files.list(folder)?;
-        let bases: Vec<i64> = names
-            .iter()
-            .filter_map(|name| segment::base_of(name))
-            .collect();
+        let bases = bases(&**files, folder, start)?;
         let (mut sealed, mut unsynced, mut active) = (Vec::new(), Vec::new(), None);
         for (at, base) in bases.iter().copied().enumerate() {
             let next = bases.get(at + 1).copied();
@@ -119,6 +116,9 @@ impl Log {
             }
             let mut segment = Active::open(files, folder, base)?;
             let is_whole = segment.recover(trusted, next.unwrap_or(i64::MAX), replay)?;
+            if !is_whole {
+                segment.cut_off()?;
+            }
             // Batches may be missing before a boundary without any being torn.
             if let Some(next) = next.filter(|next| is_whole && segment.reader().next == *next) {
                 segment.complete()?;
@@ -143,12 +143,11 @@ impl Log {
             start,
             unsynced,
             has_new_names: true,
-            replaced: 0,
+            changed: 0,
         };
         if log.end() < start {
             log.restart_at(start)?;
         }
-        log.delete_before(start)?.run()?;
         log.start = start.max(log.first_base());
         Ok(log)
     }
@@ -168,27 +167,36 @@ impl Log {
         self.active.reader().base
     }
 
+    /// How often segments were replaced or removed: who found something before and looks for more of it after has to
+    /// begin again.
+    pub(crate) fn changed(&self) -> u64 {
+        self.changed
+    }
+
+    /// This is what was left when `other` was cut off.
+    pub(crate) fn succeeds(&mut self, other: &Self) {
+        self.changed = other.changed + 1;
+    }
+
     /// Bytes of all segments, without indexes.
     pub(crate) fn size(&self) -> u64 {
         let sealed = self.sealed.iter().map(|segment| segment.len);
         sealed.sum::<u64>() + self.active.reader().len
     }
 
-    /// Appends a batch whose offsets are set, to a new segment where it is due: then true.
-    pub(crate) fn append(
-        &mut self,
-        batch: &BatchView,
+    /// Whether a batch belongs into a new segment.
+    pub(crate) fn is_full(
+        &self,
+        header: &BatchHeader,
         segment_bytes: u64,
         segment_ms: i64,
-    ) -> io::Result<bool> {
-        let is_due = self
-            .active
-            .is_full(&batch.header, segment_bytes, segment_ms);
-        if is_due {
-            self.roll()?;
-        }
-        self.active.append(batch)?;
-        Ok(is_due)
+    ) -> bool {
+        self.active.is_full(header, segment_bytes, segment_ms)
+    }
+
+    /// Appends a batch whose offsets are set.
+    pub(crate) fn append(&mut self, batch: &BatchView) -> io::Result<()> {
+        self.active.append(batch)
     }
 
     /// Notes that the marker that was appended last aborted a transaction.
@@ -266,11 +274,13 @@ impl Log {
             });
         }
         let active = self.active.reader();
-        extents.push(Extent {
-            next: active.next,
-            bytes: active.len,
-            time: self.time(self.active.max_timestamp(), || Ok(active.clone()))?,
-        });
+        if active.len > 0 {
+            extents.push(Extent {
+                next: active.next,
+                bytes: active.len,
+                time: self.time(self.active.max_timestamp(), || Ok(active.clone()))?,
+            });
+        }
         let expired = retention.expired(&extents, now, limit);
         let last = expired.checked_sub(1).map(|last| extents[last].next);
         Ok(last.map_or(self.start, |next| next.max(self.start)))
@@ -292,22 +302,29 @@ impl Log {
         }
     }
 
-    /// Drops records before `offset`, durably. The files of whole segments before it are still to be removed; the
-    /// next open does it otherwise. Readers that hold them go on, so there is no `file.delete.delay.ms`.
-    pub(crate) fn delete_before(&mut self, offset: i64) -> io::Result<Removal> {
-        let start = offset.min(self.end());
-        if start > self.start {
-            let path = self.folder.join(LOG_START);
-            offset_file::write(&*self.files, &path, start)?;
-            self.start = start;
-        }
+    /// Where the last of the segments ends whose records all lie before `offset`; none if there is none.
+    pub(crate) fn goes_with(&self, offset: i64) -> Option<i64> {
+        let old = self.sealed.partition_point(|one| one.next <= offset);
+        old.checked_sub(1).map(|last| self.sealed[last].next)
+    }
+
+    /// Notes durably that the log in `folder` begins at `start`.
+    pub(crate) fn write_start(files: &dyn Files, folder: &Path, start: i64) -> io::Result<()> {
+        offset_file::write(files, &folder.join(LOG_START), start)
+    }
+
+    /// Drops records before `start`, which is noted. The files of whole segments before it are still to be removed;
+    /// the next open does it otherwise. Readers that hold them go on, so there is no `file.delete.delay.ms`.
+    pub(crate) fn advance_start(&mut self, start: i64) -> Removal {
+        self.start = self.start.max(start);
         let old = self.sealed.partition_point(|one| one.next <= self.start);
-        let bases = self.sealed.drain(..old).map(|segment| segment.base);
-        Ok(Removal {
-            bases: bases.collect(),
+        let bases: Vec<i64> = self.sealed.drain(..old).map(|one| one.base).collect();
+        self.changed += u64::from(!bases.is_empty());
+        Removal {
+            bases,
             files: Arc::clone(&self.files),
             folder: self.folder.clone(),
-        })
+        }
     }
 
     /// Cuts the files off before the batch that holds `offset`; false if there is none. The log has to be opened
@@ -356,9 +373,13 @@ impl Log {
         Unsynced { end, files, names }
     }
 
-    /// Begins a new segment at the end.
+    /// Begins a new segment at the end. There must be something in the one that grows: two of the same name would
+    /// be one.
     pub(crate) fn roll(&mut self) -> io::Result<()> {
         let base = self.end();
+        if base == self.active_base() {
+            return Ok(());
+        }
         self.active.complete()?;
         let next = Active::create(&self.files, &self.folder, base)?;
         let full = mem::replace(&mut self.active, next);
@@ -393,4 +414,22 @@ impl Log {
             .map(|segment| segment.base)
             .chain([active])
     }
+}
+
+/// First offsets of the segments in `folder` that a log from `start` on has. What is left of older ones goes: which of
+/// their files a crash left is not known, and there may be gaps among them.
+fn bases(files: &dyn Files, folder: &Path, start: i64) -> io::Result<Vec<i64>> {
+    let names = files.list(folder)?;
+    let logs = names.iter().filter_map(|name| segment::base_of(name));
+    let mut bases: Vec<i64> = logs.collect();
+    let old = bases.windows(2).take_while(|pair| pair[1] <= start).count();
+    for base in bases.drain(..old) {
+        segment::remove(files, folder, base)?;
+    }
+    let is_stray = |name: &&String| {
+        segment::base_of_index(name).is_some_and(|base| bases.binary_search(&base).is_err())
+    };
+    let mut stray = names.iter().filter(is_stray);
+    stray.try_for_each(|name| files.remove(&folder.join(name)))?;
+    Ok(bases)
 }

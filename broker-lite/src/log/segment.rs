@@ -28,9 +28,19 @@ pub(super) fn path(folder: &Path, base: i64, kind: &str) -> PathBuf {
 
 /// First offset of the segment that a file `NAME.log` holds.
 pub(super) fn base_of(name: &str) -> Option<i64> {
-    let base = name.strip_suffix(".log")?;
-    let is_base = base.len() == 20 && base.bytes().all(|byte| byte.is_ascii_digit());
-    base.parse().ok().filter(|_| is_base)
+    offset(name.strip_suffix(".log")?)
+}
+
+/// First offset of the segment that a file is an index of.
+pub(super) fn base_of_index(name: &str) -> Option<i64> {
+    let (base, kind) = name.split_once('.')?;
+    let is_index = kind != "log" && KINDS.contains(&kind);
+    offset(base).filter(|_| is_index)
+}
+
+fn offset(digits: &str) -> Option<i64> {
+    let is_offset = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_offset)
 }
 
 pub(super) fn remove(files: &dyn Files, folder: &Path, base: i64) -> io::Result<()> {
@@ -80,9 +90,16 @@ impl Sealed {
             });
         }
         let mut segment = Active::open(files, folder, base)?;
-        segment.recover(next, next, &mut |_| None)?;
+        if !segment.recover(next, next, &mut |_| None)? {
+            // It was whole once, and a reader of the rest is to hear of it: nothing is cut off.
+            tracing::error!(file = %path(folder, base, "log").display(),
+                position = segment.reader.len, "a batch is damaged");
+        }
         segment.complete()?;
-        Ok(segment.sealed(next))
+        Ok(Self {
+            len: reader.len,
+            ..segment.sealed(next)
+        })
     }
 
     pub(super) fn reader(&self, files: &dyn Files, folder: &Path) -> io::Result<Reader> {
@@ -187,8 +204,7 @@ impl Active {
     }
 
     /// Counts what the file holds: below `trusted` by the indexes and headers, from there on batch by
-    /// batch with CRC, each told to `replay`. What is not a whole batch before `limit` is cut off.
-    /// False if something was.
+    /// batch with CRC, each told to `replay`. False if there is more in it than whole batches before `limit`.
     pub(super) fn recover(
         &mut self,
         trusted: i64,
@@ -228,14 +244,15 @@ impl Active {
                 }
             }
         }
-        let is_whole = self.reader.len == end;
-        if !is_whole {
-            tracing::warn!(file = %path(&self.folder, self.reader.base, "log").display(),
-                position = self.reader.len, bytes = end - self.reader.len,
-                next_offset = self.reader.next, "cut off what is no whole batch");
-            self.reader.log.set_len(self.reader.len)?;
-        }
-        Ok(is_whole)
+        Ok(self.reader.len == end)
+    }
+
+    /// Cuts off what does not count.
+    pub(super) fn cut_off(&self) -> io::Result<()> {
+        tracing::warn!(file = %path(&self.folder, self.reader.base, "log").display(),
+            position = self.reader.len, next_offset = self.reader.next,
+            "cut off what is no whole batch");
+        self.reader.log.set_len(self.reader.len)
     }
 
     fn cut_indexes(&mut self, offset: i64) -> io::Result<()> {

@@ -128,8 +128,8 @@ fn named(folder: &Path, base: i64, kind: &str, suffix: &str) -> PathBuf {
 }
 
 impl Log {
-    /// Puts a cleaned segment in the place of those it was made of; false if they are not all there any more. After an
-    /// error the log has to be opened again.
+    /// Puts a cleaned segment in the place of those it was made of; none if they are not all there any more. After an
+    /// error the log has to be opened again, which completes it.
     ///
     /// The files that go are returned, still open: to drop them frees their space, which takes time.
     pub(crate) fn replace(&mut self, cleaned: &Cleaned) -> io::Result<Option<Vec<Arc<dyn File>>>> {
@@ -147,12 +147,7 @@ impl Log {
         complete(&*self.files, &self.folder, *first, others)?;
         self.sealed
             .splice(at..at + cleaned.of.len(), [cleaned.segment]);
-        self.replaced += 1;
+        self.changed += 1;
         Ok(Some(gone))
-    }
-
-    /// How often segments were replaced: who found something before and reads more after has to begin again.
-    pub(crate) fn replaced(&self) -> u64 {
-        self.replaced
     }
 }

@@ -13,7 +13,7 @@ pub(crate) async fn expire(state: Arc<State>, stop: CancellationToken) {
     while sleep(&state, wait, &stop).await {
         wait = state.config.log_retention_check_interval;
         for_each_partition(&state, &stop, |partition, _| {
-            partition.expire_records().map(drop)
+            partition.expire_records().map(|()| false)
         })
         .await;
     }
@@ -26,12 +26,14 @@ pub(crate) async fn compact(state: Arc<State>, stop: CancellationToken) {
     }
     let max_bytes = state.config.log_cleaner_dedupe_buffer_size;
     while sleep(&state, state.config.log_cleaner_backoff, &stop).await {
-        for_each_partition(&state, &stop, move |partition, stop| {
-            let is_stopped = || stop.is_cancelled();
-            while partition.compact(max_bytes, &is_stopped)? {}
-            Ok(())
-        })
-        .await;
+        // In turns: one that gets dirty as fast as it is cleaned does not keep the others waiting.
+        let mut has_more = true;
+        while has_more {
+            has_more = for_each_partition(&state, &stop, move |partition, stop| {
+                partition.compact(max_bytes, &|| stop.is_cancelled())
+            })
+            .await;
+        }
     }
 }
 
@@ -45,26 +47,32 @@ async fn sleep(state: &State, duration: Duration, stop: &CancellationToken) -> b
 }
 
 /// Does it with each partition, one after the other, on a thread that may block. One that fails is told of and left
-/// to the next time.
+/// to the next time. True if some work found something to do.
 async fn for_each_partition(
     state: &Arc<State>,
     stop: &CancellationToken,
-    work: impl Fn(&Partition, &CancellationToken) -> std::io::Result<()> + Send + 'static,
-) {
+    work: impl Fn(&Partition, &CancellationToken) -> std::io::Result<bool> + Send + 'static,
+) -> bool {
     let (topics, stop) = (state.topics.all(), stop.clone());
     let work = tokio::task::spawn_blocking(move || {
         let partitions = topics.iter().flat_map(|topic| topic.partitions());
+        let mut has_worked = false;
         for partition in partitions {
             if stop.is_cancelled() {
-                return;
+                return false;
             }
-            if let Err(error) = work(&partition, &stop) {
-                tracing::error!(partition = %partition.name(), %error, "housekeeping failed");
+            match work(&partition, &stop) {
+                Ok(worked) => has_worked |= worked,
+                Err(error) => {
+                    tracing::error!(partition = %partition.name(), %error, "housekeeping failed");
+                }
             }
         }
+        has_worked
     });
     // A panic was told of by its thread.
-    if work.await.is_err() {
+    work.await.unwrap_or_else(|_| {
         tracing::error!("housekeeping ended early");
-    }
+        false
+    })
 }

@@ -74,7 +74,6 @@ impl Filter<'_> {
         if is_dropped && emptied.is_none() {
             return Ok((Kept::Nothing, aborted));
         }
-        batch.check_crc()?;
         let mut records = decode(batch, MAX_DECOMPRESSED)?;
         let count = records.len();
         records.retain(|record| !is_dropped && self.is_needed(header, record));

@@ -16,7 +16,7 @@ mod range;
 mod tests;
 mod transactions;
 
-use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, fmt::Display, io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use host::Files;
@@ -31,14 +31,15 @@ use self::{
 };
 use super::{AbortedTransaction, Log, MAX_DECOMPRESSED, Reader, segment::Sealed, swap};
 
-/// The log that is cleaned. `Interrupted`: it is not as it was, or the cleaning is to end; another pass will do it.
+/// The log that is cleaned. `Interrupted`: the cleaning is to end; another pass will do it.
 pub(crate) trait Source {
-    /// The segment that begins at `base`.
-    fn segment(&self, base: i64) -> io::Result<Reader>;
+    /// The segment that begins at `base`; none if it is out of date and gone.
+    fn segment(&self, base: i64) -> io::Result<Option<Reader>>;
     /// Aborted transactions that overlap `from..to`.
     fn aborted(&self, from: i64, to: i64) -> io::Result<Vec<AbortedTransaction>>;
-    /// Puts what was cleaned in the place of what it was cleaned of.
-    fn replace(&self, cleaned: &Cleaned) -> io::Result<()>;
+    /// Puts what was cleaned in the place of what it was cleaned of; false if that is not there any more. After an
+    /// error nobody knows how far it came.
+    fn replace(&self, cleaned: &Cleaned) -> io::Result<bool>;
     /// `Interrupted` when the cleaning is to end.
     fn check(&self) -> io::Result<()>;
 }
@@ -87,7 +88,10 @@ impl Log {
         };
         let first_time = |segment: &Sealed| {
             let reader = segment.reader(&*self.files, &self.folder)?;
-            Ok(reader.header(0)?.first_timestamp())
+            match segment.len {
+                0 => Ok(-1),
+                _ => Ok(reader.header(0)?.first_timestamp()),
+            }
         };
         let range = compaction.dirty_range(&self.sealed, first_dirty, limit, now, first_time)?;
         Ok(range.map(|range| Pass {
@@ -113,11 +117,16 @@ impl Pass {
         let count = self.segments.partition_point(|one| one.base < map.end());
         let mut transactions = Transactions::default();
         for group in groups(&self.segments[..count], terms.segment_bytes) {
+            let discard = || swap::discard(&*self.files, &self.folder, group[0].base);
             let cleaned = self.rewrite(group, source, terms, &map, &mut transactions);
-            let replaced = cleaned.and_then(|cleaned| source.replace(&cleaned));
-            if let Err(error) = replaced {
-                swap::discard(&*self.files, &self.folder, group[0].base)?;
-                return Err(error);
+            let cleaned = cleaned.or_else(|error| discard().and(Err(error)))?;
+            // If this fails, what was cleaned may be all that is left: the next open completes it.
+            let is_replaced = match &cleaned {
+                Some(cleaned) => source.replace(cleaned)?,
+                None => false,
+            };
+            if !is_replaced {
+                discard()?;
             }
         }
         Ok(map.end())
@@ -133,8 +142,10 @@ impl Pass {
         let dirty = self.segments.iter();
         let dirty = dirty.filter(|one| one.next > first_dirty && one.next <= end);
         for segment in dirty {
-            for batch in source.segment(segment.base)?.batches_from(first_dirty)? {
-                source.check()?;
+            let Some(batches) = sound(source, segment, first_dirty)? else {
+                continue;
+            };
+            for batch in batches {
                 if !note(&mut map, &batch?, first_dirty, &mut transactions)? {
                     return Ok(map);
                 }
@@ -144,7 +155,7 @@ impl Pass {
         Ok(map)
     }
 
-    /// Writes what stays of a group of segments, durably.
+    /// Writes what stays of a group of segments, durably; none if one of them is gone.
     fn rewrite(
         &self,
         group: &[Sealed],
@@ -152,7 +163,7 @@ impl Pass {
         terms: &Terms,
         map: &OffsetMap,
         transactions: &mut Transactions,
-    ) -> io::Result<Cleaned> {
+    ) -> io::Result<Option<Cleaned>> {
         let (first, last) = (group[0], group[group.len() - 1]);
         let filter = Filter {
             map,
@@ -164,8 +175,10 @@ impl Pass {
         let mut cleaned = swap::create(&self.files, &self.folder, first.base)?;
         for segment in group {
             transactions.expect(source.aborted(segment.base, segment.next)?);
-            for batch in source.segment(segment.base)?.batches_from(segment.base)? {
-                source.check()?;
+            let Some(batches) = sound(source, segment, segment.base)? else {
+                return Ok(None);
+            };
+            for batch in batches {
                 let batch = batch?;
                 let (kept, aborted) = filter.keep(&batch, transactions).map_err(damaged)?;
                 match kept {
@@ -179,11 +192,42 @@ impl Pass {
             }
         }
         swap::commit(&*self.files, &self.folder, &mut cleaned)?;
-        Ok(Cleaned {
+        Ok(Some(Cleaned {
             of: group.iter().map(|segment| segment.base).collect(),
             segment: cleaned.sealed(last.next),
-        })
+        }))
     }
+}
+
+/// The batches of a segment from the one that holds `offset` on; none if it is gone. Each is what was written, and where it belongs: an
+/// offset that is in no checksum must not supersede anything.
+fn sound<'a>(
+    source: &'a dyn Source,
+    segment: &'a Sealed,
+    offset: i64,
+) -> io::Result<Option<impl Iterator<Item = io::Result<BatchView>> + 'a>> {
+    let Some(reader) = source.segment(segment.base)? else {
+        return Ok(None);
+    };
+    let (batches, mut next) = (reader.batches_from(offset)?, segment.base);
+    Ok(Some(batches.map(move |batch| {
+        source.check()?;
+        let batch = batch.map_err(|error| error_in(segment, next, error))?;
+        let (first, end) = (batch.header.base_offset, batch.header.next_offset());
+        if first < next || end > segment.next {
+            let error = format!("a batch with the offsets {first} to {end}");
+            return Err(error_in(segment, next, error));
+        }
+        let checked = batch.check_crc();
+        checked.map_err(|error| error_in(segment, first, error))?;
+        next = end;
+        Ok(batch)
+    })))
+}
+
+fn error_in(segment: &Sealed, offset: i64, error: impl Display) -> io::Error {
+    let text = format!("segment {:020}, offset {offset}: {error}", segment.base);
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
 /// Remembers the keys of a batch; false if there is no room for one.
@@ -202,7 +246,6 @@ fn note(
         false => transactions.is_aborted(header),
     };
     if !is_left_out {
-        batch.check_crc().map_err(damaged)?;
         let records = decode(batch, MAX_DECOMPRESSED).map_err(damaged)?;
         let dirty = records.iter().filter(|record| record.offset >= first_dirty);
         for record in dirty {

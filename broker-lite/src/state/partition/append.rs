@@ -128,26 +128,19 @@ impl Partition {
 impl State {
     fn write(&mut self, batch: &BatchView) -> io::Result<()> {
         let (bytes, ms) = (self.config.segment_bytes, self.config.segment_ms);
-        let base = self.log.end();
-        if self.log.append(batch, bytes, ms)? {
-            self.note_roll(base);
+        if self.log.is_full(&batch.header, bytes, ms) {
+            self.roll()?;
         }
-        Ok(())
+        self.log.append(batch)
     }
 
     /// Begins a new segment at the end.
     pub(super) fn roll(&mut self) -> io::Result<()> {
         self.log.roll()?;
-        self.note_roll(self.log.end());
+        // With what is remembered so far, the segments before need not be read again.
+        let offset = self.log.end();
+        let bytes = snapshot::encode(&self.producers, offset);
+        self.due_snapshot = Some(DueSnapshot { offset, bytes });
         Ok(())
-    }
-
-    /// A segment begins at `base`: with what is remembered so far, the ones before need not be read again.
-    fn note_roll(&mut self, base: i64) {
-        let bytes = snapshot::encode(&self.producers, base);
-        self.due_snapshot = Some(DueSnapshot {
-            offset: base,
-            bytes,
-        });
     }
 }

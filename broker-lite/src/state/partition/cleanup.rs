@@ -1,17 +1,42 @@
 //! Removing what is out of date or superseded. Blocks; one at a time for each partition.
 
-use std::io;
+use std::{io, sync::MutexGuard};
+
+use kafka_protocol::error::ResponseError;
 
 use super::{Partition, State};
-use crate::log::{AbortedTransaction, Cleaned, Compaction, Reader, Source, Terms, offset_file};
+use crate::log::{
+    AbortedTransaction, Cleaned, Compaction, Log, Reader, Source, Terms, offset_file,
+};
 
 /// Up to where the log was cleaned; Kafka keeps it for all partitions in one file of this name.
 const CHECKPOINT: &str = "cleaner-offset-checkpoint";
 
 impl Partition {
+    /// Drops records before `offset`; -1: all. Returns the new start. Blocks.
+    pub(crate) fn delete_records(&self, offset: i64) -> Result<i64, ResponseError> {
+        let trimming = self.trimming();
+        let state = self.usable()?;
+        if !state.config.deletes {
+            return Err(ResponseError::PolicyViolation);
+        }
+        let (start, end) = (state.log.start(), state.ends().high_watermark);
+        let offset = if offset == -1 { end } else { offset };
+        if !(0..=end).contains(&offset) {
+            return Err(ResponseError::OffsetOutOfRange);
+        }
+        drop(state);
+        if offset <= start {
+            return Ok(start);
+        }
+        let moved = self.advance_start(&trimming, offset);
+        moved.map_err(|error| self.log_error(&error))?;
+        Ok(self.usable()?.log.start())
+    }
+
     /// Removes segments whose records are all out of date (`UnifiedLog.deleteOldSegments`).
     pub(crate) fn expire_records(&self) -> io::Result<()> {
-        let _cleaning = self.cleaning();
+        let trimming = self.trimming();
         let mut state = self.state();
         if state.is_unusable() || !state.config.deletes {
             return Ok(());
@@ -22,13 +47,32 @@ impl Partition {
         if start == state.log.start() {
             return Ok(());
         }
-        if start == state.log.end() {
+        if start > state.log.active_base() {
             // The segment that grows is out of date too.
             state.roll()?;
         }
-        let removal = state.log.delete_before(start)?;
-        tracing::info!(folder = %self.folder.display(), log_start_offset = start, "records are out of date");
         drop(state);
+        tracing::info!(folder = %self.folder.display(), log_start_offset = start, "records are out of date");
+        self.advance_start(&trimming, start)
+    }
+
+    /// Moves the start to `start`, which does not lie behind the high watermark, and removes the segments before it.
+    /// The disk knows first: what is gone for one reader does not come back for another.
+    fn advance_start(&self, _trimming: &MutexGuard<'_, ()>, start: i64) -> io::Result<()> {
+        let is_remembered = {
+            let state = self.state();
+            let goes = state.log.goes_with(start);
+            goes.is_none_or(|end| end <= state.snapshot_offset)
+        };
+        if !is_remembered {
+            // What is known of the producers of these records could not be read again.
+            self.sync()?;
+        }
+        if self.state().is_unusable() {
+            return Ok(());
+        }
+        Log::write_start(&*self.host.files, &self.folder, start)?;
+        let removal = self.state().log.advance_start(start);
         removal.run()
     }
 
@@ -40,18 +84,24 @@ impl Partition {
         is_stopped: &dyn Fn() -> bool,
     ) -> io::Result<bool> {
         let _cleaning = self.cleaning();
-        if !self.state().config.compacted {
-            return Ok(false);
+        let is_remembered = {
+            let state = self.state();
+            if !state.config.compacted || state.is_uncleanable {
+                return Ok(false);
+            }
+            state.log.active_base() <= state.snapshot_offset
+        };
+        if !is_remembered {
+            self.sync()?;
         }
-        self.sync_complete()?;
-        let checkpoint = self.folder.join(CHECKPOINT);
-        let first_dirty = offset_file::read(&*self.host.files, &checkpoint)?;
+        let first_dirty = self.first_dirty()?;
         let state = self.state();
         if state.is_unusable() {
             return Ok(false);
         }
-        // What a loss of power could take back must not supersede anything.
-        let limit = state.ends().last_stable.min(state.durable);
+        // What a loss of power could take back must not supersede anything, and what is known of the producers must
+        // not depend on what is superseded.
+        let limit = state.ends().last_stable.min(state.snapshot_offset);
         let Compaction {
             delete_retention_ms,
             ..
@@ -77,13 +127,36 @@ impl Partition {
         };
         match pass.run(&source, &terms) {
             Ok(end) => {
-                offset_file::write(&*self.host.files, &checkpoint, end)?;
+                self.set_first_dirty(end)?;
                 tracing::info!(folder = %self.folder.display(), first_dirty_offset = end, "compacted");
                 Ok(first_dirty != Some(end))
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
-            Err(error) => Err(error),
+            Err(error) => {
+                // A full disk may have room the next time; damage stays.
+                self.state().is_uncleanable |= matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge
+                );
+                Err(error)
+            }
         }
+    }
+
+    /// Where the last pass came to; none if that is not known.
+    pub(super) fn first_dirty(&self) -> io::Result<Option<i64>> {
+        let read = offset_file::read(&*self.host.files, &self.folder.join(CHECKPOINT));
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                tracing::warn!(%error, "everything is compacted anew");
+                Ok(None)
+            }
+            read => read,
+        }
+    }
+
+    pub(super) fn set_first_dirty(&self, offset: i64) -> io::Result<()> {
+        offset_file::write(&*self.host.files, &self.folder.join(CHECKPOINT), offset)
     }
 }
 
@@ -104,16 +177,15 @@ impl Locked<'_> {
 }
 
 impl Source for Locked<'_> {
-    fn segment(&self, base: i64) -> io::Result<Reader> {
-        let found = self.look(|state| state.log.segment(base))?;
-        found.ok_or_else(|| io::ErrorKind::Interrupted.into())
+    fn segment(&self, base: i64) -> io::Result<Option<Reader>> {
+        self.look(|state| state.log.segment(base))
     }
 
     fn aborted(&self, from: i64, to: i64) -> io::Result<Vec<AbortedTransaction>> {
         self.look(|state| state.log.aborted(from, to))
     }
 
-    fn replace(&self, cleaned: &Cleaned) -> io::Result<()> {
+    fn replace(&self, cleaned: &Cleaned) -> io::Result<bool> {
         let gone = self.look(|state| {
             let replaced = state.log.replace(cleaned);
             // What is open no longer fits to what is on disk; the next open completes it.
@@ -121,8 +193,7 @@ impl Source for Locked<'_> {
             replaced
         })?;
         // Their space is freed here, outside of the lock.
-        gone.map(drop)
-            .ok_or_else(|| io::ErrorKind::Interrupted.into())
+        Ok(gone.map(drop).is_some())
     }
 
     fn check(&self) -> io::Result<()> {

@@ -39,19 +39,6 @@ impl Partition {
         self.sync_then(&unsynced, due)
     }
 
-    /// Makes segments that are complete durable, if they are not. Blocks.
-    pub(super) fn sync_complete(&self) -> io::Result<()> {
-        let _syncing = self.syncing();
-        let mut state = self.state();
-        if state.is_unusable() || state.log.active_base() <= state.durable {
-            return Ok(());
-        }
-        let unsynced = state.log.take_unsynced();
-        let due = state.due_snapshot.take();
-        drop(state);
-        self.sync_then(&unsynced, due)
-    }
-
     /// Makes everything durable and notes how far: the next open has nothing to read again.
     pub(crate) fn sync(&self) -> io::Result<()> {
         let _syncing = self.syncing();

@@ -39,7 +39,7 @@ pub(crate) use self::{
     read::{Found, Read},
 };
 use super::producers::{ProducerDescription, Producers, snapshot};
-use crate::log::{AbortedTransaction, Compaction, Log, Removal, Retention, Scanned};
+use crate::log::{AbortedTransaction, Compaction, Log, Retention, Scanned};
 
 /// What a topic's configs say about its log.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,8 +90,10 @@ pub(crate) struct Partition {
     state: Mutex<State>,
     /// Held while files are synced or removed. Taken before `state`.
     syncing: Mutex<()>,
-    /// Held while old records are removed, which may take long. Taken before `syncing`.
+    /// Held while superseded records are removed, which may take long. Taken before `trimming`.
     cleaning: Mutex<()>,
+    /// Held while the start moves. Taken before `syncing`.
+    trimming: Mutex<()>,
     high_watermark: watch::Sender<i64>,
 }
 
@@ -111,6 +113,9 @@ struct State {
     is_removed: bool,
     /// A sync failed: what is on disk is not known any more.
     is_broken: bool,
+    /// Compaction met what it cannot read; as in Kafka it is left alone until the next start
+    /// (`LogCleanerManager.markPartitionUncleanable`).
+    is_uncleanable: bool,
 }
 
 #[derive(Debug)]
@@ -142,6 +147,7 @@ impl Partition {
                 due_snapshot: None,
                 is_removed: false,
                 is_broken: false,
+                is_uncleanable: false,
                 config: Arc::new(config),
                 log,
                 producers,
@@ -149,6 +155,7 @@ impl Partition {
             }),
             syncing: Mutex::default(),
             cleaning: Mutex::default(),
+            trimming: Mutex::default(),
         };
         if partition.state().config.flush {
             partition.sync()?;
@@ -219,22 +226,6 @@ impl Partition {
         Ok((epoch < last_epoch || end < offset).then_some((epoch, end)))
     }
 
-    /// Drops records before `offset`; -1: all. Returns the new start.
-    pub(crate) fn delete_records(&self, offset: i64) -> Result<i64, ResponseError> {
-        let mut state = self.usable()?;
-        if !state.config.deletes {
-            return Err(ResponseError::PolicyViolation);
-        }
-        let end = state.ends().high_watermark;
-        let offset = if offset == -1 { end } else { offset };
-        if !(0..=end).contains(&offset) {
-            return Err(ResponseError::OffsetOutOfRange);
-        }
-        let deleted = state.log.delete_before(offset).and_then(Removal::run);
-        deleted.map_err(|error| self.log_error(&error))?;
-        Ok(state.log.start())
-    }
-
     /// What is remembered of producers.
     pub(crate) fn producers(&self) -> Vec<ProducerDescription> {
         let mut state = self.state();
@@ -257,6 +248,7 @@ impl Partition {
         // Whoever cleans notices, and ends.
         self.state().is_removed = true;
         let _cleaning = self.cleaning();
+        let _trimming = self.trimming();
         let _syncing = self.syncing();
         self.high_watermark.send_modify(|_| ());
         self.host.files.remove_dir_all(&self.folder)
@@ -266,6 +258,7 @@ impl Partition {
     pub(crate) fn close(&self) {
         self.state().is_removed = true;
         let _cleaning = self.cleaning();
+        let _trimming = self.trimming();
         let _syncing = self.syncing();
     }
 
@@ -290,6 +283,10 @@ impl Partition {
 
     fn cleaning(&self) -> MutexGuard<'_, ()> {
         self.cleaning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trimming(&self) -> MutexGuard<'_, ()> {
+        self.trimming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn syncing(&self) -> MutexGuard<'_, ()> {

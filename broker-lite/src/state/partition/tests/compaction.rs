@@ -28,6 +28,11 @@ enum Step {
         max_map_bytes: usize,
     },
     Wait(i64),
+    /// DeleteRecords, and `retention.bytes`.
+    DeleteBefore {
+        percent: i64,
+    },
+    Expire,
     Restart,
     Kill,
     LosePower,
@@ -47,6 +52,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => prop_oneof![Just(100usize), Just(1 << 20)]
             .prop_map(|max_map_bytes| Step::Compact { max_map_bytes }),
         2 => (1i64..RETENTION).prop_map(Step::Wait),
+        1 => (0i64..=100).prop_map(|percent| Step::DeleteBefore { percent }),
+        1 => Just(Step::Expire),
         1 => Just(Step::Restart),
         1 => Just(Step::Kill),
         1 => Just(Step::LosePower),
@@ -65,8 +72,8 @@ struct Written {
     passed: Option<i64>,
 }
 
-struct Model {
-    machine: Machine,
+pub(super) struct Model {
+    pub(super) machine: Machine,
     written: BTreeMap<i64, Written>,
     /// The next sequence of each producer, and its last batch.
     producers: BTreeMap<i64, (i32, BatchView, i64)>,
@@ -75,11 +82,14 @@ struct Model {
 }
 
 impl Model {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let machine = Machine::new(LogConfig {
             segment_bytes: 900,
             compacted: true,
-            deletes: false,
+            retention: Retention {
+                ms: None,
+                bytes: Some(6_000),
+            },
             flush: true,
             compaction: Compaction {
                 delete_retention_ms: RETENTION,
@@ -110,6 +120,14 @@ impl Model {
                 let ms = Duration::from_millis(ms.unsigned_abs());
                 self.machine.clock.advance(ms);
             }
+            Step::DeleteBefore { percent } => {
+                let (start, _, end) = self.machine.ends();
+                let offset = start + (end - start) * percent / 100;
+                let deleted = self.machine.partition.delete_records(offset);
+                assert_eq!(deleted, Ok(offset));
+                assert_eq!(self.machine.ends().0, offset);
+            }
+            Step::Expire => self.machine.partition.expire_records().unwrap(),
             Step::Restart => self.machine.restart(),
             Step::Kill => self.machine.reopen(),
             Step::LosePower => self.machine.lose_power(),
@@ -117,7 +135,7 @@ impl Model {
         self.check();
     }
 
-    fn append(&mut self, producer: i64, codec: Codec, records: &[(u8, bool)]) {
+    pub(super) fn append(&mut self, producer: i64, codec: Codec, records: &[(u8, bool)]) {
         let is_inside = (0..TRANSACTIONAL_IDS).contains(&producer);
         let sequence = self.producers.get(&producer).map_or(0, |known| known.0);
         let (id, epoch, sequence) = match producer {
@@ -130,7 +148,9 @@ impl Model {
         for (key, has_value) in records {
             let value = format!("value {} of {key}", self.written.len());
             let value = has_value.then_some(value.as_bytes());
-            builder.push(self.clock, Some(&[*key]), value, &[]);
+            // Not in the order of time.
+            let time = self.clock - self.written.len() as i64 * 37 % 500;
+            builder.push(time, Some(&[*key]), value, &[]);
         }
         let batch = BatchView::read(&builder.build(0).unwrap());
         let batch = batch.unwrap().unwrap();
@@ -153,7 +173,7 @@ impl Model {
         }
     }
 
-    fn end(&mut self, producer: i64, commit: bool) {
+    pub(super) fn end(&mut self, producer: i64, commit: bool) {
         let partition = &self.machine.partition;
         partition.append_marker(producer, 0, commit, 0).unwrap();
         let open = self.written.values_mut();
@@ -162,7 +182,7 @@ impl Model {
         }
     }
 
-    fn compact(&mut self, max_map_bytes: usize) {
+    pub(super) fn compact(&mut self, max_map_bytes: usize) {
         let before = self.batches();
         let partition = &self.machine.partition;
         partition.compact(max_map_bytes, &|| false).unwrap();
@@ -191,7 +211,7 @@ impl Model {
         }
     }
 
-    fn batches(&self) -> Vec<BatchView> {
+    pub(super) fn batches(&self) -> Vec<BatchView> {
         let (mut next, _, end) = self.machine.ends();
         let mut all = Vec::new();
         while next < end {
@@ -220,8 +240,8 @@ impl Model {
 
     /// What a consumer that reads what is committed sees, from wherever it begins.
     fn committed(&self) -> Vec<Record> {
-        let (mut next, end, _) = self.machine.ends();
-        let mut all = Vec::new();
+        let (start, end, _) = self.machine.ends();
+        let (mut next, mut all) = (start, Vec::new());
         while next < end {
             let found = self.machine.partition.find(next, Isolation::ReadCommitted);
             let read = self
@@ -235,7 +255,8 @@ impl Model {
             for batch in wire::batch::batches(read.records) {
                 let batch = batch.unwrap();
                 if !aborted.skips(&batch).unwrap() {
-                    all.extend(decode(&batch, 1 << 20).unwrap());
+                    let records = decode(&batch, 1 << 20).unwrap();
+                    all.extend(records.into_iter().filter(|one| one.offset >= start));
                 }
                 next = batch.header.next_offset();
             }
@@ -243,11 +264,11 @@ impl Model {
         all
     }
 
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let seen = self.committed();
-        let (_, stable, _) = self.machine.ends();
+        let (start, stable, _) = self.machine.ends();
         let mut newest: BTreeMap<&Bytes, &Written> = BTreeMap::new();
-        for one in self.written.range(..stable).map(|(_, one)| one) {
+        for one in self.written.range(start..stable).map(|(_, one)| one) {
             if one.counts == Some(true) {
                 newest.insert(one.record.key.as_ref().unwrap(), one);
             }
@@ -271,17 +292,39 @@ impl Model {
             }
         }
         assert!(found.is_empty());
+        self.check_times(start);
+    }
+
+    /// What ListOffsets finds is what is there.
+    fn check_times(&self, start: i64) {
+        let all: Vec<(i64, i64)> = self
+            .batches()
+            .iter()
+            .flat_map(|batch| decode(batch, 1 << 20).unwrap())
+            .filter(|record| record.offset >= start)
+            .map(|record| (record.timestamp, record.offset))
+            .collect();
+        let mut times: Vec<i64> = all.iter().map(|(time, _)| *time).collect();
+        times.sort_unstable();
+        times.dedup();
+        for time in times.iter().step_by(1 + times.len() / 5) {
+            let first = all.iter().find(|one| one.0 >= *time).copied();
+            let found = self.machine.partition.offset_at(*time).unwrap();
+            assert_eq!(found, first, "{time}");
+        }
     }
 
     /// Below what was cleaned each key is there once, and nothing of aborted transactions.
-    fn check_superseded(&self) {
+    pub(super) fn check_superseded(&self) {
+        let start = self.machine.ends().0;
         let mut keys = BTreeMap::new();
         for batch in self.batches() {
             let header = batch.header;
             if header.is_control() || header.next_offset() > self.clean_to {
                 continue;
             }
-            for record in decode(&batch, 1 << 20).unwrap() {
+            let records = decode(&batch, 1 << 20).unwrap();
+            for record in records.into_iter().filter(|one| one.offset >= start) {
                 assert_eq!(self.written[&record.offset].counts, Some(true));
                 let before = keys.insert(record.key.clone().unwrap(), record.offset);
                 assert_eq!(before, None, "{record:?}");
@@ -290,7 +333,10 @@ impl Model {
     }
 
     /// Whoever reads the whole log again remembers the last batch of each producer.
-    fn check_producers(mut self) {
+    pub(super) fn check_producers(mut self) {
+        for producer in 0..TRANSACTIONAL_IDS {
+            self.end(producer, true);
+        }
         let snapshot = self.machine.path("producers.snapshot");
         let (start, stable, end) = self.machine.ends();
         self.machine.files.remove(&snapshot).unwrap();
@@ -298,6 +344,10 @@ impl Model {
         assert_eq!(self.machine.ends(), (start, stable, end));
         self.check();
         for (_, (_, batch, base)) in std::mem::take(&mut self.producers) {
+            if base < start {
+                // Nobody can know.
+                continue;
+            }
             assert_eq!(self.machine.base(&batch), base, "a repeat");
         }
         assert_eq!(self.machine.ends(), (start, stable, end));
