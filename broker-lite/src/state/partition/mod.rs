@@ -4,9 +4,9 @@
 //! durable: nobody reads what a loss of power could take back. The last stable offset is the first
 //! open transaction's or the high watermark.
 //!
-//! `append.rs` writes, `read.rs` reads, `durability.rs` syncs, `cleanup.rs` removes what is out of date, `epochs.rs` knows the leader's epochs, and
-//! `upheaval.rs` is what only tests do. Writes go to the page cache under the
-//! partition's lock; reads and syncs of the disk go on outside of it.
+//! `append.rs` writes, `read.rs` reads, `durability.rs` syncs, `cleanup.rs` removes what is out of date or superseded,
+//! `epochs.rs` knows the leader's epochs, and `upheaval.rs` is what only tests do. Writes go to the page cache under
+//! the partition's lock; reads and syncs of the disk go on outside of it.
 
 mod append;
 mod cleanup;

@@ -17,6 +17,7 @@ use wire::{
 };
 
 mod compaction;
+mod concurrency;
 mod crashes;
 mod retention;
 mod truncation;

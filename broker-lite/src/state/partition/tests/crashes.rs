@@ -1,13 +1,7 @@
 //! The process or the machine ends, or the disk fails, in the middle of removing and compacting: nothing that counts is
 //! lost, nothing comes twice, and what is damaged is left alone.
 
-use std::{
-    collections::BTreeSet,
-    sync::atomic::{AtomicBool, AtomicI64, Ordering},
-};
-
 use host::sim::NO_SPACE;
-use wire::record::Aborted;
 
 use super::{compaction::Model, *};
 
@@ -207,104 +201,6 @@ fn leftovers_of_what_was_removed_do_no_harm() {
         machine.reopen();
         assert_eq!(machine.ends(), (13, 20, 20), "kept {kept:b}");
     }
-}
-
-/// Everything at once for a while: nobody is shown what does not count, and nobody misses what does.
-#[test]
-fn a_reader_is_right_while_everything_changes() {
-    const KEYS: u8 = 16;
-    let machine = Machine::new(LogConfig {
-        segment_bytes: 700,
-        compacted: true,
-        ..config()
-    });
-    let partition = &machine.partition;
-    let (is_over, appended, compacted) =
-        (AtomicBool::new(false), AtomicI64::new(0), AtomicI64::new(0));
-    let write = |sequence: i32| {
-        let is_aborted = sequence % 3 == 0;
-        let value: &[u8] = if is_aborted { b"aborted" } else { b"value" };
-        let mut builder = BatchBuilder::new(Codec::None)
-            .producer(ID, 0, sequence)
-            .transactional(true);
-        let key = sequence.to_be_bytes()[3] % KEYS;
-        builder.push(NOW, Some(&[key]), Some(value), &[]);
-        let batch = BatchView::read(&builder.build(0).unwrap());
-        let base = machine.base(&batch.unwrap().unwrap());
-        partition.append_marker(ID, 0, !is_aborted, 0).unwrap();
-        appended.store(base, Ordering::SeqCst);
-    };
-    // Each key that is committed, from the start to what was the end before.
-    let read = || {
-        let (mut next, end) = (partition.ends().log_start, partition.ends().last_stable);
-        let mut keys = BTreeSet::new();
-        while next < end {
-            let found = partition.find(next, Isolation::ReadCommitted);
-            let read = found.and_then(|found| partition.read(&found, 400, true));
-            let Ok(read) = read.inspect_err(|e| assert_eq!(*e, ResponseError::OffsetOutOfRange))
-            else {
-                return None;
-            };
-            let of = |one: &AbortedTransaction| (one.producer_id, one.first_offset);
-            let listed: Vec<_> = read.aborted.iter().map(of).collect();
-            let mut aborted = Aborted::new(&listed, Isolation::ReadCommitted);
-            for batch in wire::batch::batches(read.records) {
-                let batch = batch.unwrap();
-                assert!(batch.header.next_offset() > next, "offsets ascend");
-                next = batch.header.next_offset();
-                if !aborted.skips(&batch).unwrap() {
-                    for record in decode(&batch, 1 << 10).unwrap() {
-                        assert_eq!(record.value.as_deref(), Some(&b"value"[..]));
-                        keys.insert(record.key);
-                    }
-                }
-            }
-        }
-        Some(keys.len())
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !is_over.load(Ordering::SeqCst) {
-                let one = partition.compact(1 << 20, &|| false).unwrap();
-                compacted.fetch_add(i64::from(one), Ordering::SeqCst);
-            }
-        });
-        scope.spawn(|| {
-            let mut before = 0;
-            while !is_over.load(Ordering::SeqCst) {
-                // Twice all keys stay.
-                let start = appended.load(Ordering::SeqCst) - 2 * 3 * 2 * i64::from(KEYS);
-                // Each time it may interrupt what is being compacted.
-                let now = compacted.load(Ordering::SeqCst);
-                if now > before && start > 0 {
-                    before = now;
-                    partition.delete_records(start).unwrap();
-                }
-                std::thread::yield_now();
-            }
-        });
-        let readers: Vec<_> = (0..2)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut whole = 0;
-                    while !is_over.load(Ordering::SeqCst) {
-                        let before = appended.load(Ordering::SeqCst);
-                        if let Some(keys) = read().filter(|_| before > 200) {
-                            assert_eq!(keys, usize::from(KEYS));
-                            whole += 1;
-                        }
-                    }
-                    whole
-                })
-            })
-            .collect();
-        for sequence in 0..3_000 {
-            write(sequence);
-        }
-        is_over.store(true, Ordering::SeqCst);
-        let whole: i32 = readers.into_iter().map(|one| one.join().unwrap()).sum();
-        assert!(whole > 0 && compacted.load(Ordering::SeqCst) > 0);
-    });
 }
 
 /// Each byte of a segment in turn is not what it was.
