@@ -199,9 +199,21 @@ impl Log {
         self.active.append(batch)
     }
 
-    /// Notes that the marker that was appended last aborted a transaction.
-    pub(crate) fn push_aborted(&mut self, one: &AbortedTransaction) -> io::Result<()> {
-        self.active.push_aborted(one)
+    /// Appends a marker at the end, and notes what it aborts: the note first, or readers would take aborted records for
+    /// good ones.
+    pub(crate) fn append_marker(
+        &mut self,
+        marker: &BatchView,
+        aborts: Option<&AbortedTransaction>,
+    ) -> io::Result<()> {
+        let offset = self.end();
+        if let Some(one) = aborts {
+            self.active.push_aborted(one)?;
+        }
+        self.append(marker).or_else(|error| {
+            self.active.pop_aborted(offset)?;
+            Err(error)
+        })
     }
 
     /// The segment where `offset` is or, in a gap, the one behind it; none at the end.

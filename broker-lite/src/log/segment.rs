@@ -142,6 +142,8 @@ pub(super) struct Active {
     /// Largest timestamp of the first batch: rolling by time counts from it.
     first_timestamp: Option<i64>,
     aborted: Option<AbortedIndex>,
+    /// Part of a batch that could not be written stands behind the others.
+    is_torn: bool,
     /// Of the files' names.
     suffix: &'static str,
 }
@@ -191,6 +193,7 @@ impl Active {
             max_timestamp_offset: base,
             first_timestamp: None,
             aborted,
+            is_torn: false,
             suffix,
             files: Arc::clone(files),
             folder: folder.to_owned(),
@@ -236,7 +239,7 @@ impl Active {
             {
                 break;
             }
-            self.note(&header)?;
+            self.note(&header);
             if let Some(batch) = batch {
                 let control = header.is_control().then_some(batch);
                 if let Some(aborted) = replay(Scanned { header, control }) {
@@ -329,19 +332,33 @@ impl Active {
 
     /// Writes a batch behind the others. After an error nothing of it counts.
     pub(super) fn append(&mut self, batch: &BatchView) -> io::Result<()> {
+        self.mend()?;
         let len = self.reader.len;
-        let written = self.reader.log.write_all_at(&batch.bytes, len);
-        written
-            .and_then(|()| self.note(&batch.header))
-            .or_else(|error| {
-                // Half a batch must not stand before the next one.
-                self.reader.log.set_len(len)?;
-                Err(error)
-            })
+        if len > i32::MAX.unsigned_abs().into() {
+            // An index could not tell where it is.
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        if let Err(error) = self.reader.log.write_all_at(&batch.bytes, len) {
+            self.is_torn = true;
+            // If that fails too, the next write tries again first.
+            let _mended = self.mend();
+            return Err(error);
+        }
+        self.note(&batch.header);
+        Ok(())
+    }
+
+    /// Half a batch must not stand before the next one, nor at the end of a segment.
+    pub(super) fn mend(&mut self) -> io::Result<()> {
+        if self.is_torn {
+            self.reader.log.set_len(self.reader.len)?;
+            self.is_torn = false;
+        }
+        Ok(())
     }
 
     /// Counts a batch that stands at the end.
-    fn note(&mut self, header: &BatchHeader) -> io::Result<()> {
+    fn note(&mut self, header: &BatchHeader) {
         if self.reader.len == 0 {
             self.first_timestamp = Some(header.max_timestamp).filter(|time| *time >= 0);
         }
@@ -349,19 +366,22 @@ impl Active {
             self.max_timestamp = header.max_timestamp;
             self.max_timestamp_offset = header.last_offset();
         }
-        if self.since_index > INDEX_INTERVAL {
-            self.reader
-                .offsets
-                .push(header.last_offset(), self.reader.len)?;
-            self.reader
-                .times
-                .push(self.max_timestamp, self.max_timestamp_offset)?;
+        // A batch counts without its entry; if there is no room for it, the next one may have one.
+        if self.since_index > INDEX_INTERVAL && self.index(header.last_offset()).is_ok() {
             self.since_index = 0;
         }
         self.since_index += header.size() as u64;
         self.reader.len += header.size() as u64;
         self.reader.next = header.next_offset();
-        Ok(())
+    }
+
+    /// Indexes the batch that begins at the end.
+    fn index(&mut self, last_offset: i64) -> io::Result<()> {
+        let reader = &mut self.reader;
+        reader.offsets.push(last_offset, reader.len)?;
+        reader
+            .times
+            .push(self.max_timestamp, self.max_timestamp_offset)
     }
 
     /// Notes that a marker in this segment aborted a transaction.
@@ -376,8 +396,15 @@ impl Active {
             .map_or(Ok(()), |aborted| aborted.push(one))
     }
 
+    /// Drops the note of a marker at `offset`, which could not be written.
+    pub(super) fn pop_aborted(&mut self, offset: i64) -> io::Result<()> {
+        let aborted = self.aborted.as_mut();
+        aborted.map_or(Ok(()), |aborted| aborted.cut(offset))
+    }
+
     /// The time index of a segment that is trusted ends with its largest timestamp.
     pub(super) fn complete(&mut self) -> io::Result<()> {
+        self.mend()?;
         self.reader
             .times
             .push(self.max_timestamp, self.max_timestamp_offset)

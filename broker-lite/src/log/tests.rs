@@ -153,7 +153,7 @@ impl Model {
             return;
         };
         let (first_offset, last_offset) = (first.header.base_offset, self.log.end());
-        self.write(control_batch(last_offset, 5, 0, false, 0, 1).unwrap());
+        let marker = control_batch(last_offset, 5, 0, false, 0, 1).unwrap();
         let last_stable = last_offset + 1;
         let one = AbortedTransaction {
             producer_id: 5,
@@ -161,11 +161,15 @@ impl Model {
             last_offset,
             last_stable,
         };
-        self.log.push_aborted(&one).unwrap();
+        self.write_noting(marker, Some(&one));
         self.aborted.push(one);
     }
 
     fn write(&mut self, bytes: Bytes) {
+        self.write_noting(bytes, None);
+    }
+
+    fn write_noting(&mut self, bytes: Bytes, aborts: Option<&AbortedTransaction>) {
         let batch = BatchView {
             header: BatchHeader::read(&bytes).unwrap(),
             bytes,
@@ -174,7 +178,7 @@ impl Model {
             self.due = Some(self.log.end());
             self.log.roll().unwrap();
         }
-        self.log.append(&batch).unwrap();
+        self.log.append_marker(&batch, aborts).unwrap();
         self.batches.push(batch);
     }
 

@@ -43,15 +43,15 @@ impl<E: Serialize + DeserializeOwned> Entries<E> {
         })
     }
 
-    /// With `flush` every entry survives the machine too.
+    /// With `flush` every entry survives the machine when it is added.
     pub(crate) fn flushing(self, flush: bool) -> Self {
         Self { flush, ..self }
     }
 
     /// Adds an entry; it survives the process when this returns.
     pub(crate) fn append(&mut self, entry: &E) -> io::Result<()> {
-        self.journal.append(&serde_json::to_vec(entry)?)?;
-        if self.flush { self.sync() } else { Ok(()) }
+        let bytes = serde_json::to_vec(entry)?;
+        self.journal.append(&bytes, self.flush)
     }
 
     /// Makes what was added survive the machine.

@@ -24,6 +24,8 @@ pub(crate) struct Journal {
     path: PathBuf,
     file: Arc<dyn File>,
     len: u64,
+    /// Behind the last entry stands one that was refused, or a part of it.
+    is_torn: bool,
 }
 
 impl Journal {
@@ -49,6 +51,7 @@ impl Journal {
             path: path.to_owned(),
             file,
             len,
+            is_torn: false,
         })
     }
 
@@ -57,11 +60,28 @@ impl Journal {
         self.len
     }
 
-    /// Adds an entry; it survives the process when this returns.
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let entry = encode(bytes)?;
-        self.file.write_all_at(&entry, self.len)?;
+    /// Adds an entry; it survives the process when this returns, and the machine too if it `flushes`. After an error it
+    /// is not there.
+    pub(crate) fn append(&mut self, bytes: &[u8], flushes: bool) -> io::Result<()> {
+        self.mend()?;
+        let (entry, before) = (encode(bytes)?, self.len);
+        let written = self.file.write_all_at(&entry, before);
         self.len += entry.len() as u64;
+        let written = written.and_then(|()| if flushes { self.sync() } else { Ok(()) });
+        if written.is_err() {
+            (self.len, self.is_torn) = (before, true);
+            // If that fails too, the next append tries again first.
+            let _mended = self.mend();
+        }
+        written
+    }
+
+    /// What was refused must not be found at the next open.
+    fn mend(&mut self) -> io::Result<()> {
+        if self.is_torn {
+            self.file.set_len(self.len)?;
+            self.is_torn = false;
+        }
         Ok(())
     }
 
@@ -82,7 +102,7 @@ impl Journal {
         }
         files::replace(&*self.host.files, &self.path, &all)?;
         self.file = self.host.files.open(&self.path)?;
-        self.len = all.len() as u64;
+        (self.len, self.is_torn) = (all.len() as u64, false);
         Ok(())
     }
 }
@@ -148,10 +168,10 @@ mod tests {
         let host = host(&files);
         host.files.create_dir_all(Path::new("/d")).unwrap();
         let mut journal = Journal::open(&host, Path::new("/d/journal"), |_| Ok(())).unwrap();
-        journal.append(b"one").unwrap();
-        journal.append(b"").unwrap();
+        journal.append(b"one", false).unwrap();
+        journal.append(b"", false).unwrap();
         let whole = journal.len();
-        journal.append(b"torn").unwrap();
+        journal.append(b"torn", false).unwrap();
         for end in whole..journal.len() {
             let file = host.files.open(Path::new("/d/journal")).unwrap();
             let bytes = file
@@ -165,7 +185,7 @@ mod tests {
                 "cut at {end}"
             );
             journal.len = whole;
-            journal.append(b"torn").unwrap();
+            journal.append(b"torn", false).unwrap();
         }
     }
 
@@ -175,14 +195,14 @@ mod tests {
         let host = host(&files);
         host.files.create_dir_all(Path::new("/d")).unwrap();
         let mut journal = Journal::open(&host, Path::new("/d/journal"), |_| Ok(())).unwrap();
-        journal.append(b"old").unwrap();
+        journal.append(b"old", false).unwrap();
         journal.sync().unwrap();
-        journal.append(b"lost with the power").unwrap();
+        journal.append(b"lost with the power", false).unwrap();
         files.crash();
         assert_eq!(entries(&host), [b"old".to_vec()]);
         let mut journal = Journal::open(&host, Path::new("/d/journal"), |_| Ok(())).unwrap();
         journal.rewrite(&[b"new".to_vec()]).unwrap();
-        journal.append(b"more").unwrap();
+        journal.append(b"more", false).unwrap();
         journal.sync().unwrap();
         files.crash();
         assert_eq!(entries(&host), [b"new".to_vec(), b"more".to_vec()]);

@@ -139,7 +139,7 @@ impl Topics {
             folder: folder.to_owned(),
             settings,
             known: RwLock::default(),
-            journal: Mutex::new(journal),
+            journal: Mutex::new(journal.flushing(true)),
         };
         for (id, topic) in recorded {
             let partitions =
@@ -194,11 +194,11 @@ impl Topics {
             partitions,
             configs: configs.clone(),
         };
-        let done = self.record(&mut journal, &entry).and_then(|()| {
-            let partitions = self.open_partitions(name, 0, partitions, &configs)?;
-            Ok(self.insert(name.to_owned(), id, configs, partitions))
-        });
-        done.map_err(|error| storage_error(name, &error))
+        let made = self.make_partitions(&mut journal, name, 0, partitions, &configs, &entry);
+        let made = made.map_err(|error| storage_error(name, &error))?;
+        let topic = self.insert(name.to_owned(), id, configs, made);
+        self.compact(&mut journal);
+        Ok(topic)
     }
 
     /// The id of a new topic.
@@ -219,16 +219,15 @@ impl Topics {
             id: topic.id,
             partitions: count,
         };
-        let done = self.record(&mut journal, &entry).and_then(|()| {
-            let more = self.open_partitions(&topic.name, before, count, &topic.configs())?;
-            topic
-                .partitions
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(more);
-            Ok(())
-        });
-        done.map_err(|error| storage_error(&topic.name, &error))
+        let (name, configs) = (&topic.name, topic.configs());
+        let more = self.make_partitions(&mut journal, name, before, count, &configs, &entry);
+        let more = more.map_err(|error| storage_error(name, &error))?;
+        let partitions = topic.partitions.write();
+        partitions
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(more);
+        self.compact(&mut journal);
+        Ok(())
     }
 
     /// Replaces what is set on a topic; its partitions follow at once.
@@ -238,7 +237,7 @@ impl Topics {
             id: topic.id,
             configs: configs.clone(),
         };
-        let done = self.record(&mut journal, &entry);
+        let done = journal.append(&entry);
         done.map_err(|error| storage_error(&topic.name, &error))?;
         let log = self.log_config(&configs);
         for partition in topic.partitions() {
@@ -248,25 +247,27 @@ impl Topics {
             .configs
             .write()
             .unwrap_or_else(PoisonError::into_inner) = configs;
+        self.compact(&mut journal);
         Ok(())
     }
 
     /// Deletes a topic and its records.
     pub(crate) fn delete(&self, topic: &Topic) -> Result<(), ResponseError> {
         let mut journal = self.journal();
-        let done = self
-            .record(&mut journal, &Entry::Deleted { id: topic.id })
-            .and_then(|()| {
-                let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-                known.by_name.remove(&topic.name);
-                known.by_id.remove(&topic.id);
-                drop(known);
-                topic
-                    .partitions()
-                    .iter()
-                    .try_for_each(|partition| partition.remove())
-            });
-        done.map_err(|error| storage_error(&topic.name, &error))
+        let done = journal.append(&Entry::Deleted { id: topic.id });
+        done.map_err(|error| storage_error(&topic.name, &error))?;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.by_name.remove(&topic.name);
+        known.by_id.remove(&topic.id);
+        drop(known);
+        for partition in topic.partitions() {
+            if let Err(error) = partition.remove() {
+                // It goes at the next start, or before a topic of the same name is made.
+                tracing::error!(topic = topic.name, %error, "cannot remove a folder");
+            }
+        }
+        self.compact(&mut journal);
+        Ok(())
     }
 
     /// Waits for background work on all partitions; none of it begins after this.
@@ -287,9 +288,9 @@ impl Topics {
             .try_for_each(|p| p.sync())
     }
 
-    fn record(&self, journal: &mut Entries<Entry>, entry: &Entry) -> io::Result<()> {
-        journal.append(entry)?;
-        journal.compact_if_large(|| {
+    /// Rewrites the journal if it is mostly history. Not before what its last entry says is so.
+    fn compact(&self, journal: &mut Entries<Entry>) {
+        let compacted = journal.compact_if_large(|| {
             let created = |topic: &Arc<Topic>| Entry::Created {
                 id: topic.id,
                 name: topic.name.clone(),
@@ -297,8 +298,10 @@ impl Topics {
                 configs: topic.configs(),
             };
             self.all().iter().map(created).collect()
-        })?;
-        journal.sync()
+        });
+        if let Err(error) = compacted {
+            tracing::error!(%error, "cannot rewrite the topics' journal");
+        }
     }
 
     fn insert(
@@ -321,6 +324,36 @@ impl Topics {
         topic
     }
 
+    /// Makes new partitions, and notes it. Their folders come first: a crash leaves them to
+    /// [`Topics::remove_leftovers`].
+    fn make_partitions(
+        &self,
+        journal: &mut Entries<Entry>,
+        topic: &str,
+        from: i32,
+        to: i32,
+        configs: &Overrides,
+        entry: &Entry,
+    ) -> io::Result<Vec<Arc<Partition>>> {
+        let clear = || {
+            let mut folders = (from..to).map(|number| self.folder_of(topic, number));
+            folders.try_for_each(|folder| self.host.files.remove_dir_all(&folder))
+        };
+        // What could not be removed of a topic that had the name before is not part of it.
+        clear()?;
+        let made = self.open_partitions(topic, from, to, configs);
+        let noted = made.and_then(|made| journal.append(entry).map(|()| made));
+        noted.inspect_err(|_| {
+            // If that fails too, the next one that is made does it.
+            let _cleared = clear();
+        })
+    }
+
+    fn folder_of(&self, topic: &str, number: i32) -> PathBuf {
+        let name = TopicPartition::new(topic, number).to_string();
+        self.folder.join(name)
+    }
+
     fn open_partitions(
         &self,
         topic: &str,
@@ -330,9 +363,7 @@ impl Topics {
     ) -> io::Result<Vec<Arc<Partition>>> {
         let log = self.log_config(configs);
         let partition = |number| {
-            let folder = self
-                .folder
-                .join(TopicPartition::new(topic, number).to_string());
+            let folder = self.folder_of(topic, number);
             Ok(Arc::new(Partition::open(&self.host, &folder, log.clone())?))
         };
         (from..to).map(partition).collect()

@@ -303,7 +303,8 @@ fn settle(group: &mut Group, entries: &mut Entries<GroupEntry>) {
 /// The answer when the journal cannot be written.
 fn failed(error: &io::Error) -> ResponseError {
     tracing::error!(%error, "cannot write to the groups' journal");
-    ResponseError::UnknownServerError
+    // As in Kafka, where the log of groups cannot be written (`GroupCoordinatorService`): try again.
+    ResponseError::NotCoordinator
 }
 
 impl Inner {

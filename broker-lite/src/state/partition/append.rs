@@ -60,7 +60,8 @@ impl Partition {
         header.base_offset = base_offset;
         header.partition_leader_epoch = state.epochs.current();
         let batch = batch.with_header(header);
-        let written = state.write(&batch);
+        let written = state.roll_if_full(&batch.header);
+        let written = written.and_then(|()| state.log.append(&batch));
         written.map_err(|error| Refusal::of(self.log_error(&error)))?;
         state.producers.appended(&batch.header);
         self.announce(&state);
@@ -98,17 +99,13 @@ impl Partition {
             ..batch.header
         };
         let batch = batch.with_header(header);
-        state.write(&batch)?;
-        let aborted = state
-            .producers
-            .ended(&batch.header, commit, coordinator_epoch);
-        let noted = aborted.map_or(Ok(()), |aborted| state.log.push_aborted(&aborted));
-        // Made again from the log at the next open.
-        state.is_broken |= noted.is_err();
+        state.roll_if_full(&batch.header)?;
+        let aborts = state.producers.aborts(&batch.header).filter(|_| !commit);
+        state.log.append_marker(&batch, aborts.as_ref())?;
+        state.producers.ended(&batch.header, coordinator_epoch);
         self.announce(&state);
         let is_synced = state.config.flush;
         drop(state);
-        noted?;
         // Otherwise a segment that the marker completed is left to the next write's `settle`.
         if is_synced {
             self.make_durable()
@@ -126,12 +123,13 @@ impl Partition {
 }
 
 impl State {
-    fn write(&mut self, batch: &BatchView) -> io::Result<()> {
+    /// Begins a new segment if the next batch belongs into one.
+    fn roll_if_full(&mut self, header: &BatchHeader) -> io::Result<()> {
         let (bytes, ms) = (self.config.segment_bytes, self.config.segment_ms);
-        if self.log.is_full(&batch.header, bytes, ms) {
-            self.roll()?;
+        match self.log.is_full(header, bytes, ms) {
+            true => self.roll(),
+            false => Ok(()),
         }
-        self.log.append(batch)
     }
 
     /// Begins a new segment at the end.

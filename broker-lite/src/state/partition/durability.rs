@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use tokio::task::JoinHandle;
 
 use super::{DueSnapshot, Partition, State};
-use crate::state::producers::snapshot;
+use crate::{log::Unsynced, state::producers::snapshot};
 
 impl Partition {
     /// Starts what is left to do after appends, on a blocking thread. Where appends are synced it is
@@ -26,7 +26,7 @@ impl Partition {
     }
 
     /// Makes what was appended durable where that is wanted, and writes the snapshot that is due. Blocks.
-    pub(super) fn make_durable(&self) -> io::Result<()> {
+    pub(in crate::state) fn make_durable(&self) -> io::Result<()> {
         let _syncing = self.syncing();
         let mut state = self.state();
         // Whoever held the lock before may have done it.
@@ -36,7 +36,12 @@ impl Partition {
         let unsynced = state.log.take_unsynced();
         let due = state.due_snapshot.take();
         drop(state);
-        self.sync_then(&unsynced, due)
+        self.sync_files(&unsynced)?;
+        if let Some(Err(error)) = due.map(|due| self.remember(due)) {
+            // What was appended is durable. The next open reads more of it; the next sync tries again.
+            self.log_error(&error);
+        }
+        Ok(())
     }
 
     /// Makes everything durable and notes how far: the next open has nothing to read again.
@@ -51,29 +56,30 @@ impl Partition {
         let bytes = snapshot::encode(&state.producers, offset);
         state.due_snapshot = None;
         drop(state);
-        self.sync_then(&unsynced, Some(DueSnapshot { offset, bytes }))
+        self.sync_files(&unsynced)?;
+        self.remember(DueSnapshot { offset, bytes })
     }
 
-    fn sync_then(
-        &self,
-        unsynced: &crate::log::Unsynced,
-        due: Option<DueSnapshot>,
-    ) -> io::Result<()> {
+    fn sync_files(&self, unsynced: &Unsynced) -> io::Result<()> {
         if let Err(error) = unsynced.sync() {
             // After a failed sync the system may have dropped what it could not write.
             self.state().is_broken = true;
             return Err(error);
         }
-        let offset = due.as_ref().map(|due| due.offset);
-        let written = due.map_or(Ok(()), |due| {
-            snapshot::write(&*self.host.files, &self.folder, &due.bytes)
-        });
         let mut state = self.state();
         state.durable = state.durable.max(unsynced.end);
-        if let (Ok(()), Some(offset)) = (&written, offset) {
-            state.snapshot_offset = offset;
-        }
         self.announce(&state);
+        Ok(())
+    }
+
+    /// Writes a snapshot of what is durable. One that cannot be written stays due.
+    fn remember(&self, due: DueSnapshot) -> io::Result<()> {
+        let written = snapshot::write(&*self.host.files, &self.folder, &due.bytes);
+        let mut state = self.state();
+        match written {
+            Ok(()) => state.snapshot_offset = due.offset,
+            Err(_) => drop(state.due_snapshot.get_or_insert(due)),
+        }
         written
     }
 }

@@ -374,7 +374,9 @@ fn replay(producers: &mut Producers, scanned: &Scanned) -> Option<AbortedTransac
         Ok(ControlType::Abort) => false,
         _ => return None,
     };
-    producers.ended(&scanned.header, commit, coordinator_epoch(batch))
+    let aborts = producers.aborts(&scanned.header).filter(|_| !commit);
+    producers.ended(&scanned.header, coordinator_epoch(batch));
+    aborts
 }
 
 /// The value of a marker: version i16, coordinator epoch i32 (`EndTransactionMarker`).

@@ -142,23 +142,26 @@ impl Producers {
             .is_some_and(|entry| epoch < entry.epoch)
     }
 
-    /// Remembers a marker that was appended; tells what it aborted.
-    pub(crate) fn ended(
-        &mut self,
-        header: &BatchHeader,
-        commit: bool,
-        coordinator_epoch: i32,
-    ) -> Option<AbortedTransaction> {
+    /// What an abort marker will abort, if there is anything.
+    pub(crate) fn aborts(&self, marker: &BatchHeader) -> Option<AbortedTransaction> {
+        let id = marker.producer_id;
+        let first_offset = self.entries.get(&id)?.transaction?;
+        let others = self.entries.iter().filter(|(other, _)| **other != id);
+        let open = others.filter_map(|(_, entry)| entry.transaction).min();
+        Some(AbortedTransaction {
+            producer_id: id,
+            first_offset,
+            last_offset: marker.base_offset,
+            last_stable: open.unwrap_or(marker.next_offset()),
+        })
+    }
+
+    /// Remembers a marker that was appended.
+    pub(crate) fn ended(&mut self, header: &BatchHeader, coordinator_epoch: i32) {
         let entry = self.entry(header);
         entry.last_timestamp = header.max_timestamp;
         entry.coordinator_epoch = coordinator_epoch;
-        let first_offset = entry.transaction.take().filter(|_| !commit)?;
-        Some(AbortedTransaction {
-            producer_id: header.producer_id,
-            first_offset,
-            last_offset: header.base_offset,
-            last_stable: self.first_open().unwrap_or(header.next_offset()),
-        })
+        entry.transaction = None;
     }
 
     /// First offset of the oldest open transaction.
@@ -344,7 +347,9 @@ mod tests {
         let mut producers = Producers::default();
         producers.appended(&open(8, 10));
         producers.appended(&open(9, 12));
-        let aborted = producers.ended(&batch(8, 0, -1, 1, 20), false, 3);
+        let marker = batch(8, 0, -1, 1, 20);
+        let aborted = producers.aborts(&marker);
+        producers.ended(&marker, 3);
         let expected = AbortedTransaction {
             producer_id: 8,
             first_offset: 10,
@@ -352,13 +357,10 @@ mod tests {
             last_stable: 12,
         };
         assert_eq!(aborted, Some(expected));
-        assert_eq!(producers.ended(&batch(9, 0, -1, 1, 21), true, 3), None);
+        producers.ended(&batch(9, 0, -1, 1, 21), 3);
         assert_eq!(producers.first_open(), None);
-        assert_eq!(
-            producers.ended(&batch(9, 0, -1, 1, 22), false, 3),
-            None,
-            "nothing was open"
-        );
+        let late = producers.aborts(&batch(9, 0, -1, 1, 22));
+        assert_eq!(late, None, "nothing was open");
         let described = producers.describe();
         assert_eq!(
             (described[0].coordinator_epoch, described[0].last_sequence),
@@ -369,7 +371,7 @@ mod tests {
     #[test]
     fn a_new_epoch_that_only_a_marker_was_seen_of_begins_at_0() {
         let mut producers = Producers::default();
-        producers.ended(&batch(8, 4, -1, 1, 20), false, 0);
+        producers.ended(&batch(8, 4, -1, 1, 20), 0);
         let check = |sequence| producers.check(&batch(8, 4, sequence, 1, 0));
         assert_eq!(check(0), Ok(Verdict::Append));
         assert_eq!(check(5), Err(ResponseError::OutOfOrderSequenceNumber));

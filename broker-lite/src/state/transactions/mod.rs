@@ -439,5 +439,6 @@ impl Inner {
 /// The answer when the journal cannot be written.
 fn failed(error: &io::Error) -> ResponseError {
     tracing::error!(%error, "cannot write to the transactions' journal");
-    ResponseError::UnknownServerError
+    // As in Kafka, where the log of transactions cannot be written (`TransactionStateManager`): try again.
+    ResponseError::NotCoordinator
 }
