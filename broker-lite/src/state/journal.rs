@@ -141,7 +141,7 @@ fn read_entry(file: &dyn File, position: u64, end: u64) -> io::Result<Option<Vec
 
 #[cfg(test)]
 mod tests {
-    use host::sim::SimFiles;
+    use host::sim::{Fault, NO_SPACE, OperationKind, SimFiles};
 
     use super::*;
 
@@ -186,6 +186,26 @@ mod tests {
             );
             journal.len = whole;
             journal.append(b"torn", false).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_was_refused_is_not_found_again() {
+        for kind in [OperationKind::Write, OperationKind::Sync] {
+            let files = SimFiles::default();
+            let host = host(&files);
+            host.files.create_dir_all(Path::new("/d")).unwrap();
+            let mut journal = Journal::open(&host, Path::new("/d/journal"), |_| Ok(())).unwrap();
+            journal.append(b"one", true).unwrap();
+            // Nor can it be cut off at once.
+            let fails = move |one| one == kind || one == OperationKind::SetLen;
+            files.fail(move |one| fails(one.kind).then_some(Fault::Torn(NO_SPACE)));
+            assert!(journal.append(b"refused", true).is_err());
+            files.heal();
+            assert!(journal.append(b"", true).is_ok());
+            assert_eq!(entries(&host), [b"one".to_vec(), Vec::new()], "{kind:?}");
+            let len = host.files.open(Path::new("/d/journal")).unwrap().len();
+            assert_eq!(len.unwrap(), journal.len(), "{kind:?}");
         }
     }
 

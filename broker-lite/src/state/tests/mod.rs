@@ -67,6 +67,26 @@ fn a_loss_of_power_takes_nothing_from_before_the_last_sync() {
     stop_at_each_step(false, End::Torn(2));
 }
 
+/// One operation fails, whichever; what was answered before and after it holds.
+#[test]
+fn a_disk_that_fails_once_takes_nothing_that_was_acknowledged() {
+    for flush in [false, true] {
+        for at in operations(flush) {
+            let mut world = World::new(flush);
+            world.files.fail(move |one| {
+                let is_due = one.number == at && one.kind != OperationKind::Read;
+                is_due.then_some(Fault::Torn(DISK_FAILS))
+            });
+            let done = world.run();
+            world.files.heal();
+            world.stop();
+            world.start();
+            let context = format!("failed at {at} ({done:?}), flush {flush}");
+            world.check(false, &context);
+        }
+    }
+}
+
 /// From some step on the disk is full; when there is room again all goes on, without a restart.
 #[test]
 fn a_full_disk_holds_up_and_nothing_more() {

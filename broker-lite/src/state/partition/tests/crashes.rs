@@ -245,6 +245,44 @@ fn a_damaged_batch_stops_the_compaction_and_nothing_is_dropped() {
     }
 }
 
+/// A batch is written in part, cannot be cut off, and the next one goes to another segment.
+#[test]
+fn half_a_batch_stands_neither_between_batches_nor_at_the_end_of_a_segment() {
+    let sized = |size| {
+        let mut builder = BatchBuilder::new(Codec::None);
+        builder.push(NOW, None, Some(&vec![1; size]), &[]);
+        let batch = BatchView::read(&builder.build(0).unwrap());
+        batch.unwrap().unwrap()
+    };
+    for next in [900, 10] {
+        let mut machine = Machine::new(config());
+        machine.base(&sized(10));
+        machine.files.fail(|one| {
+            use OperationKind::{SetLen, Write};
+            matches!(one.kind, Write | SetLen).then_some(Fault::Torn(NO_SPACE))
+        });
+        let refused = machine.error(&sized(800));
+        assert_eq!(refused, ResponseError::KafkaStorageError);
+        let read = machine.partition.find(0, Isolation::ReadUncommitted);
+        assert!(read.unwrap().len() > 0, "reads go on");
+        machine.files.heal();
+        assert_eq!(machine.base(&sized(next)), 1);
+        assert_eq!(machine.base(&sized(900)), 2);
+        for _ in 0..2 {
+            let mut offset = 0;
+            while offset < 3 {
+                let found = machine.partition.find(offset, Isolation::ReadUncommitted);
+                let read = machine.partition.read(&found.unwrap(), 10, true).unwrap();
+                let batch = BatchView::read(&read.records).unwrap().unwrap();
+                batch.check_crc().unwrap();
+                assert_eq!(batch.header.base_offset, offset);
+                offset += 1;
+            }
+            machine.restart();
+        }
+    }
+}
+
 /// A reader found its place, and all of it goes before it has read.
 #[test]
 fn who_reads_what_goes_is_never_shown_aborted_records() {
