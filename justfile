@@ -45,7 +45,8 @@ fuzz seconds="20":
     FUZZ_SECONDS={{seconds}} cargo test -p wire --test fuzz_decoders
 
 # Longer than CI: the scenarios with twenty times the data, ten minutes of chaos with 1,600 partitions, fifty of
-# upheaval among three brokers on each side and among one, every pair and transport, decoders for five minutes
+# upheaval among three brokers on each side and among one, every pair and transport, decoders for five minutes, 200 kills
+# of broker-lite under idempotent and as many under transactional load
 soak:
     tests/kafka/fetch.sh
     STRAIT_TEST_SCALE=20 cargo test --release --test scenarios -- kill_nine
@@ -58,6 +59,7 @@ soak:
     STRAIT_TEST_PAIRS=all STRAIT_TEST_TRANSPORT=librdkafka cargo test --release --test scenarios
     STRAIT_TEST_PAIRS=all STRAIT_TEST_KAFKA=1 cargo test --release --test scenarios
     FUZZ_SECONDS=300 cargo test --release -p wire --test fuzz_decoders
+    STRAIT_TEST_SCALE=40 cargo test --release -p broker-lite --test kill
 
 # What copying costs: strait beside a TCP relay, librdkafka and MirrorMaker 2 (RECORD_BYTES, CODEC, BATCH, PARTITIONS, TLS, COPIERS,
 # RECORDS, ROUNDS; MATRIX=full: all, for hours)

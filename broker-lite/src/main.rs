@@ -9,6 +9,7 @@ use std::{
 use anyhow::Context;
 use broker_lite::{Broker, Config, StartError};
 use clap::Parser;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A light Kafka-protocol broker: one node, durable, small. For development, tests and demos.
@@ -61,6 +62,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    raise_file_limit();
     match run(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -70,6 +72,16 @@ async fn main() -> ExitCode {
                 _ => ExitCode::FAILURE,
             }
         }
+    }
+}
+
+/// Each partition holds a file open, each connection a socket; the soft limit is often 1024 for the sake of programs
+/// that use `select`.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }
 
@@ -112,14 +124,15 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let listeners = listeners.join(",");
     let metrics = broker.metrics_address();
     let metrics = metrics.map_or_else(String::new, |address| format!(" metrics={address}"));
+    // Before anybody is told that it is there.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     println!(
         "broker-lite ready listen={address} data={data} cluster={cluster} listeners={listeners}{metrics}"
     );
     std::io::stdout()
         .flush()
         .context("write to standard output")?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -8,14 +8,50 @@
 //! * `.txnindex`, 34 bytes: version i16 (0), producer id i64, first offset i64, last offset (the
 //!   marker's) i64, last stable offset after it i64 (`AbortedTxn`).
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
-use host::File;
+use host::{File, Files};
+
+/// A file that is opened, and made, when it is needed: of many segments that grow most do so slowly.
+#[derive(Clone, Debug)]
+pub(super) struct Later {
+    files: Arc<dyn Files>,
+    path: PathBuf,
+    file: Arc<OnceLock<Arc<dyn File>>>,
+}
+
+impl Later {
+    pub(super) fn new(files: &Arc<dyn Files>, path: PathBuf) -> Self {
+        Self {
+            files: Arc::clone(files),
+            path,
+            file: Arc::default(),
+        }
+    }
+
+    fn get(&self) -> io::Result<&Arc<dyn File>> {
+        match self.file.get() {
+            Some(file) => Ok(file),
+            None => {
+                let file = self.files.open(&self.path)?;
+                Ok(self.file.get_or_init(|| file))
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.file = Arc::default();
+    }
+}
 
 /// A file of entries of `N` bytes.
 #[derive(Clone, Debug)]
 struct Table<const N: usize> {
-    file: Arc<dyn File>,
+    file: Later,
     count: u64,
     /// The last entry, which is asked for most.
     last: Option<[u8; N]>,
@@ -23,9 +59,13 @@ struct Table<const N: usize> {
 
 impl<const N: usize> Table<N> {
     /// The whole entries that are in `file`.
-    fn open(file: Arc<dyn File>) -> io::Result<Self> {
+    fn open(file: Later) -> io::Result<Self> {
+        let len = match file.files.exists(&file.path) {
+            true => file.get()?.len()?,
+            false => 0,
+        };
         let mut table = Self {
-            count: file.len()? / N as u64,
+            count: len / N as u64,
             file,
             last: None,
         };
@@ -40,21 +80,24 @@ impl<const N: usize> Table<N> {
     }
 
     fn get(&self, at: u64) -> io::Result<[u8; N]> {
-        let bytes = self.file.read_exact_at(N, at * N as u64)?;
+        let bytes = self.file.get()?.read_exact_at(N, at * N as u64)?;
         bytes
             .try_into()
             .map_err(|_| io::ErrorKind::InvalidData.into())
     }
 
     fn push(&mut self, entry: [u8; N]) -> io::Result<()> {
-        self.file.write_all_at(&entry, self.count * N as u64)?;
+        let file = self.file.get()?;
+        file.write_all_at(&entry, self.count * N as u64)?;
         self.count += 1;
         self.last = Some(entry);
         Ok(())
     }
 
     fn cut(&mut self, count: u64) -> io::Result<()> {
-        self.file.set_len(count * N as u64)?;
+        if self.file.files.exists(&self.file.path) {
+            self.file.get()?.set_len(count * N as u64)?;
+        }
         self.count = count;
         self.read_last()
     }
@@ -86,7 +129,7 @@ pub(super) struct OffsetIndex {
 }
 
 impl OffsetIndex {
-    pub(super) fn open(file: Arc<dyn File>, base: i64) -> io::Result<Self> {
+    pub(super) fn open(file: Later, base: i64) -> io::Result<Self> {
         let table = Table::open(file)?;
         Ok(Self { base, table })
     }
@@ -127,8 +170,13 @@ impl OffsetIndex {
         self.table.cut(0)
     }
 
-    pub(super) fn file(&self) -> Arc<dyn File> {
-        Arc::clone(&self.table.file)
+    pub(super) fn file(&self) -> io::Result<Arc<dyn File>> {
+        self.table.file.get().cloned()
+    }
+
+    /// Until it is needed.
+    pub(super) fn close(&mut self) {
+        self.table.file.close();
     }
 
     fn decode(&self, entry: &[u8; 8]) -> (i64, u64) {
@@ -150,7 +198,7 @@ pub(super) struct TimeIndex {
 }
 
 impl TimeIndex {
-    pub(super) fn open(file: Arc<dyn File>, base: i64) -> io::Result<Self> {
+    pub(super) fn open(file: Later, base: i64) -> io::Result<Self> {
         let table = Table::open(file)?;
         Ok(Self { base, table })
     }
@@ -195,8 +243,13 @@ impl TimeIndex {
         self.table.cut(0)
     }
 
-    pub(super) fn file(&self) -> Arc<dyn File> {
-        Arc::clone(&self.table.file)
+    pub(super) fn file(&self) -> io::Result<Arc<dyn File>> {
+        self.table.file.get().cloned()
+    }
+
+    /// Until it is needed.
+    pub(super) fn close(&mut self) {
+        self.table.file.close();
     }
 
     fn decode(&self, entry: &[u8; 12]) -> (i64, i64) {
@@ -225,7 +278,7 @@ pub(crate) struct AbortedTransaction {
 pub(super) struct AbortedIndex(Table<34>);
 
 impl AbortedIndex {
-    pub(super) fn open(file: Arc<dyn File>) -> io::Result<Self> {
+    pub(super) fn open(file: Later) -> io::Result<Self> {
         Ok(Self(Table::open(file)?))
     }
 
@@ -274,8 +327,8 @@ impl AbortedIndex {
         self.0.cut(count)
     }
 
-    pub(super) fn file(&self) -> Arc<dyn File> {
-        Arc::clone(&self.0.file)
+    pub(super) fn file(&self) -> io::Result<Arc<dyn File>> {
+        self.0.file.get().cloned()
     }
 }
 

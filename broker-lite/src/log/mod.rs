@@ -105,8 +105,8 @@ impl Log {
     ) -> io::Result<Self> {
         files.create_dir_all(folder)?;
         let start = offset_file::read(&**files, &folder.join(LOG_START))?.unwrap_or(0);
-        swap::recover(&**files, folder)?;
-        let bases = bases(&**files, folder, start)?;
+        let names = swap::recover(&**files, folder)?;
+        let bases = bases(&**files, folder, &names, start)?;
         let (mut sealed, mut unsynced, mut active) = (Vec::new(), Vec::new(), None);
         for (at, base) in bases.iter().copied().enumerate() {
             let next = bases.get(at + 1).copied();
@@ -122,7 +122,7 @@ impl Log {
             // Batches may be missing before a boundary without any being torn.
             if let Some(next) = next.filter(|next| is_whole && segment.reader().next == *next) {
                 segment.complete()?;
-                unsynced.extend(segment.open_files());
+                unsynced.extend(segment.all_files()?);
                 sealed.push(segment.sealed(next));
                 continue;
             }
@@ -222,7 +222,7 @@ impl Log {
             .sealed
             .partition_point(|segment| segment.next <= offset);
         match self.sealed.get(at) {
-            Some(segment) => segment.reader(&*self.files, &self.folder).map(Some),
+            Some(segment) => segment.reader(&self.files, &self.folder).map(Some),
             None if offset < self.end() => Ok(Some(self.active.reader().clone())),
             None => Ok(None),
         }
@@ -252,7 +252,7 @@ impl Log {
         let mut found = Vec::new();
         let at = self.sealed.partition_point(|segment| segment.next <= from);
         for segment in &self.sealed[at..] {
-            let index = segment::aborted(&*self.files, &self.folder, segment.base)?;
+            let index = segment::aborted(&self.files, &self.folder, segment.base)?;
             if let Some(index) = index
                 && index.collect(from, to, &mut found)?
             {
@@ -281,7 +281,7 @@ impl Log {
                 next: segment.next,
                 bytes: segment.len,
                 time: self.time(segment.max_timestamp, || {
-                    segment.reader(&*self.files, &self.folder)
+                    segment.reader(&self.files, &self.folder)
                 })?,
             });
         }
@@ -372,7 +372,7 @@ impl Log {
         self.active.complete()?;
         // The index of aborted transactions is made when it is needed.
         self.has_new_names = true;
-        let files = self.active.open_files();
+        let files = self.active.all_files()?;
         Ok(self.take_with(files))
     }
 
@@ -393,9 +393,10 @@ impl Log {
             return Ok(());
         }
         self.active.complete()?;
+        let files = self.active.all_files()?;
         let next = Active::create(&self.files, &self.folder, base)?;
         let full = mem::replace(&mut self.active, next);
-        self.unsynced.extend(full.open_files());
+        self.unsynced.extend(files);
         self.sealed.push(full.sealed(base));
         self.has_new_names = true;
         Ok(())
@@ -430,8 +431,7 @@ impl Log {
 
 /// First offsets of the segments in `folder` that a log from `start` on has. What is left of older ones goes: which of
 /// their files a crash left is not known, and there may be gaps among them.
-fn bases(files: &dyn Files, folder: &Path, start: i64) -> io::Result<Vec<i64>> {
-    let names = files.list(folder)?;
+fn bases(files: &dyn Files, folder: &Path, names: &[String], start: i64) -> io::Result<Vec<i64>> {
     let logs = names.iter().filter_map(|name| segment::base_of(name));
     let mut bases: Vec<i64> = logs.collect();
     let old = bases.windows(2).take_while(|pair| pair[1] <= start).count();

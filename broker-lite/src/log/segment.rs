@@ -11,7 +11,7 @@ use host::{File, Files};
 use wire::batch::{BatchHeader, BatchView};
 
 use super::{
-    index::{AbortedIndex, AbortedTransaction, OffsetIndex, TimeIndex},
+    index::{AbortedIndex, AbortedTransaction, Later, OffsetIndex, TimeIndex},
     reader::{Reader, header_at},
 };
 
@@ -75,7 +75,7 @@ impl Sealed {
             len: 0,
             max_timestamp: -1,
         };
-        let reader = sealed.reader(&**files, folder)?;
+        let reader = sealed.reader(files, folder)?;
         if let (Some((last_offset, position)), Some((max_timestamp, of))) =
             (reader.offsets.last(), reader.times.last())
             && reader
@@ -102,23 +102,23 @@ impl Sealed {
         })
     }
 
-    pub(super) fn reader(&self, files: &dyn Files, folder: &Path) -> io::Result<Reader> {
-        let open = |kind| files.open(&path(folder, self.base, kind));
-        let log = open("log")?;
+    pub(super) fn reader(&self, files: &Arc<dyn Files>, folder: &Path) -> io::Result<Reader> {
+        let later = |kind| Later::new(files, path(folder, self.base, kind));
+        let log = files.open(&path(folder, self.base, "log"))?;
         Ok(Reader {
             base: self.base,
             next: self.next,
             len: log.len()?,
             log,
-            offsets: OffsetIndex::open(open("index")?, self.base)?,
-            times: TimeIndex::open(open("timeindex")?, self.base)?,
+            offsets: OffsetIndex::open(later("index"), self.base)?,
+            times: TimeIndex::open(later("timeindex"), self.base)?,
         })
     }
 }
 
 /// The aborted transactions of a segment; most have none, and no file.
 pub(super) fn aborted(
-    files: &dyn Files,
+    files: &Arc<dyn Files>,
     folder: &Path,
     base: i64,
 ) -> io::Result<Option<AbortedIndex>> {
@@ -126,7 +126,7 @@ pub(super) fn aborted(
     if !files.exists(&path) {
         return Ok(None);
     }
-    AbortedIndex::open(files.open(&path)?).map(Some)
+    AbortedIndex::open(Later::new(files, path)).map(Some)
 }
 
 /// The segment that grows.
@@ -174,9 +174,9 @@ impl Active {
         suffix: &'static str,
     ) -> io::Result<Self> {
         let named = |kind: &str| path(folder, base, &format!("{kind}{suffix}"));
-        let open = |kind| files.open(&named(kind));
+        let later = |kind| Later::new(files, named(kind));
         let aborted = match files.exists(&named("txnindex")) {
-            true => Some(AbortedIndex::open(open("txnindex")?)?),
+            true => Some(AbortedIndex::open(later("txnindex"))?),
             false => None,
         };
         Ok(Self {
@@ -184,9 +184,9 @@ impl Active {
                 base,
                 next: base,
                 len: 0,
-                log: open("log")?,
-                offsets: OffsetIndex::open(open("index")?, base)?,
-                times: TimeIndex::open(open("timeindex")?, base)?,
+                log: files.open(&named("log"))?,
+                offsets: OffsetIndex::open(later("index"), base)?,
+                times: TimeIndex::open(later("timeindex"), base)?,
             },
             since_index: 0,
             max_timestamp: -1,
@@ -247,6 +247,8 @@ impl Active {
                 }
             }
         }
+        self.reader.offsets.close();
+        self.reader.times.close();
         Ok(self.reader.len == end)
     }
 
@@ -389,7 +391,7 @@ impl Active {
         if self.aborted.is_none() {
             let kind = format!("txnindex{}", self.suffix);
             let path = path(&self.folder, self.reader.base, &kind);
-            self.aborted = Some(AbortedIndex::open(self.files.open(&path)?)?);
+            self.aborted = Some(AbortedIndex::open(Later::new(&self.files, path))?);
         }
         self.aborted
             .as_mut()
@@ -420,15 +422,17 @@ impl Active {
         }
     }
 
-    /// All open files of it, the log first.
-    pub(super) fn open_files(&self) -> Vec<Arc<dyn File>> {
+    /// All files of it, the log first.
+    pub(super) fn all_files(&self) -> io::Result<Vec<Arc<dyn File>>> {
         let reader = &self.reader;
-        let always = [
+        let mut all = vec![
             Arc::clone(&reader.log),
-            reader.offsets.file(),
-            reader.times.file(),
+            reader.offsets.file()?,
+            reader.times.file()?,
         ];
-        let aborted = self.aborted.as_ref().map(AbortedIndex::file);
-        always.into_iter().chain(aborted).collect()
+        if let Some(aborted) = &self.aborted {
+            all.push(aborted.file()?);
+        }
+        Ok(all)
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn commit(files: &dyn Files, folder: &Path, cleaned: &mut Active) -> 
     // Also one without entries: it replaces another.
     files.open(&named(folder, base, "txnindex", CLEANED))?;
     cleaned
-        .open_files()
+        .all_files()?
         .iter()
         .try_for_each(|file| file.sync())?;
     for kind in INDEXES {
@@ -84,9 +84,13 @@ fn complete(files: &dyn Files, folder: &Path, base: i64, others: &[i64]) -> io::
     )
 }
 
-/// Completes or drops what a crash left in the folder of a log.
-pub(super) fn recover(files: &dyn Files, folder: &Path) -> io::Result<()> {
+/// Completes or drops what a crash left in the folder of a log. The names that are there then.
+pub(super) fn recover(files: &dyn Files, folder: &Path) -> io::Result<Vec<String>> {
     let names = files.list(folder)?;
+    let is_left = |name: &&String| name.ends_with(SWAP) || name.ends_with(CLEANED);
+    if !names.iter().any(|name| is_left(&name)) {
+        return Ok(names);
+    }
     let bases: Vec<i64> = names
         .iter()
         .filter_map(|name| segment::base_of(name))
@@ -107,9 +111,9 @@ pub(super) fn recover(files: &dyn Files, folder: &Path) -> io::Result<()> {
         complete(files, folder, base, &others.collect::<Vec<_>>())?;
     }
     let left = files.list(folder)?;
-    let is_left = |name: &&String| name.ends_with(SWAP) || name.ends_with(CLEANED);
     let mut left = left.iter().filter(is_left);
-    left.try_for_each(|name| files.remove(&folder.join(name)))
+    left.try_for_each(|name| files.remove(&folder.join(name)))?;
+    files.list(folder)
 }
 
 /// Where a segment that counts ends; none if nothing whole is in it.

@@ -141,9 +141,19 @@ impl Topics {
             known: RwLock::default(),
             journal: Mutex::new(journal.flushing(true)),
         };
+        let all = recorded.values().flat_map(|topic| {
+            let log = topics.log_config(&topic.configs);
+            (0..topic.partitions).map(move |number| (&*topic.name, number, log.clone()))
+        });
+        let all: Vec<_> = all.collect();
+        let mut opened = in_parallel(&all, |(topic, number, log)| {
+            topics.open_partition(topic, *number, log)
+        })?
+        .into_iter();
+        drop(all);
         for (id, topic) in recorded {
-            let partitions =
-                topics.open_partitions(&topic.name, 0, topic.partitions, &topic.configs)?;
+            let count = usize::try_from(topic.partitions).unwrap_or(0);
+            let partitions = opened.by_ref().take(count).collect();
             topics.insert(topic.name, id, topic.configs, partitions);
         }
         topics.remove_leftovers()?;
@@ -341,7 +351,9 @@ impl Topics {
         };
         // What could not be removed of a topic that had the name before is not part of it.
         clear()?;
-        let made = self.open_partitions(topic, from, to, configs);
+        let log = self.log_config(configs);
+        let made = (from..to).map(|number| self.open_partition(topic, number, &log));
+        let made: io::Result<Vec<_>> = made.collect();
         let noted = made.and_then(|made| journal.append(entry).map(|()| made));
         noted.inspect_err(|_| {
             // If that fails too, the next one that is made does it.
@@ -354,19 +366,14 @@ impl Topics {
         self.folder.join(name)
     }
 
-    fn open_partitions(
+    fn open_partition(
         &self,
         topic: &str,
-        from: i32,
-        to: i32,
-        configs: &Overrides,
-    ) -> io::Result<Vec<Arc<Partition>>> {
-        let log = self.log_config(configs);
-        let partition = |number| {
-            let folder = self.folder_of(topic, number);
-            Ok(Arc::new(Partition::open(&self.host, &folder, log.clone())?))
-        };
-        (from..to).map(partition).collect()
+        number: i32,
+        log: &LogConfig,
+    ) -> io::Result<Arc<Partition>> {
+        let folder = self.folder_of(topic, number);
+        Ok(Arc::new(Partition::open(&self.host, &folder, log.clone())?))
     }
 
     /// What a topic's configs mean for its logs.
@@ -402,6 +409,34 @@ impl Topics {
     fn journal(&self) -> MutexGuard<'_, Entries<Entry>> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Few are done by one thread; it would take longer to start more.
+const FEW: usize = 16;
+
+/// Does it with all of `items`, with as many threads as the machine has processors; the results are in their order.
+fn in_parallel<A: Sync, B: Send>(
+    items: &[A],
+    work: impl Fn(&A) -> io::Result<B> + Sync,
+) -> io::Result<Vec<B>> {
+    if items.len() <= FEW {
+        return items.iter().map(work).collect();
+    }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let (share, work) = (items.len().div_ceil(threads), &work);
+    std::thread::scope(|scope| {
+        let shares = items.chunks(share);
+        let shares = shares.map(|some| scope.spawn(move || some.iter().map(work).collect()));
+        let shares: Vec<_> = shares.collect();
+        let mut all = Vec::with_capacity(items.len());
+        for share in shares {
+            let done: io::Result<Vec<B>> = share
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            all.append(&mut done?);
+        }
+        Ok(all)
+    })
 }
 
 /// Whether a topic may have this name; the error is Kafka's message (`Topic.validate`).

@@ -87,7 +87,7 @@ impl Log {
             false => self.start,
         };
         let first_time = |segment: &Sealed| {
-            let reader = segment.reader(&*self.files, &self.folder)?;
+            let reader = segment.reader(&self.files, &self.folder)?;
             match segment.len {
                 0 => Ok(-1),
                 _ => Ok(reader.header(0)?.first_timestamp()),
@@ -105,7 +105,7 @@ impl Log {
     /// The segment that begins at `base`, which does not grow any more.
     pub(crate) fn segment(&self, base: i64) -> io::Result<Option<Reader>> {
         let found = self.sealed.iter().find(|segment| segment.base == base);
-        let reader = found.map(|segment| segment.reader(&*self.files, &self.folder));
+        let reader = found.map(|segment| segment.reader(&self.files, &self.folder));
         reader.transpose()
     }
 }

@@ -8,9 +8,9 @@ use wire::{
     record::control_batch,
 };
 
-use super::{DueSnapshot, Partition, State};
+use super::{Partition, State};
 use crate::state::{
-    producers::{Verdict, snapshot},
+    producers::Verdict,
     validate::{Refusal, validate},
 };
 
@@ -63,6 +63,7 @@ impl Partition {
         let written = state.roll_if_full(&batch.header);
         let written = written.and_then(|()| state.log.append(&batch));
         written.map_err(|error| Refusal::of(self.log_error(&error)))?;
+        state.unremembered += batch.bytes.len() as u64;
         state.producers.appended(&batch.header);
         self.announce(&state);
         Ok(Appended {
@@ -135,10 +136,7 @@ impl State {
     /// Begins a new segment at the end.
     pub(super) fn roll(&mut self) -> io::Result<()> {
         self.log.roll()?;
-        // With what is remembered so far, the segments before need not be read again.
-        let offset = self.log.end();
-        let bytes = snapshot::encode(&self.producers, offset);
-        self.due_snapshot = Some(DueSnapshot { offset, bytes });
+        self.remember_all();
         Ok(())
     }
 }

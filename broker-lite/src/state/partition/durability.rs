@@ -7,6 +7,9 @@ use tokio::task::JoinHandle;
 use super::{DueSnapshot, Partition, State};
 use crate::{log::Unsynced, state::producers::snapshot};
 
+/// After so many bytes a snapshot is due in the middle of a segment too: a crash leaves no more to be read again.
+const REMEMBER: u64 = 64 << 20;
+
 impl Partition {
     /// Starts what is left to do after appends, on a blocking thread. Where appends are synced it is
     /// returned, to be awaited before the answer: then all that was appended before is durable. Otherwise
@@ -33,7 +36,14 @@ impl Partition {
         if state.is_removed || !state.has_work() {
             return Ok(());
         }
-        let unsynced = state.log.take_unsynced();
+        let is_far = state.is_far();
+        let unsynced = match is_far {
+            true => state.log.take_all()?,
+            false => state.log.take_unsynced(),
+        };
+        if is_far {
+            state.remember_all();
+        }
         let due = state.due_snapshot.take();
         drop(state);
         self.sync_files(&unsynced)?;
@@ -52,12 +62,11 @@ impl Partition {
             return Ok(());
         }
         let unsynced = state.log.take_all()?;
-        let offset = unsynced.end;
-        let bytes = snapshot::encode(&state.producers, offset);
-        state.due_snapshot = None;
+        state.remember_all();
+        let due = state.due_snapshot.take();
         drop(state);
         self.sync_files(&unsynced)?;
-        self.remember(DueSnapshot { offset, bytes })
+        due.map_or(Ok(()), |due| self.remember(due))
     }
 
     fn sync_files(&self, unsynced: &Unsynced) -> io::Result<()> {
@@ -87,6 +96,20 @@ impl Partition {
 impl State {
     /// Whether something is to be synced.
     fn has_work(&self) -> bool {
-        self.due_snapshot.is_some() || (self.config.flush && self.durable < self.log.end())
+        let is_due = self.due_snapshot.is_some() || self.is_far();
+        is_due || (self.config.flush && self.durable < self.log.end())
+    }
+
+    /// Whether much would have to be read again.
+    fn is_far(&self) -> bool {
+        self.unremembered > REMEMBER
+    }
+
+    /// With what is remembered now, nothing need be read again.
+    pub(super) fn remember_all(&mut self) {
+        let offset = self.log.end();
+        let bytes = snapshot::encode(&self.producers, offset);
+        self.due_snapshot = Some(DueSnapshot { offset, bytes });
+        self.unremembered = 0;
     }
 }

@@ -107,6 +107,8 @@ struct State {
     durable: i64,
     /// Offset of the producers' snapshot on disk.
     snapshot_offset: i64,
+    /// Bytes that were appended behind the last snapshot, or the one that is due.
+    unremembered: u64,
     /// A snapshot that is written once the log before its offset is durable.
     due_snapshot: Option<DueSnapshot>,
     /// The topic was deleted, or the broker ends.
@@ -144,6 +146,7 @@ impl Partition {
             state: Mutex::new(State {
                 durable: trusted,
                 snapshot_offset: trusted,
+                unremembered: 0,
                 due_snapshot: None,
                 is_removed: false,
                 is_broken: false,
