@@ -19,6 +19,8 @@ pub struct Config {
     pub listen: String,
     /// Folder of all data.
     pub data: PathBuf,
+    /// More folders for partitions (`log.dirs` behind the first).
+    pub more_data: Vec<PathBuf>,
     /// `advertised.listeners`: what clients are told to connect to, by listener. Without, the address that was bound.
     pub advertise: Option<String>,
     /// `node.id`
@@ -134,6 +136,7 @@ impl Config {
         Self {
             listen: listen.into(),
             data: data.as_ref().to_owned(),
+            more_data: Vec::new(),
             advertise: None,
             node_id: 1,
             num_partitions: 1,
@@ -201,6 +204,12 @@ impl Config {
         Ok(())
     }
 
+    /// All folders that hold partitions.
+    pub(crate) fn log_dirs(&self) -> impl Iterator<Item = &Path> {
+        let first = std::iter::once(&self.data);
+        first.chain(&self.more_data).map(PathBuf::as_path)
+    }
+
     /// Takes one `key=value`.
     ///
     /// # Errors
@@ -221,8 +230,10 @@ impl Config {
             "group.min.session.timeout.ms" => self.group_min_session_timeout = parsed.millis()?,
             "listeners" => self.listen = parsed.listeners()?,
             "log.dirs" => {
-                self.data =
-                    parsed.parse(|path: &PathBuf| path.is_absolute() || path.is_relative())?
+                let all = value.split(',').map(str::trim);
+                let mut all = all.filter(|path| !path.is_empty()).map(PathBuf::from);
+                self.data = all.next().ok_or_else(|| parsed.wrong())?;
+                self.more_data = all.collect();
             }
             "log.flush.interval.messages" => {
                 let every: i64 = parsed.parse(|n| *n == 1 || *n == i64::MAX)?;

@@ -13,7 +13,7 @@ mod security;
 mod server;
 mod state;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
 pub use config::{Config, ConfigError};
 use host::Host;
@@ -71,10 +71,10 @@ impl Broker {
             folder: folder.clone(),
             source,
         };
-        host.files.create_dir_all(&config.data).map_err(data)?;
-        // Freed by the system whatever becomes of the process.
-        let lock = host.files.lock(&config.data.join(".lock")).map_err(data)?;
-        let lock = lock.ok_or_else(|| StartError::InUse(folder.clone()))?;
+        let mut locks = Vec::new();
+        for folder in config.log_dirs() {
+            locks.push(lock(&host, folder)?);
+        }
         let plans = Plan::all(&config).map_err(StartError::Settings)?;
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
         for plan in plans {
@@ -83,7 +83,7 @@ impl Broker {
             addresses.push((listener.name.clone(), address));
             listeners.push((socket, Arc::new(listener)));
         }
-        let state = Arc::new(State::open(host, config, lock).map_err(data)?);
+        let state = Arc::new(State::open(host, config, locks).map_err(data)?);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let (groups, token) = (Arc::clone(&state), stop.clone());
@@ -189,4 +189,16 @@ async fn bind(
     let socket = host.net.listen(&address).await.map_err(failed)?;
     let bound = socket.local_address().map_err(failed)?;
     Ok((socket, bound))
+}
+
+/// Holds a data folder, made if it is not there, for this process. Freed by the system whatever becomes of it.
+fn lock(host: &Host, folder: &Path) -> Result<Box<dyn host::Lock>, StartError> {
+    let name = || folder.display().to_string();
+    let made = host.files.create_dir_all(folder);
+    let locked = made.and_then(|()| host.files.lock(&folder.join(".lock")));
+    let locked = locked.map_err(|source| StartError::Data {
+        folder: name(),
+        source,
+    })?;
+    locked.ok_or_else(|| StartError::InUse(name()))
 }

@@ -175,7 +175,7 @@ fn broker(
             3,
             Some("86400000"),
         ),
-        ("log.dirs", config.data.display().to_string(), 2, None),
+        ("log.dirs", log_dirs(config), 2, None),
     ];
     let wanted = settings
         .into_iter()
@@ -218,4 +218,10 @@ fn entry(
 
 fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
+}
+
+/// As `log.dirs` is written.
+fn log_dirs(config: &crate::Config) -> String {
+    let all = config.log_dirs().map(|one| one.display().to_string());
+    all.collect::<Vec<_>>().join(",")
 }

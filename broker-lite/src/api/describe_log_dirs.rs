@@ -1,10 +1,13 @@
 //! DescribeLogDirs (key 35), versions 1-4.
 //!
-//! Where partitions are and how large: the bytes of their segments, without indexes (`UnifiedLog.size`). There is
-//! one folder. No topics (null) means all; what is not there is left out. Version 4: the disk's size and what is left
+//! Where partitions are and how large: the bytes of their segments, without indexes (`UnifiedLog.size`). A folder
+//! that failed is KAFKA_STORAGE_ERROR. No topics (null) means all; what is not there is left out. Version 4: the disk's size and what is left
 //! of it; -1 where the machine does not say.
 
+use std::sync::Arc;
+
 use kafka_protocol::{
+    error::ResponseError,
     messages::{
         DescribeLogDirsRequest, DescribeLogDirsResponse, TopicName,
         describe_log_dirs_response::{
@@ -15,7 +18,10 @@ use kafka_protocol::{
 };
 
 use super::Context;
-use crate::{security::acl::Operation, state::topics::Topic};
+use crate::{
+    security::acl::Operation,
+    state::{folders::Folder, topics::Topic},
+};
 
 pub(super) async fn handle(
     cx: &Context,
@@ -25,44 +31,64 @@ pub(super) async fn handle(
     if let Err(error) = cx.check_cluster(Operation::Describe) {
         return DescribeLogDirsResponse::default().with_error_code(error.code());
     }
+    let folders = cx.state.topics.folders().iter();
+    let results = folders.map(|folder| match folder.is_offline() {
+        true => of(folder).with_error_code(ResponseError::KafkaStorageError.code()),
+        false => describe_folder(cx, version, &request, folder),
+    });
+    DescribeLogDirsResponse::default().with_results(results.collect())
+}
+
+fn of(folder: &Folder) -> DescribeLogDirsResult {
+    let absolute = std::path::absolute(folder.path());
+    let absolute = absolute.unwrap_or_else(|_| folder.path().to_owned());
+    DescribeLogDirsResult::default()
+        .with_log_dir(StrBytes::from_string(absolute.display().to_string()))
+        .with_total_bytes(-1)
+        .with_usable_bytes(-1)
+}
+
+fn describe_folder(
+    cx: &Context,
+    version: i16,
+    request: &DescribeLogDirsRequest,
+    folder: &Arc<Folder>,
+) -> DescribeLogDirsResult {
     let topics = &cx.state.topics;
-    let described = match &request.topics {
+    let described: Vec<_> = match &request.topics {
         None => {
             let all = topics.all();
-            all.iter().map(|topic| describe(topic, None)).collect()
+            let all = all.iter().map(|topic| describe(topic, None, folder));
+            all.collect()
         }
         Some(wanted) => {
             let found = wanted.iter().filter_map(|wanted| {
                 let topic = topics.get(&wanted.topic)?;
-                Some(describe(&topic, Some(&wanted.partitions)))
+                Some(describe(&topic, Some(&wanted.partitions), folder))
             });
-            found.collect::<Vec<_>>()
+            found.collect()
         }
     };
     let described = described
         .into_iter()
         .filter(|topic| !topic.partitions.is_empty());
-    let folder = &cx.state.config.data;
-    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
-    let folder = DescribeLogDirsResult::default()
-        .with_log_dir(StrBytes::from_string(absolute.display().to_string()))
-        .with_topics(described.collect());
-    let space = cx.state.host.files.space(&absolute).ok();
-    let folder = match space.filter(|_| version >= 4) {
-        None => folder.with_total_bytes(-1).with_usable_bytes(-1),
-        Some(space) => folder
+    let result = of(folder).with_topics(described.collect());
+    let space = cx.state.host.files.space(folder.path()).ok();
+    match space.filter(|_| version >= 4) {
+        None => result,
+        Some(space) => result
             .with_total_bytes(signed(space.total))
             .with_usable_bytes(signed(space.usable)),
-    };
-    DescribeLogDirsResponse::default().with_results(vec![folder])
+    }
 }
 
-/// The partitions of a topic, or some of them.
-fn describe(topic: &Topic, wanted: Option<&[i32]>) -> DescribeLogDirsTopic {
+/// The partitions of a topic, or some of them, that are in a folder.
+fn describe(topic: &Topic, wanted: Option<&[i32]>, folder: &Arc<Folder>) -> DescribeLogDirsTopic {
     let partitions = topic.partitions();
     let numbered = (0..).zip(&partitions);
     let wanted = numbered.filter(|(number, _)| wanted.is_none_or(|all| all.contains(number)));
-    let partitions = wanted.filter_map(|(number, partition)| {
+    let here = wanted.filter(|(_, partition)| Arc::ptr_eq(partition.home(), folder));
+    let partitions = here.filter_map(|(number, partition)| {
         let described = DescribeLogDirsPartition::default()
             .with_partition_index(number)
             .with_partition_size(signed(partition.size().ok()?));

@@ -98,6 +98,7 @@ fn find(
     isolation: Isolation,
 ) -> Result<Option<Found>, ResponseError> {
     partition.check_leader(wanted.current_leader_epoch)?;
+    partition.check_online()?;
     let ends = partition.ends();
     let at = |offset| Found {
         offset,

@@ -64,7 +64,7 @@ async fn for_each_partition(
             match work(&partition, &stop) {
                 Ok(worked) => has_worked |= worked,
                 Err(error) => {
-                    tracing::error!(partition = %partition.name(), %error, "housekeeping failed");
+                    partition.log_error(&error);
                 }
             }
         }

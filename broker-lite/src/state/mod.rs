@@ -2,6 +2,7 @@
 
 pub(crate) mod entries;
 pub(crate) mod fetch_sessions;
+pub(crate) mod folders;
 pub(crate) mod groups;
 pub(crate) mod housekeeping;
 pub(crate) mod journal;
@@ -58,13 +59,13 @@ pub(crate) struct State {
     pub(crate) credentials: Credentials,
     /// Faults that tests set.
     pub(crate) hooks: Arc<Hooks>,
-    /// On the folder; held for as long as anything can write there.
-    _lock: Box<dyn Lock>,
+    /// On the folders; held for as long as anything can write there.
+    _locks: Vec<Box<dyn Lock>>,
 }
 
 impl State {
-    /// Reads what is in the data folder, which `lock` keeps for this broker.
-    pub(crate) fn open(host: Host, config: Config, lock: Box<dyn Lock>) -> io::Result<Self> {
+    /// Reads what is in the data folders, which `locks` keep for this broker.
+    pub(crate) fn open(host: Host, config: Config, locks: Vec<Box<dyn Lock>>) -> io::Result<Self> {
         let folder = config.data.clone();
         let cluster_id = cluster_id(&host, &folder, config.node_id)?;
         let settings = TopicSettings {
@@ -72,7 +73,8 @@ impl State {
             flush: config.flush,
             producer_id_expiration_ms: config.producer_id_expiration_ms,
         };
-        let topics = Topics::open(host.clone(), &folder, settings)?;
+        let folders: Vec<_> = config.log_dirs().map(Path::to_owned).collect();
+        let topics = Topics::open(host.clone(), &folders, settings)?;
         let groups = Groups::open(
             host.clone(),
             &folder,
@@ -104,7 +106,7 @@ impl State {
             authorizer,
             credentials,
             hooks: Arc::default(),
-            _lock: lock,
+            _locks: locks,
         })
     }
 

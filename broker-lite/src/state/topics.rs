@@ -19,6 +19,7 @@ use wire::TopicPartition;
 
 use super::{
     entries::Entries,
+    folders::Folder,
     partition::{LogConfig, Partition},
     topic_config::{Overrides, defaults::Defaults, log_config},
 };
@@ -106,7 +107,7 @@ enum Entry {
 #[derive(Debug)]
 pub(crate) struct Topics {
     host: Host,
-    folder: PathBuf,
+    folders: Vec<Arc<Folder>>,
     settings: TopicSettings,
     known: RwLock<Known>,
     /// Held over each change, so that changes come one by one.
@@ -129,14 +130,23 @@ struct Recorded {
 }
 
 impl Topics {
-    pub(crate) fn open(host: Host, folder: &Path, settings: TopicSettings) -> io::Result<Self> {
+    /// The journal is in the first of `folders`.
+    pub(crate) fn open(
+        host: Host,
+        folders: &[PathBuf],
+        settings: TopicSettings,
+    ) -> io::Result<Self> {
+        let folder = folders.first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut recorded: BTreeMap<Uuid, Recorded> = BTreeMap::new();
         let journal = Entries::open(&host, &folder.join("topics"), |entry| {
             apply(&mut recorded, entry);
         })?;
         let topics = Self {
             host,
-            folder: folder.to_owned(),
+            folders: folders
+                .iter()
+                .map(|one| Arc::new(Folder::new(one)))
+                .collect(),
             settings,
             known: RwLock::default(),
             journal: Mutex::new(journal.flushing(true)),
@@ -147,7 +157,7 @@ impl Topics {
         });
         let all: Vec<_> = all.collect();
         let mut opened = in_parallel(&all, |(topic, number, log)| {
-            topics.open_partition(topic, *number, log)
+            topics.open_partition(topics.home_of(topic, *number), topic, *number, log)
         })?
         .into_iter();
         drop(all);
@@ -345,35 +355,73 @@ impl Topics {
         configs: &Overrides,
         entry: &Entry,
     ) -> io::Result<Vec<Arc<Partition>>> {
+        let folders = || self.folders.iter().filter(|one| !one.is_offline());
         let clear = || {
-            let mut folders = (from..to).map(|number| self.folder_of(topic, number));
-            folders.try_for_each(|folder| self.host.files.remove_dir_all(&folder))
+            let each = (from..to).flat_map(|number| folders().map(move |one| (one, number)));
+            let mut each = each.map(|(one, number)| one.path().join(name_of(topic, number)));
+            each.try_for_each(|folder| self.host.files.remove_dir_all(&folder))
         };
         // What could not be removed of a topic that had the name before is not part of it.
         clear()?;
-        let log = self.log_config(configs);
-        let made = (from..to).map(|number| self.open_partition(topic, number, &log));
-        let made: io::Result<Vec<_>> = made.collect();
-        let noted = made.and_then(|made| journal.append(entry).map(|()| made));
-        noted.inspect_err(|_| {
+        let (mut homes, log) = (self.counted(), self.log_config(configs));
+        let mut make = |number| {
+            // As in Kafka (`LogManager.nextLogDirs`).
+            let fewest = homes.iter_mut().min_by_key(|(_, count)| *count);
+            let (home, count) = fewest.ok_or(io::ErrorKind::StorageFull)?;
+            *count += 1;
+            self.open_partition(home, topic, number, &log)
+        };
+        let made: io::Result<Vec<_>> = (from..to).map(&mut make).collect();
+        let made = made.and_then(|made| {
+            folders().try_for_each(|one| self.host.files.sync_dir(one.path()))?;
+            journal.append(entry).map(|()| made)
+        });
+        made.inspect_err(|_| {
             // If that fails too, the next one that is made does it.
             let _cleared = clear();
         })
     }
 
-    fn folder_of(&self, topic: &str, number: i32) -> PathBuf {
-        let name = TopicPartition::new(topic, number).to_string();
-        self.folder.join(name)
+    /// The folders that work, and how many partitions are in each.
+    fn counted(&self) -> Vec<(Arc<Folder>, usize)> {
+        let online = self.folders.iter().filter(|one| !one.is_offline());
+        let mut counted: Vec<_> = online.map(|one| (Arc::clone(one), 0)).collect();
+        for topic in self.all() {
+            for partition in topic.partitions() {
+                let home = counted
+                    .iter_mut()
+                    .find(|(home, _)| Arc::ptr_eq(home, partition.home()));
+                if let Some((_, count)) = home {
+                    *count += 1;
+                }
+            }
+        }
+        counted
+    }
+
+    /// All data folders.
+    pub(crate) fn folders(&self) -> &[Arc<Folder>] {
+        &self.folders
+    }
+
+    /// Where a partition is.
+    fn home_of(&self, topic: &str, number: i32) -> &Arc<Folder> {
+        let name = name_of(topic, number);
+        let mut folders = self.folders.iter();
+        let found = folders.find(|one| self.host.files.exists(&one.path().join(&name)));
+        found.unwrap_or(&self.folders[0])
     }
 
     fn open_partition(
         &self,
+        home: &Arc<Folder>,
         topic: &str,
         number: i32,
         log: &LogConfig,
     ) -> io::Result<Arc<Partition>> {
-        let folder = self.folder_of(topic, number);
-        Ok(Arc::new(Partition::open(&self.host, &folder, log.clone())?))
+        let opened = Partition::open(&self.host, home, &name_of(topic, number), log.clone());
+        let opened = opened.inspect_err(|error| home.note(error));
+        opened.map(Arc::new)
     }
 
     /// What a topic's configs mean for its logs.
@@ -385,7 +433,14 @@ impl Topics {
 
     /// Folders of topics that were deleted when the broker went down.
     fn remove_leftovers(&self) -> io::Result<()> {
-        for name in self.host.files.list(&self.folder)? {
+        let folders = self.folders.iter();
+        folders
+            .map(|one| one.path())
+            .try_for_each(|folder| self.remove_leftovers_in(folder))
+    }
+
+    fn remove_leftovers_in(&self, folder: &Path) -> io::Result<()> {
+        for name in self.host.files.list(folder)? {
             let Some((topic, number)) = name.rsplit_once('-') else {
                 continue;
             };
@@ -396,7 +451,7 @@ impl Topics {
                 .get(topic)
                 .is_none_or(|topic| topic.partition(number).is_none())
             {
-                self.host.files.remove_dir_all(&self.folder.join(&name))?;
+                self.host.files.remove_dir_all(&folder.join(&name))?;
             }
         }
         Ok(())
@@ -409,6 +464,11 @@ impl Topics {
     fn journal(&self) -> MutexGuard<'_, Entries<Entry>> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The name of a partition's folder.
+fn name_of(topic: &str, number: i32) -> String {
+    TopicPartition::new(topic, number).to_string()
 }
 
 /// Few are done by one thread; it would take longer to start more.

@@ -100,9 +100,12 @@ impl Partition {
             ..batch.header
         };
         let batch = batch.with_header(header);
-        state.roll_if_full(&batch.header)?;
         let aborts = state.producers.aborts(&batch.header).filter(|_| !commit);
-        state.log.append_marker(&batch, aborts.as_ref())?;
+        let written = state.roll_if_full(&batch.header);
+        let written = written.and_then(|()| state.log.append_marker(&batch, aborts.as_ref()));
+        written.inspect_err(|error| {
+            self.log_error(error);
+        })?;
         state.producers.ended(&batch.header, coordinator_epoch);
         self.announce(&state);
         let is_synced = state.config.flush;

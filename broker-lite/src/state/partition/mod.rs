@@ -38,7 +38,10 @@ pub(crate) use self::{
     append::Appended,
     read::{Found, Read},
 };
-use super::producers::{ProducerDescription, Producers, snapshot};
+use super::{
+    folders::Folder,
+    producers::{ProducerDescription, Producers, snapshot},
+};
 use crate::log::{AbortedTransaction, Compaction, Log, Retention, Scanned};
 
 /// What a topic's configs say about its log.
@@ -86,6 +89,8 @@ impl Ends {
 #[derive(Debug)]
 pub(crate) struct Partition {
     host: Host,
+    /// Of `log.dirs`.
+    home: Arc<Folder>,
     folder: PathBuf,
     state: Mutex<State>,
     /// Held while files are synced or removed. Taken before `state`.
@@ -127,8 +132,14 @@ struct DueSnapshot {
 }
 
 impl Partition {
-    /// Opens the partition in `folder`, made if it is not there.
-    pub(crate) fn open(host: &Host, folder: &Path, config: LogConfig) -> io::Result<Self> {
+    /// Opens the partition `name` in `home`, made if it is not there.
+    pub(crate) fn open(
+        host: &Host,
+        home: &Arc<Folder>,
+        name: &str,
+        config: LogConfig,
+    ) -> io::Result<Self> {
+        let folder = &home.path().join(name);
         host.files.create_dir_all(folder)?;
         let epochs = Epochs::read(&*host.files, folder)?;
         let Contents {
@@ -141,6 +152,7 @@ impl Partition {
         epochs.cut(log.end());
         let partition = Self {
             host: host.clone(),
+            home: Arc::clone(home),
             folder: folder.to_owned(),
             high_watermark: watch::Sender::new(log.end()),
             state: Mutex::new(State {
@@ -174,6 +186,16 @@ impl Partition {
 
     pub(crate) fn ends(&self) -> Ends {
         self.state().ends()
+    }
+
+    /// The folder of `log.dirs` that it is in.
+    pub(crate) fn home(&self) -> &Arc<Folder> {
+        &self.home
+    }
+
+    /// KAFKA_STORAGE_ERROR if what is on disk cannot be read and written.
+    pub(crate) fn check_online(&self) -> Result<(), ResponseError> {
+        self.usable().map(drop)
     }
 
     /// Bytes of its records on disk.
@@ -268,14 +290,16 @@ impl Partition {
     /// The state of a partition that may be read and written.
     fn usable(&self) -> Result<MutexGuard<'_, State>, ResponseError> {
         let state = self.state();
-        match (state.is_removed, state.is_broken) {
+        match (state.is_removed, state.is_broken || self.home.is_offline()) {
             (true, _) => Err(ResponseError::UnknownTopicOrPartition),
             (_, true) => Err(ResponseError::KafkaStorageError),
             _ => Ok(state),
         }
     }
 
-    fn log_error(&self, error: &io::Error) -> ResponseError {
+    /// Tells of an error of the disk; whether others are to be expected.
+    pub(crate) fn log_error(&self, error: &io::Error) -> ResponseError {
+        self.home.note(error);
         tracing::error!(folder = %self.folder.display(), %error, "storage failed");
         ResponseError::KafkaStorageError
     }

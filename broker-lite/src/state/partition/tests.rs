@@ -130,8 +130,8 @@ fn open(files: &SimFiles, clock: &SimClock, config: &LogConfig) -> Arc<Partition
         random: Arc::new(SeededRandom::new(0)),
         ..Host::real()
     };
-    let folder = Path::new("/data/topic-0");
-    Arc::new(Partition::open(&host, folder, config.clone()).unwrap())
+    let home = Arc::new(Folder::new(Path::new("/data")));
+    Arc::new(Partition::open(&host, &home, "topic-0", config.clone()).unwrap())
 }
 
 /// Two records of a producer; no producer: -1.

@@ -2,6 +2,7 @@
 //! nothing else is, and it goes on.
 
 mod check;
+mod folders;
 mod world;
 
 use std::ops::Range;

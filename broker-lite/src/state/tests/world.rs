@@ -84,6 +84,7 @@ pub(super) struct World {
     pub(super) files: SimFiles,
     pub(super) clock: SimClock,
     pub(super) flush: bool,
+    folders: String,
     /// After a failure it asks again.
     pub(super) tries_again: bool,
     pub(super) known: Known,
@@ -93,7 +94,13 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(flush: bool) -> Self {
+        Self::on(flush, &["/data"])
+    }
+
+    /// With these data folders.
+    pub(super) fn on(flush: bool, folders: &[&str]) -> Self {
         let mut world = Self {
+            folders: folders.join(","),
             files: SimFiles::default(),
             clock: SimClock::new(NOW),
             flush,
@@ -102,7 +109,9 @@ impl World {
             state: None,
             sequences: BTreeMap::new(),
         };
-        world.files.create_dir_all(Path::new("/data")).unwrap();
+        for folder in folders {
+            world.files.create_dir_all(Path::new(folder)).unwrap();
+        }
         world.start();
         world
     }
@@ -110,6 +119,7 @@ impl World {
     pub(super) fn start(&mut self) {
         let mut config = Config::new("127.0.0.1:0", "/data");
         config.flush = self.flush;
+        config.apply(&format!("log.dirs={}", self.folders)).unwrap();
         let host = Host {
             clock: Arc::new(self.clock.clone()),
             files: Arc::new(self.files.clone()),
@@ -117,7 +127,7 @@ impl World {
             ..Host::real()
         };
         let lock = self.files.lock(Path::new("/data/.lock")).unwrap().unwrap();
-        self.state = Some(State::open(host, config, lock).unwrap());
+        self.state = Some(State::open(host, config, vec![lock]).unwrap());
     }
 
     pub(super) fn stop(&mut self) {
@@ -210,7 +220,12 @@ impl World {
         }
     }
 
-    fn create(&mut self, name: &'static str, partitions: i32, configs: &[(&str, &str)]) -> Done {
+    pub(super) fn create(
+        &mut self,
+        name: &'static str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> Done {
         self.known.topics.push((name, true, Answer::default()));
         let configs = configs
             .iter()
@@ -224,7 +239,7 @@ impl World {
         Ok(())
     }
 
-    fn delete(&mut self, name: &'static str) -> Done {
+    pub(super) fn delete(&mut self, name: &'static str) -> Done {
         self.known.topics.push((name, false, Answer::default()));
         self.ask(|world| {
             let topics = &world.state().topics;
