@@ -89,7 +89,7 @@ impl Reader {
 
     /// Where the batch begins whose last offset is at or behind `offset`.
     pub(super) fn position(&self, offset: i64) -> io::Result<Option<u64>> {
-        let mut position = self.indexed(offset)?;
+        let mut position = self.indexed(offset);
         while position < self.len {
             let header = self.header(position)?;
             if header.last_offset() >= offset {
@@ -100,15 +100,14 @@ impl Reader {
         Ok(None)
     }
 
-    /// Where to begin to look for `offset`: what the index says, if a batch confirms it.
-    fn indexed(&self, offset: i64) -> io::Result<u64> {
-        let Some((last_offset, position)) = self.offsets.floor(offset)? else {
-            return Ok(0);
-        };
-        match self.header(position) {
-            Ok(header) if header.last_offset() == last_offset => Ok(position),
-            _ => Ok(0),
-        }
+    /// Where to begin to look for `offset`: what the index says, if it can be read and a batch confirms it.
+    fn indexed(&self, offset: i64) -> u64 {
+        let found = self.offsets.floor(offset).ok().flatten();
+        let found = found.filter(|(last_offset, position)| {
+            let header = self.header(*position);
+            header.is_ok_and(|header| header.last_offset() == *last_offset)
+        });
+        found.map_or(0, |(_, position)| position)
     }
 
     /// The header of the batch at `position`.
