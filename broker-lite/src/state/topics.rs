@@ -160,7 +160,7 @@ impl Topics {
         });
         let all: Vec<_> = all.collect();
         let mut opened = in_parallel(&all, |(topic, number, log)| {
-            topics.open_partition(topics.home_of(topic, *number), topic, *number, log)
+            topics.open_partition(topics.home_of(topic, *number)?, topic, *number, log)
         })?
         .into_iter();
         drop(all);

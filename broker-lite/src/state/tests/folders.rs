@@ -61,6 +61,12 @@ fn new_partitions_go_where_the_fewest_are_and_a_folder_that_fails_takes_only_its
         let sent = if partition % 2 == 0 { 1 } else { 2 };
         assert_eq!(ends.high_watermark, sent, "{partition}");
     }
+    world.stop();
+    let copy = Path::new("/data/four-0");
+    host::Files::create_dir_all(&world.files, copy).unwrap();
+    assert!(world.try_start().unwrap_err().to_string().contains("/more"));
+    host::Files::remove_dir_all(&world.files, copy).unwrap();
+    world.start();
     world.delete("four").unwrap();
     for folder in ["/data", MORE] {
         let names = host::Files::list(&world.files, Path::new(folder)).unwrap();

@@ -117,6 +117,10 @@ impl World {
     }
 
     pub(super) fn start(&mut self) {
+        self.try_start().unwrap();
+    }
+
+    pub(super) fn try_start(&mut self) -> std::io::Result<()> {
         let mut config = Config::new("127.0.0.1:0", "/data");
         config.flush = self.flush;
         config.apply(&format!("log.dirs={}", self.folders)).unwrap();
@@ -127,7 +131,8 @@ impl World {
             ..Host::real()
         };
         let lock = self.files.lock(Path::new("/data/.lock")).unwrap().unwrap();
-        self.state = Some(State::open(host, config, vec![lock]).unwrap());
+        self.state = Some(State::open(host, config, vec![lock])?);
+        Ok(())
     }
 
     pub(super) fn stop(&mut self) {

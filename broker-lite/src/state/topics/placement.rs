@@ -67,12 +67,21 @@ impl Topics {
         &self.folders
     }
 
-    /// Where a partition is.
-    pub(super) fn home_of(&self, topic: &str, number: i32) -> &Arc<Folder> {
+    /// Where a partition is. Not in two folders (as in `LogManager.loadLog`): one failed while a topic was deleted and
+    /// another one of its name was made.
+    pub(super) fn home_of(&self, topic: &str, number: i32) -> io::Result<&Arc<Folder>> {
         let name = name_of(topic, number);
-        let mut folders = self.folders.iter();
-        let found = folders.find(|one| self.host.files.exists(&one.path().join(&name)));
-        found.unwrap_or(&self.folders[0])
+        let has_it = |one: &&Arc<Folder>| self.host.files.exists(&one.path().join(&name));
+        let mut found = self.folders.iter().filter(has_it);
+        let first = found.next().unwrap_or(&self.folders[0]);
+        match found.next() {
+            None => Ok(first),
+            Some(second) => {
+                let (one, other) = (first.path().display(), second.path().display());
+                let text = format!("{name} is in {one} and in {other}: remove the older one");
+                Err(io::Error::new(io::ErrorKind::InvalidData, text))
+            }
+        }
     }
 
     pub(super) fn open_partition(
