@@ -17,7 +17,6 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 pub use config::{Config, ConfigError};
 use host::Host;
-use rustix::fs::{FlockOperation, flock};
 use security::listeners::Plan;
 use state::State;
 use tokio::task::JoinSet;
@@ -73,7 +72,8 @@ impl Broker {
             source,
         };
         host.files.create_dir_all(&config.data).map_err(data)?;
-        let lock = lock(&config).map_err(data)?;
+        // Freed by the system whatever becomes of the process.
+        let lock = host.files.lock(&config.data.join(".lock")).map_err(data)?;
         let lock = lock.ok_or_else(|| StartError::InUse(folder.clone()))?;
         let plans = Plan::all(&config).map_err(StartError::Settings)?;
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
@@ -187,20 +187,4 @@ async fn bind(
     let socket = host.net.listen(&address).await.map_err(failed)?;
     let bound = socket.local_address().map_err(failed)?;
     Ok((socket, bound))
-}
-
-/// Holds the data folder for this process; none if another one does. Freed by the system whatever
-/// becomes of the process.
-fn lock(config: &Config) -> io::Result<Option<std::fs::File>> {
-    let path = config.data.join(".lock");
-    let file = std::fs::File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }

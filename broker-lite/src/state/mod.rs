@@ -12,11 +12,11 @@ pub(crate) mod topics;
 pub(crate) mod transactions;
 pub(crate) mod validate;
 
-use std::{fs::File, io, path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use fetch_sessions::FetchSessions;
 use groups::{GroupSettings, Groups};
-use host::Host;
+use host::{Host, Lock};
 use topics::{TopicSettings, Topics};
 use transactions::{Participants, TransactionSettings, Transactions, machine::Producer};
 use wire::TopicPartition;
@@ -55,12 +55,12 @@ pub(crate) struct State {
     /// Faults that tests set.
     pub(crate) hooks: Arc<Hooks>,
     /// On the folder; held for as long as anything can write there.
-    _lock: File,
+    _lock: Box<dyn Lock>,
 }
 
 impl State {
     /// Reads what is in the data folder, which `lock` keeps for this broker.
-    pub(crate) fn open(host: Host, config: Config, lock: File) -> io::Result<Self> {
+    pub(crate) fn open(host: Host, config: Config, lock: Box<dyn Lock>) -> io::Result<Self> {
         let folder = config.data.clone();
         let cluster_id = cluster_id(&host, &folder, config.node_id)?;
         let settings = TopicSettings {
