@@ -1,12 +1,16 @@
 //! Settings, by Kafka's names where Kafka has them.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
 
-use crate::security::{credentials::ScramUser, listeners, properties::Properties};
+use crate::{
+    security::{credentials::ScramUser, listeners, properties::Properties},
+    state::topic_config::defaults,
+};
 
 /// How a broker runs.
 #[derive(Clone, Debug)]
@@ -39,6 +43,18 @@ pub struct Config {
     pub write_timeout: Duration,
     /// `log.flush.interval.messages=1`: sync each append before its answer.
     pub flush: bool,
+    /// What topics fall back to, by name, as given: `log.retention.ms`, `log.segment.bytes`, `message.max.bytes`, ...
+    pub log: BTreeMap<String, String>,
+    /// `log.initial.task.delay.ms`: from the start to the first look for what is out of date.
+    pub log_initial_task_delay: Duration,
+    /// `log.retention.check.interval.ms`
+    pub log_retention_check_interval: Duration,
+    /// `log.cleaner.enable`: compact what topics want compacted.
+    pub log_cleaner_enable: bool,
+    /// `log.cleaner.backoff.ms`: between two looks for what to compact.
+    pub log_cleaner_backoff: Duration,
+    /// `log.cleaner.dedupe.buffer.size`: most bytes that compaction remembers keys in.
+    pub log_cleaner_dedupe_buffer_size: usize,
     /// `producer.id.expiration.ms`
     pub producer_id_expiration_ms: i64,
     /// `group.min.session.timeout.ms`
@@ -95,8 +111,13 @@ const KNOWN: &[&str] = &[
     "group.max.session.timeout.ms",
     "group.min.session.timeout.ms",
     "listeners",
+    "log.cleaner.backoff.ms",
+    "log.cleaner.dedupe.buffer.size",
+    "log.cleaner.enable",
     "log.dirs",
     "log.flush.interval.messages",
+    "log.initial.task.delay.ms",
+    "log.retention.check.interval.ms",
     "max.connections",
     "max.connections.per.ip",
     "node.id",
@@ -125,6 +146,12 @@ impl Config {
             login_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
             flush: false,
+            log: BTreeMap::new(),
+            log_initial_task_delay: Duration::from_secs(30),
+            log_retention_check_interval: Duration::from_secs(300),
+            log_cleaner_enable: true,
+            log_cleaner_backoff: Duration::from_secs(15),
+            log_cleaner_dedupe_buffer_size: 32 << 20,
             producer_id_expiration_ms: 86_400_000,
             group_min_session_timeout: Duration::from_secs(6),
             group_max_session_timeout: Duration::from_secs(1800),
@@ -229,7 +256,32 @@ impl Config {
                     return Err(parsed.wrong());
                 }
             }
-            _ => return Err(unknown(name)),
+            _ => self.apply_log(&parsed)?,
+        }
+        Ok(())
+    }
+
+    /// A setting of the logs, or one that topics fall back to.
+    fn apply_log(&mut self, setting: &Setting<'_>) -> Result<(), ConfigError> {
+        let name = setting.name;
+        match name {
+            "log.cleaner.backoff.ms" => self.log_cleaner_backoff = setting.millis()?,
+            "log.cleaner.dedupe.buffer.size" => {
+                self.log_cleaner_dedupe_buffer_size = setting.parse(|n| *n >= 1 << 20)?;
+            }
+            "log.cleaner.enable" => self.log_cleaner_enable = setting.parse(|_| true)?,
+            "log.initial.task.delay.ms" => self.log_initial_task_delay = setting.millis()?,
+            "log.retention.check.interval.ms" => {
+                let ms = setting.parse(|ms: &u64| *ms > 0)?;
+                self.log_retention_check_interval = Duration::from_millis(ms);
+            }
+            _ => match defaults::check_setting(name, setting.value) {
+                Some(is_legal) => {
+                    setting.parse(|_: &String| is_legal.is_ok())?;
+                    self.log.insert(name.to_owned(), setting.value.to_owned());
+                }
+                None => return Err(unknown(name)),
+            },
         }
         Ok(())
     }
@@ -296,7 +348,8 @@ impl Setting<'_> {
 
 /// With the known name that is most like it.
 fn unknown(name: &str) -> ConfigError {
-    let known = KNOWN.iter().copied().chain(Properties::names());
+    let logs = defaults::names();
+    let known = KNOWN.iter().copied().chain(Properties::names()).chain(logs);
     // Of a listener's own settings the part behind its name is looked for.
     let own = name.strip_prefix("listener.name.");
     let (prefix, wanted) = match own.and_then(|own| own.split_once('.')) {

@@ -18,7 +18,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 pub use config::{Config, ConfigError};
 use host::Host;
 use security::listeners::Plan;
-use state::State;
+use state::{State, housekeeping};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -90,6 +90,8 @@ impl Broker {
         tasks.spawn(async move { groups.groups.run(token).await });
         let (transactions, token) = (Arc::clone(&state), stop.clone());
         tasks.spawn(async move { transactions.transactions.run(&*transactions, token).await });
+        tasks.spawn(housekeeping::expire(Arc::clone(&state), stop.clone()));
+        tasks.spawn(housekeeping::compact(Arc::clone(&state), stop.clone()));
         let mut metrics = None;
         if let Some(address) = &state.config.metrics {
             let listen = |source| StartError::Listen {

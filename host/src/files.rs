@@ -10,6 +10,7 @@ use std::{
     os::unix::fs::FileExt,
     path::Path,
     sync::Arc,
+    time::UNIX_EPOCH,
 };
 
 use tokio::task::JoinHandle;
@@ -80,6 +81,10 @@ pub trait File: Send + Sync + Debug {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes content and length durable.
     fn sync(&self) -> io::Result<()>;
+    /// When it was last written, milliseconds since 1970; `Unsupported` where nobody knows.
+    fn modified_ms(&self) -> io::Result<i64> {
+        Err(ErrorKind::Unsupported.into())
+    }
 
     /// Reads exactly `len` bytes at `offset`; `UnexpectedEof` if the file ends before.
     fn read_exact_at(&self, len: usize, offset: u64) -> io::Result<Vec<u8>> {
@@ -211,5 +216,11 @@ impl File for fs::File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn modified_ms(&self) -> io::Result<i64> {
+        let modified = self.metadata()?.modified()?;
+        let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 }

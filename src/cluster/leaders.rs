@@ -1,9 +1,12 @@
 //! Which broker leads a partition now, for the data path.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use host::Clock;
-use tokio::sync::Mutex;
 use uuid::Uuid;
 use wire::{
     TopicPartition,
@@ -22,8 +25,11 @@ const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 pub struct Leaders {
     client: Client,
     clock: Arc<dyn Clock>,
-    seen: Mutex<BTreeMap<String, (Duration, TopicDescription)>>,
+    seen: Mutex<BTreeMap<String, Seen>>,
 }
+
+/// A topic, and when it was so.
+type Seen = (Duration, Arc<TopicDescription>);
 
 /// Who leads a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,25 +73,29 @@ impl Leaders {
     /// # Errors
     /// If nobody does, or it is not known.
     pub async fn of(&self, partition: &TopicPartition) -> Result<Leader, NoLeader> {
-        let mut seen = self.seen.lock().await;
-        let now = self.clock.monotonic();
-        if let Some((at, topic)) = seen.get(&partition.topic)
-            && now.saturating_sub(*at) < FRESH
-        {
-            return leader(topic, partition.partition);
+        if let Some(topic) = self.remembered(&partition.topic) {
+            return leader(&topic, partition.partition);
         }
-        let names = std::slice::from_ref(&partition.topic);
-        let topics = self.client.topics(Some(names)).await;
-        let topic = topics
-            .map_err(|error| NoLeader::Later(error.to_string()))?
-            .pop();
-        let topic = topic.ok_or(NoLeader::Missing)?;
+        let topic = self.client.topic(&partition.topic).await;
+        let topic = topic.map_err(|error| NoLeader::Later(error.to_string()))?;
         let found = leader(&topic, partition.partition);
+        let mut seen = self.seen();
         if seen.len() >= REMEMBERED {
             seen.clear();
         }
         seen.insert(partition.topic.clone(), (self.clock.monotonic(), topic));
         found
+    }
+
+    fn remembered(&self, topic: &str) -> Option<Arc<TopicDescription>> {
+        let now = self.clock.monotonic();
+        let seen = self.seen();
+        let (at, topic) = seen.get(topic)?;
+        (now.saturating_sub(*at) < FRESH).then(|| Arc::clone(topic))
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<String, Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,9 +107,7 @@ fn leader(topic: &TopicDescription, partition: i32) -> Result<Leader, NoLeader> 
             _ => NoLeader::Later(error.to_string()),
         });
     }
-    let mut partitions = topic.partitions.iter();
-    let found = partitions.find(|found| found.index == partition);
-    let found = found.ok_or(NoLeader::Missing)?;
+    let found = topic.partition(partition).ok_or(NoLeader::Missing)?;
     let broker = found.leader.ok_or_else(|| {
         let error = found.error.as_ref().map(ToString::to_string);
         NoLeader::Later(error.unwrap_or_else(|| "it has no leader now".to_owned()))

@@ -28,7 +28,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use broker_lite::{Broker, Config};
-use cases::{Case, SECURED_SETTINGS};
+use cases::{Case, OPEN_SETTINGS, SECURED_SETTINGS};
 use compare::Verdict;
 use libtest_mimic::{Arguments, Conclusion, Trial};
 use talk::Talk;
@@ -73,12 +73,17 @@ fn beside(arguments: &Arguments) -> Result<Conclusion> {
         };
         kafka::Kafka::start(1, &extra)
     });
-    let kafka = kafka::Kafka::start(1, &kafka::Extra::default())?;
+    let extra = kafka::Extra {
+        settings: OPEN_SETTINGS,
+        ..kafka::Extra::default()
+    };
+    let kafka = kafka::Kafka::start(1, &extra)?;
     let secured = secured.join().ok().context("the thread ended")??;
     let runtime = tokio::runtime::Runtime::new()?;
     let (folder, secured_folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let host = host::Host::real();
-    let config = Config::new("127.0.0.1:0", folder.path());
+    let mut config = Config::new("127.0.0.1:0", folder.path());
+    config.apply_file(OPEN_SETTINGS)?;
     let lite = runtime.block_on(Broker::start(config, host.clone()))?;
     let mut config = Config::new("127.0.0.1:0", secured_folder.path());
     let listeners = "listeners=PLAINTEXT://127.0.0.1:0,PASSWORD://127.0.0.1:0

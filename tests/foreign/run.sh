@@ -9,7 +9,7 @@ tests/kafka/fetch.sh
 cargo build -q -p broker-lite
 
 work=$(mktemp -d)
-target/debug/broker-lite --listen 127.0.0.1:0 --data "$work/data" >"$work/ready" 2>"$work/log" &
+target/debug/broker-lite --listen 127.0.0.1:0 --data "$work/data" --set log.cleaner.backoff.ms=200 >"$work/ready" 2>"$work/log" &
 broker=$!
 trap 'kill "$broker" 2>/dev/null; wait "$broker" 2>/dev/null; rm -rf "$work"' EXIT
 for _ in $(seq 100); do grep -q ready "$work/ready" && break; sleep 0.1; done
@@ -40,6 +40,17 @@ tool $kafka.consumer.group.ConsumerGroupCommand "${at[@]}" --group g --topic t -
 tool $kafka.GetOffsetShell "${at[@]}" --topic t | awk -F: '{n += $3} END {print n}' | expect "get offsets" "^100$"
 tool $kafka.ProducerPerformance --topic t --num-records 20000 --record-size 500 --throughput -1 --producer-props "bootstrap.servers=$address" acks=all | expect "producer perf" "^20000 records sent"
 tool $kafka.ConsumerPerformance "${at[@]}" --topic t --messages 20000 --timeout 20000 2>&1 | expect "consumer perf" "20[0-9]{3}|2.0E4"
+tool $kafka.TopicCommand "${at[@]}" --create --topic keys --config cleanup.policy=compact --config segment.bytes=1048576 --config min.cleanable.dirty.ratio=0 | expect "create compacted topic" "Created topic keys"
+awk 'BEGIN {v = sprintf("%999s", ""); gsub(" ", "x", v); for (i = 1; i <= 6000; i++) print i % 10 "," i v}' |
+    tool $kafka.ConsoleProducer "${at[@]}" --topic keys --property parse.key=true --property key.separator=, --producer-property linger.ms=0 --producer-property batch.size=4000
+for _ in $(seq 100); do [ -e "$work/data/keys-0/cleaner-offset-checkpoint" ] && break; sleep 0.1; done
+sleep 1
+dump=$(for log in "$work"/data/keys-0/*.log; do tool kafka.tools.DumpLogSegments --files "$log" --deep-iteration; done)
+expect "dump compacted log" "lastOffset: 5999 count: [1-9]" <<<"$dump"
+{ grep -ciE "isvalid: false|corrupt|exception" <<<"$dump" || true; } | expect "dump finds nothing wrong" "^0$"
+grep -cE "^\| offset" <<<"$dump" | awk '{print ($1 < 2000) ? "fewer" : $1}' | expect "compacted" "^fewer$"
+indexes=$(printf '%s,' "$work"/data/keys-0/*index); tool kafka.tools.DumpLogSegments --files "${indexes%,}" --index-sanity-check 2>&1 | expect "indexes are sane" "passed sanity check"
+tool $kafka.TopicCommand "${at[@]}" --delete --topic keys
 tool $kafka.TopicCommand "${at[@]}" --delete --topic t
 tool $kafka.TopicCommand "${at[@]}" --list | sed 's/^t$/still there/; $a end' | expect "delete topic" "^end$"
 .kafka/venv/bin/python tests/foreign/client.py "$address"

@@ -2,7 +2,7 @@
 //!
 //! Moves a partition's start; -1 means its end. Beyond the end is OFFSET_OUT_OF_RANGE.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use kafka_protocol::{
     error::ResponseError,
@@ -12,8 +12,10 @@ use kafka_protocol::{
     },
 };
 
+use tokio::task::spawn_blocking;
+
 use super::{Context, produce::INTERNAL};
-use crate::security::acl::Operation;
+use crate::{security::acl::Operation, state::partition::Partition};
 
 pub(super) async fn handle(
     cx: &Context,
@@ -33,7 +35,8 @@ pub(super) async fn handle(
     let wanted = wanted
         .into_iter()
         .filter(|(_, partitions)| !partitions.is_empty());
-    let topics = wanted.map(|(name, partitions)| {
+    let mut topics = Vec::new();
+    for (name, partitions) in wanted {
         let topic = cx.state.topics.get(&name);
         let may = cx.may_topic(Operation::Delete, &name);
         let topic = topic.filter(|_| may);
@@ -42,21 +45,27 @@ pub(super) async fn handle(
             true => ResponseError::InvalidTopicException,
             false => ResponseError::UnknownTopicOrPartition,
         };
-        let partitions = partitions.into_iter().map(|(index, offset)| {
+        let mut results = Vec::new();
+        for (index, offset) in partitions {
             let partition = topic.as_ref().and_then(|topic| topic.partition(index));
-            let deleted = partition
-                .ok_or(unknown)
-                .and_then(|partition| partition.delete_records(offset));
+            let deleted = match partition {
+                Some(partition) => delete(partition, offset).await,
+                None => Err(unknown),
+            };
             let result = DeleteRecordsPartitionResult::default().with_partition_index(index);
-            match deleted {
+            results.push(match deleted {
                 Ok(start) => result.with_low_watermark(start),
                 Err(error) => result.with_low_watermark(-1).with_error_code(error.code()),
-            }
-        });
-        let partitions = partitions.collect();
-        DeleteRecordsTopicResult::default()
-            .with_name(name)
-            .with_partitions(partitions)
-    });
-    DeleteRecordsResponse::default().with_topics(topics.collect())
+            });
+        }
+        let topic = DeleteRecordsTopicResult::default().with_name(name);
+        topics.push(topic.with_partitions(results));
+    }
+    DeleteRecordsResponse::default().with_topics(topics)
+}
+
+/// The new start; files are synced and removed, so on a thread that may block.
+async fn delete(partition: Arc<Partition>, offset: i64) -> Result<i64, ResponseError> {
+    let deleted = spawn_blocking(move || partition.delete_records(offset)).await;
+    deleted.unwrap_or(Err(ResponseError::UnknownServerError))
 }

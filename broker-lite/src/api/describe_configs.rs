@@ -24,7 +24,7 @@ use super::{
 use crate::{
     security::acl::Operation,
     state::{
-        topic_config::{CONFIGS, synonym, value},
+        topic_config::{CONFIGS, defaults::HOURS, synonym, value},
         topics::check_name,
     },
 };
@@ -92,19 +92,30 @@ fn topic(
     let wanted = CONFIGS
         .iter()
         .filter(|(name, ..)| is_wanted(resource, name));
+    let defaults = cx.state.topics.defaults();
     let described = wanted.map(|(name, kind, default)| {
-        let source = if set.contains_key(*name) {
-            DYNAMIC_TOPIC
-        } else {
-            DEFAULT
+        let by_broker = defaults.source(name);
+        let source = match set.contains_key(*name) {
+            true => DYNAMIC_TOPIC,
+            false if by_broker.is_some() => STATIC_BROKER,
+            false => DEFAULT,
         };
-        let mut config = entry(name, value(&set, name), source, kind.number(), false);
+        let shown = value(&set, defaults, name);
+        let mut config = entry(name, shown, source, kind.number(), false);
         if synonyms {
             let own = set
                 .get(*name)
                 .map(|value| (*name, value.as_str(), DYNAMIC_TOPIC));
             let inherited = synonym(name).map(|name| (name, *default, DEFAULT));
-            config.synonyms = synonyms_of(own.into_iter().chain(inherited));
+            let by_broker = by_broker.map(|by| (by, defaults.get(name), STATIC_BROKER));
+            let (coarser, hours) = defaults.coarser(name);
+            let coarser = coarser
+                .iter()
+                .map(|(name, value)| (*name, value.as_str(), STATIC_BROKER));
+            let hours = hours.map(|name| (name, HOURS, DEFAULT));
+            let by_broker = by_broker.into_iter().chain(coarser);
+            let inherited = hours.into_iter().chain(inherited);
+            config.synonyms = synonyms_of(own.into_iter().chain(by_broker).chain(inherited));
         }
         config
     });

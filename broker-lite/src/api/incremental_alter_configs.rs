@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     security::acl::Operation,
-    state::topic_config::{self, Kind, Overrides},
+    state::topic_config::{self, Kind, Overrides, defaults::Defaults},
 };
 
 /// `AlterConfigOp.OpType`
@@ -67,7 +67,7 @@ fn alter(
     let topic = topic(cx, resource.resource_type, &resource.resource_name)?;
     let mut configs = topic.configs();
     for change in &resource.configs {
-        apply(&mut configs, change)?;
+        apply(&mut configs, cx.state.topics.defaults(), change)?;
     }
     if validate_only {
         return Ok(());
@@ -78,12 +78,16 @@ fn alter(
         .map_err(|error| (error, None))
 }
 
-fn apply(configs: &mut Overrides, change: &AlterableConfig) -> Result<(), Refusal> {
+fn apply(
+    configs: &mut Overrides,
+    defaults: &Defaults,
+    change: &AlterableConfig,
+) -> Result<(), Refusal> {
     let name = &*change.name;
     let wrong = |why: String| (ResponseError::InvalidConfig, Some(why));
     let given = change.value.as_deref().unwrap_or_default();
     let current = || {
-        topic_config::value(configs, name)
+        topic_config::value(configs, defaults, name)
             .split(',')
             .filter(|part| !part.is_empty())
     };

@@ -5,6 +5,7 @@
 //! * `.index`, `.timeindex`, `.txnindex`: see `index.rs`.
 //!
 //! So `kafka-dump-log` reads them. `log-start-offset` holds, as text, the first offset that counts.
+//! `retention.rs` says what is out of date, `cleaner/` removes what is superseded.
 //!
 //! What is appended survives the process. It survives the machine once [`Unsynced::sync`] is done.
 //! At open the caller says up to which offset the log is known to be whole and durable (`trusted`):
@@ -13,9 +14,13 @@
 //!
 //! Invariants: offsets ascend; a batch never spans two segments; only the last segment grows.
 
+mod cleaner;
 mod index;
+pub(crate) mod offset_file;
 mod reader;
+mod retention;
 mod segment;
+mod swap;
 #[cfg(test)]
 mod tests;
 
@@ -25,12 +30,15 @@ use std::{
     sync::Arc,
 };
 
+pub(crate) use cleaner::{Cleaned, Compaction, LastRecord, Source, Terms};
 use host::{File, Files};
 pub(crate) use index::AbortedTransaction;
 pub(crate) use reader::{MAX_DECOMPRESSED, Place, Reader};
+use retention::Extent;
+pub(crate) use retention::Retention;
 use segment::{Active, Sealed};
 pub(crate) use segment::{Replay, Scanned};
-use wire::batch::BatchView;
+use wire::batch::{BatchHeader, BatchView};
 
 /// Where a file of a log begins.
 const LOG_START: &str = "log-start-offset";
@@ -47,6 +55,8 @@ pub(crate) struct Log {
     unsynced: Vec<Arc<dyn File>>,
     /// Files were made since the last sync.
     has_new_names: bool,
+    /// How often segments were replaced or removed.
+    changed: u64,
 }
 
 /// What a sync has to reach so that a log is durable up to `end`.
@@ -68,6 +78,23 @@ impl Unsynced {
     }
 }
 
+/// Segments that do not count any more, whose files are there.
+#[derive(Debug)]
+#[must_use = "the files stay until it has run"]
+pub(crate) struct Removal {
+    files: Arc<dyn Files>,
+    folder: PathBuf,
+    bases: Vec<i64>,
+}
+
+impl Removal {
+    /// Removes the files, oldest first. Blocks.
+    pub(crate) fn run(self) -> io::Result<()> {
+        let remove = |base: &i64| segment::remove(&*self.files, &self.folder, *base);
+        self.bases.iter().try_for_each(remove)
+    }
+}
+
 impl Log {
     /// Opens the log in `folder`, made if it is not there.
     pub(crate) fn open(
@@ -77,12 +104,9 @@ impl Log {
         replay: &mut Replay<'_>,
     ) -> io::Result<Self> {
         files.create_dir_all(folder)?;
-        let start = read_start(&**files, folder)?;
-        let names = files.list(folder)?;
-        let bases: Vec<i64> = names
-            .iter()
-            .filter_map(|name| segment::base_of(name))
-            .collect();
+        let start = offset_file::read(&**files, &folder.join(LOG_START))?.unwrap_or(0);
+        swap::recover(&**files, folder)?;
+        let bases = bases(&**files, folder, start)?;
         let (mut sealed, mut unsynced, mut active) = (Vec::new(), Vec::new(), None);
         for (at, base) in bases.iter().copied().enumerate() {
             let next = bases.get(at + 1).copied();
@@ -92,6 +116,9 @@ impl Log {
             }
             let mut segment = Active::open(files, folder, base)?;
             let is_whole = segment.recover(trusted, next.unwrap_or(i64::MAX), replay)?;
+            if !is_whole {
+                segment.cut_off()?;
+            }
             // Batches may be missing before a boundary without any being torn.
             if let Some(next) = next.filter(|next| is_whole && segment.reader().next == *next) {
                 segment.complete()?;
@@ -116,11 +143,11 @@ impl Log {
             start,
             unsynced,
             has_new_names: true,
+            changed: 0,
         };
         if log.end() < start {
             log.restart_at(start)?;
         }
-        log.remove_old()?;
         log.start = start.max(log.first_base());
         Ok(log)
     }
@@ -135,31 +162,41 @@ impl Log {
         self.active.reader().next()
     }
 
-    /// Bytes of all segments, without indexes.
-    pub(crate) fn size(&self) -> io::Result<u64> {
-        let sealed = self.sealed.iter().map(|segment| {
-            let reader = segment.reader(&*self.files, &self.folder)?;
-            Ok(reader.len)
-        });
-        let sealed: io::Result<u64> = sealed.sum();
-        Ok(sealed? + self.active.reader().len)
+    /// First offset of the segment that grows.
+    pub(crate) fn active_base(&self) -> i64 {
+        self.active.reader().base
     }
 
-    /// Appends a batch whose offsets are set, to a new segment where it is due: then true.
-    pub(crate) fn append(
-        &mut self,
-        batch: &BatchView,
+    /// How often segments were replaced or removed: who found something before and looks for more of it after has to
+    /// begin again.
+    pub(crate) fn changed(&self) -> u64 {
+        self.changed
+    }
+
+    /// This is what was left when `other` was cut off.
+    pub(crate) fn succeeds(&mut self, other: &Self) {
+        self.changed = other.changed + 1;
+    }
+
+    /// Bytes of all segments, without indexes.
+    pub(crate) fn size(&self) -> u64 {
+        let sealed = self.sealed.iter().map(|segment| segment.len);
+        sealed.sum::<u64>() + self.active.reader().len
+    }
+
+    /// Whether a batch belongs into a new segment.
+    pub(crate) fn is_full(
+        &self,
+        header: &BatchHeader,
         segment_bytes: u64,
         segment_ms: i64,
-    ) -> io::Result<bool> {
-        let is_due = self
-            .active
-            .is_full(&batch.header, segment_bytes, segment_ms);
-        if is_due {
-            self.roll()?;
-        }
-        self.active.append(batch)?;
-        Ok(is_due)
+    ) -> bool {
+        self.active.is_full(header, segment_bytes, segment_ms)
+    }
+
+    /// Appends a batch whose offsets are set.
+    pub(crate) fn append(&mut self, batch: &BatchView) -> io::Result<()> {
+        self.active.append(batch)
     }
 
     /// Notes that the marker that was appended last aborted a transaction.
@@ -216,16 +253,78 @@ impl Log {
         Ok(found)
     }
 
-    /// Drops records before `offset`, durably; whole segments before it are removed.
-    pub(crate) fn delete_before(&mut self, offset: i64) -> io::Result<()> {
-        let start = offset.min(self.end());
-        if start <= self.start {
-            return Ok(());
+    /// First offset of what is not out of date at `now`; looks at what ends at or before `limit`.
+    pub(crate) fn expired_before(
+        &self,
+        retention: &Retention,
+        now: i64,
+        limit: i64,
+    ) -> io::Result<i64> {
+        if *retention == Retention::default() {
+            return Ok(self.start);
         }
-        let path = self.folder.join(LOG_START);
-        host::files::replace(&*self.files, &path, start.to_string().as_bytes())?;
-        self.start = start;
-        self.remove_old()
+        let mut extents = Vec::with_capacity(self.sealed.len() + 1);
+        for segment in &self.sealed {
+            extents.push(Extent {
+                next: segment.next,
+                bytes: segment.len,
+                time: self.time(segment.max_timestamp, || {
+                    segment.reader(&*self.files, &self.folder)
+                })?,
+            });
+        }
+        let active = self.active.reader();
+        if active.len > 0 {
+            extents.push(Extent {
+                next: active.next,
+                bytes: active.len,
+                time: self.time(self.active.max_timestamp(), || Ok(active.clone()))?,
+            });
+        }
+        let expired = retention.expired(&extents, now, limit);
+        let last = expired.checked_sub(1).map(|last| extents[last].next);
+        Ok(last.map_or(self.start, |next| next.max(self.start)))
+    }
+
+    /// The time of a segment's youngest record; when it was written if none has one (`LogSegment.largestTimestamp`).
+    fn time(
+        &self,
+        max_timestamp: i64,
+        reader: impl FnOnce() -> io::Result<Reader>,
+    ) -> io::Result<Option<i64>> {
+        if max_timestamp >= 0 {
+            return Ok(Some(max_timestamp));
+        }
+        let modified = reader()?.log.modified_ms();
+        match modified {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
+            modified => modified.map(Some),
+        }
+    }
+
+    /// Where the last of the segments ends whose records all lie before `offset`; none if there is none.
+    pub(crate) fn goes_with(&self, offset: i64) -> Option<i64> {
+        let old = self.sealed.partition_point(|one| one.next <= offset);
+        old.checked_sub(1).map(|last| self.sealed[last].next)
+    }
+
+    /// Notes durably that the log in `folder` begins at `start`.
+    pub(crate) fn write_start(files: &dyn Files, folder: &Path, start: i64) -> io::Result<()> {
+        offset_file::write(files, &folder.join(LOG_START), start)
+    }
+
+    /// Drops records before `start`, which is noted. The files of whole segments before it are still to be removed;
+    /// the next open does it otherwise. Readers that hold them go on, so there is no `file.delete.delay.ms`.
+    pub(crate) fn advance_start(&mut self, start: i64) -> Removal {
+        self.start = self.start.max(start);
+        let old = self.sealed.partition_point(|one| one.next <= self.start);
+        let bases: Vec<i64> = self.sealed.drain(..old).map(|one| one.base).collect();
+        self.changed += u64::from(!bases.is_empty());
+        Removal {
+            bases,
+            files: Arc::clone(&self.files),
+            folder: self.folder.clone(),
+        }
     }
 
     /// Cuts the files off before the batch that holds `offset`; false if there is none. The log has to be opened
@@ -274,18 +373,13 @@ impl Log {
         Unsynced { end, files, names }
     }
 
-    /// Removes the segments that lie before the start.
-    fn remove_old(&mut self) -> io::Result<()> {
-        while let Some(first) = self.sealed.first().filter(|first| first.next <= self.start) {
-            segment::remove(&*self.files, &self.folder, first.base)?;
-            self.sealed.remove(0);
-        }
-        Ok(())
-    }
-
-    /// Begins a new segment at the end.
-    fn roll(&mut self) -> io::Result<()> {
+    /// Begins a new segment at the end. There must be something in the one that grows: two of the same name would
+    /// be one.
+    pub(crate) fn roll(&mut self) -> io::Result<()> {
         let base = self.end();
+        if base == self.active_base() {
+            return Ok(());
+        }
         self.active.complete()?;
         let next = Active::create(&self.files, &self.folder, base)?;
         let full = mem::replace(&mut self.active, next);
@@ -322,20 +416,20 @@ impl Log {
     }
 }
 
-fn read_start(files: &dyn Files, folder: &Path) -> io::Result<i64> {
-    let path = folder.join(LOG_START);
-    if !files.exists(&path) {
-        return Ok(0);
+/// First offsets of the segments in `folder` that a log from `start` on has. What is left of older ones goes: which of
+/// their files a crash left is not known, and there may be gaps among them.
+fn bases(files: &dyn Files, folder: &Path, start: i64) -> io::Result<Vec<i64>> {
+    let names = files.list(folder)?;
+    let logs = names.iter().filter_map(|name| segment::base_of(name));
+    let mut bases: Vec<i64> = logs.collect();
+    let old = bases.windows(2).take_while(|pair| pair[1] <= start).count();
+    for base in bases.drain(..old) {
+        segment::remove(files, folder, base)?;
     }
-    let file = files.open(&path)?;
-    let length = usize::try_from(file.len()?.min(20)).unwrap_or(0);
-    let text = String::from_utf8_lossy(&file.read_exact_at(length, 0)?).into_owned();
-    text.trim()
-        .parse()
-        .ok()
-        .filter(|start| *start >= 0)
-        .ok_or_else(|| {
-            let text = format!("{}: {text:?} is not an offset", path.display());
-            io::Error::new(io::ErrorKind::InvalidData, text)
-        })
+    let is_stray = |name: &&String| {
+        segment::base_of_index(name).is_some_and(|base| bases.binary_search(&base).is_err())
+    };
+    let mut stray = names.iter().filter(is_stray);
+    stray.try_for_each(|name| files.remove(&folder.join(name)))?;
+    Ok(bases)
 }

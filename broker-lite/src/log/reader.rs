@@ -60,6 +60,16 @@ impl Reader {
         }))
     }
 
+    /// The batches from the one that holds `offset` on, read a piece at a time.
+    pub(super) fn batches_from(&self, offset: i64) -> io::Result<Batches> {
+        Ok(Batches {
+            log: Arc::clone(&self.log),
+            position: self.position(offset)?.unwrap_or(self.len),
+            end: self.len,
+            read: Bytes::new(),
+        })
+    }
+
     /// Time and offset of the first record, from `start` on, that is not older than `timestamp`.
     pub(crate) fn first_at(&self, timestamp: i64, start: i64) -> io::Result<Option<(i64, i64)>> {
         let from = self.times.floor(timestamp)?.max(start);
@@ -115,6 +125,50 @@ impl Reader {
             header: *header,
             bytes,
         })
+    }
+}
+
+/// Bytes that [`Batches`] reads at once.
+const PIECE: usize = 1 << 20;
+
+/// The batches of a segment, one after the other.
+#[derive(Debug)]
+pub(super) struct Batches {
+    log: Arc<dyn File>,
+    position: u64,
+    end: u64,
+    read: Bytes,
+}
+
+impl Batches {
+    fn read_next(&mut self) -> io::Result<Option<BatchView>> {
+        if self.read.is_empty() && self.position < self.end {
+            let place = Place {
+                log: Arc::clone(&self.log),
+                position: self.position,
+                end: self.end,
+            };
+            self.read = place.read(PIECE, true)?;
+            if self.read.is_empty() {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            self.position += self.read.len() as u64;
+        }
+        let next = BatchView::read(&self.read);
+        let next = next.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        if let Some(batch) = &next {
+            self.read = self.read.slice(batch.bytes.len()..);
+        }
+        Ok(next)
+    }
+}
+
+impl Iterator for Batches {
+    type Item = io::Result<BatchView>;
+
+    /// Whoever meets an error stops.
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read_next().transpose()
     }
 }
 

@@ -19,18 +19,28 @@ use super::{
 const INDEX_INTERVAL: u64 = 4096;
 
 /// The files of a segment.
-const KINDS: [&str; 4] = ["log", "index", "timeindex", "txnindex"];
+pub(super) const KINDS: [&str; 4] = ["log", "index", "timeindex", "txnindex"];
 
 /// Where the file of a segment is.
-fn path(folder: &Path, base: i64, kind: &str) -> PathBuf {
+pub(super) fn path(folder: &Path, base: i64, kind: &str) -> PathBuf {
     folder.join(format!("{base:020}.{kind}"))
 }
 
 /// First offset of the segment that a file `NAME.log` holds.
 pub(super) fn base_of(name: &str) -> Option<i64> {
-    let base = name.strip_suffix(".log")?;
-    let is_base = base.len() == 20 && base.bytes().all(|byte| byte.is_ascii_digit());
-    base.parse().ok().filter(|_| is_base)
+    offset(name.strip_suffix(".log")?)
+}
+
+/// First offset of the segment that a file is an index of.
+pub(super) fn base_of_index(name: &str) -> Option<i64> {
+    let (base, kind) = name.split_once('.')?;
+    let is_index = kind != "log" && KINDS.contains(&kind);
+    offset(base).filter(|_| is_index)
+}
+
+fn offset(digits: &str) -> Option<i64> {
+    let is_offset = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_offset)
 }
 
 pub(super) fn remove(files: &dyn Files, folder: &Path, base: i64) -> io::Result<()> {
@@ -45,6 +55,8 @@ pub(super) struct Sealed {
     pub(super) base: i64,
     /// First offset of the segment that follows.
     pub(super) next: i64,
+    /// Bytes of its log.
+    pub(super) len: u64,
     pub(super) max_timestamp: i64,
 }
 
@@ -60,6 +72,7 @@ impl Sealed {
         let sealed = Self {
             base,
             next,
+            len: 0,
             max_timestamp: -1,
         };
         let reader = sealed.reader(&**files, folder)?;
@@ -71,14 +84,22 @@ impl Sealed {
             && (base..next).contains(&of)
         {
             return Ok(Self {
+                len: reader.len,
                 max_timestamp,
                 ..sealed
             });
         }
         let mut segment = Active::open(files, folder, base)?;
-        segment.recover(next, next, &mut |_| None)?;
+        if !segment.recover(next, next, &mut |_| None)? {
+            // It was whole once, and a reader of the rest is to hear of it: nothing is cut off.
+            tracing::error!(file = %path(folder, base, "log").display(),
+                position = segment.reader.len, "a batch is damaged");
+        }
         segment.complete()?;
-        Ok(segment.sealed(next))
+        Ok(Self {
+            len: reader.len,
+            ..segment.sealed(next)
+        })
     }
 
     pub(super) fn reader(&self, files: &dyn Files, folder: &Path) -> io::Result<Reader> {
@@ -121,6 +142,8 @@ pub(super) struct Active {
     /// Largest timestamp of the first batch: rolling by time counts from it.
     first_timestamp: Option<i64>,
     aborted: Option<AbortedIndex>,
+    /// Of the files' names.
+    suffix: &'static str,
 }
 
 /// A batch that was found at open.
@@ -138,7 +161,22 @@ pub(crate) type Replay<'a> = dyn FnMut(Scanned) -> Option<AbortedTransaction> + 
 impl Active {
     /// Opens the segment that begins at `base`, made if it is not there; nothing of it counts yet.
     pub(super) fn open(files: &Arc<dyn Files>, folder: &Path, base: i64) -> io::Result<Self> {
-        let open = |kind| files.open(&path(folder, base, kind));
+        Self::open_as(files, folder, base, "")
+    }
+
+    /// Opens it from files whose names end in `suffix`.
+    pub(super) fn open_as(
+        files: &Arc<dyn Files>,
+        folder: &Path,
+        base: i64,
+        suffix: &'static str,
+    ) -> io::Result<Self> {
+        let named = |kind: &str| path(folder, base, &format!("{kind}{suffix}"));
+        let open = |kind| files.open(&named(kind));
+        let aborted = match files.exists(&named("txnindex")) {
+            true => Some(AbortedIndex::open(open("txnindex")?)?),
+            false => None,
+        };
         Ok(Self {
             reader: Reader {
                 base,
@@ -152,7 +190,8 @@ impl Active {
             max_timestamp: -1,
             max_timestamp_offset: base,
             first_timestamp: None,
-            aborted: aborted(&**files, folder, base)?,
+            aborted,
+            suffix,
             files: Arc::clone(files),
             folder: folder.to_owned(),
         })
@@ -165,8 +204,7 @@ impl Active {
     }
 
     /// Counts what the file holds: below `trusted` by the indexes and headers, from there on batch by
-    /// batch with CRC, each told to `replay`. What is not a whole batch before `limit` is cut off.
-    /// False if something was.
+    /// batch with CRC, each told to `replay`. False if there is more in it than whole batches before `limit`.
     pub(super) fn recover(
         &mut self,
         trusted: i64,
@@ -206,14 +244,15 @@ impl Active {
                 }
             }
         }
-        let is_whole = self.reader.len == end;
-        if !is_whole {
-            tracing::warn!(file = %path(&self.folder, self.reader.base, "log").display(),
-                position = self.reader.len, bytes = end - self.reader.len,
-                next_offset = self.reader.next, "cut off what is no whole batch");
-            self.reader.log.set_len(self.reader.len)?;
-        }
-        Ok(is_whole)
+        Ok(self.reader.len == end)
+    }
+
+    /// Cuts off what does not count.
+    pub(super) fn cut_off(&self) -> io::Result<()> {
+        tracing::warn!(file = %path(&self.folder, self.reader.base, "log").display(),
+            position = self.reader.len, next_offset = self.reader.next,
+            "cut off what is no whole batch");
+        self.reader.log.set_len(self.reader.len)
     }
 
     fn cut_indexes(&mut self, offset: i64) -> io::Result<()> {
@@ -328,7 +367,8 @@ impl Active {
     /// Notes that a marker in this segment aborted a transaction.
     pub(super) fn push_aborted(&mut self, one: &AbortedTransaction) -> io::Result<()> {
         if self.aborted.is_none() {
-            let path = path(&self.folder, self.reader.base, "txnindex");
+            let kind = format!("txnindex{}", self.suffix);
+            let path = path(&self.folder, self.reader.base, &kind);
             self.aborted = Some(AbortedIndex::open(self.files.open(&path)?)?);
         }
         self.aborted
@@ -348,6 +388,7 @@ impl Active {
         Sealed {
             base: self.reader.base,
             next,
+            len: self.reader.len,
             max_timestamp: self.max_timestamp,
         }
     }

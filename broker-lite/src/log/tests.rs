@@ -134,7 +134,8 @@ impl Model {
             Step::Spoil { file, at, byte } => self.spoil(file, at, byte),
             Step::DeleteBefore { percent } => {
                 self.start = self.start.max(self.log.end() * percent / 100);
-                self.log.delete_before(self.start).unwrap();
+                Log::write_start(&self.files, Path::new(FOLDER), self.start).unwrap();
+                self.log.advance_start(self.start).run().unwrap();
             }
         }
     }
@@ -169,10 +170,11 @@ impl Model {
             header: BatchHeader::read(&bytes).unwrap(),
             bytes,
         };
-        let base = self.log.end();
-        if self.log.append(&batch, SEGMENT_BYTES, i64::MAX).unwrap() {
-            self.due = Some(base);
+        if self.log.is_full(&batch.header, SEGMENT_BYTES, i64::MAX) {
+            self.due = Some(self.log.end());
+            self.log.roll().unwrap();
         }
+        self.log.append(&batch).unwrap();
         self.batches.push(batch);
     }
 
@@ -349,7 +351,7 @@ proptest! {
             builder.push(1, None, None, &[]);
             let bytes = builder.build(end).unwrap();
             let batch = BatchView { header: BatchHeader::read(&bytes).unwrap(), bytes };
-            log.append(&batch, SEGMENT_BYTES, i64::MAX).unwrap();
+            log.append(&batch).unwrap();
             prop_assert_eq!(read_all(&log, end, end + 1), batch.bytes);
         }
     }

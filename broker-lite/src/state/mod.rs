@@ -3,6 +3,7 @@
 pub(crate) mod entries;
 pub(crate) mod fetch_sessions;
 pub(crate) mod groups;
+pub(crate) mod housekeeping;
 pub(crate) mod journal;
 pub(crate) mod offsets;
 pub(crate) mod partition;
@@ -17,6 +18,7 @@ use std::{io, path::Path, sync::Arc};
 use fetch_sessions::FetchSessions;
 use groups::{GroupSettings, Groups};
 use host::{Host, Lock};
+use topic_config::defaults::Defaults;
 use topics::{TopicSettings, Topics};
 use transactions::{Participants, TransactionSettings, Transactions, machine::Producer};
 use wire::TopicPartition;
@@ -64,6 +66,7 @@ impl State {
         let folder = config.data.clone();
         let cluster_id = cluster_id(&host, &folder, config.node_id)?;
         let settings = TopicSettings {
+            defaults: Defaults::of(&config.log),
             flush: config.flush,
             producer_id_expiration_ms: config.producer_id_expiration_ms,
         };

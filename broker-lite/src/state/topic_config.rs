@@ -1,14 +1,18 @@
 //! The configs of topics: names, types and defaults of Kafka 4.1 (`org.apache.kafka.common.config.TopicConfig`,
 //! `org.apache.kafka.storage.internals.log.LogConfig`).
 //!
-//! All are checked, stored and shown. Those that decide what happens at once (sizes, timestamps, codec,
-//! keys) are acted on; retention and compaction are not yet.
+//! All are checked, stored and shown. Those are acted on that say what a log takes and keeps: sizes, times, codec,
+//! keys, retention, compaction.
+
+pub(crate) mod defaults;
 
 use std::collections::BTreeMap;
 
 use wire::record::Codec;
 
+use self::defaults::Defaults;
 use super::partition::LogConfig;
+use crate::log::{Compaction, Retention};
 
 /// What a value may be. The numbers are DescribeConfigs' types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,14 +185,9 @@ pub(crate) fn synonym(name: &str) -> Option<&str> {
 pub(crate) type Overrides = BTreeMap<String, String>;
 
 /// What is set, or the default.
-pub(crate) fn value<'a>(overrides: &'a Overrides, name: &str) -> &'a str {
-    let default = || {
-        CONFIGS
-            .iter()
-            .find(|(n, ..)| *n == name)
-            .map_or("", |(.., default)| default)
-    };
-    overrides.get(name).map_or_else(default, String::as_str)
+pub(crate) fn value<'a>(overrides: &'a Overrides, defaults: &'a Defaults, name: &str) -> &'a str {
+    let set = overrides.get(name);
+    set.map_or_else(|| defaults.get(name), String::as_str)
 }
 
 /// Whether a value may be set; the error is Kafka's message.
@@ -200,19 +199,44 @@ pub(crate) fn check(name: &str, value: &str) -> Result<(), String> {
 }
 
 /// What the configs mean for the log.
-pub(crate) fn log_config(overrides: &Overrides, flush: bool, expiration_ms: i64) -> LogConfig {
-    let number = |name| value(overrides, name).parse::<i64>().unwrap_or(i64::MAX);
-    let policy = value(overrides, "cleanup.policy");
+pub(crate) fn log_config(
+    overrides: &Overrides,
+    defaults: &Defaults,
+    flush: bool,
+    expiration_ms: i64,
+) -> LogConfig {
+    let value = |name| value(overrides, defaults, name).trim();
+    let number = |name| value(name).parse::<i64>().unwrap_or(i64::MAX);
+    // Negative: no limit.
+    let limit = |name| u64::try_from(number(name)).ok();
+    let policy: Vec<&str> = value("cleanup.policy").split(',').map(str::trim).collect();
+    let compacted = policy.contains(&"compact");
+    let compaction = Compaction {
+        delete_retention_ms: number("delete.retention.ms"),
+        min_lag_ms: number("min.compaction.lag.ms"),
+        max_lag_ms: number("max.compaction.lag.ms"),
+        min_dirty_ratio: value("min.cleanable.dirty.ratio").parse().unwrap_or(0.5),
+    };
+    // What has to be compacted soon must not stay in the segment that grows (`LogConfig.maxSegmentMs`).
+    let segment_ms = match compacted {
+        true => number("segment.ms").min(compaction.max_lag_ms),
+        false => number("segment.ms"),
+    };
     LogConfig {
         max_message_bytes: usize::try_from(number("max.message.bytes")).unwrap_or(0),
         segment_bytes: number("segment.bytes").unsigned_abs(),
-        segment_ms: number("segment.ms"),
-        log_append_time: value(overrides, "message.timestamp.type") == "LogAppendTime",
+        segment_ms,
+        log_append_time: value("message.timestamp.type") == "LogAppendTime",
         before_max_ms: number("message.timestamp.before.max.ms"),
         after_max_ms: number("message.timestamp.after.max.ms"),
-        deletes: policy.split(',').any(|part| part.trim() == "delete"),
-        compacted: policy.split(',').any(|part| part.trim() == "compact"),
-        compression: value(overrides, "compression.type").parse::<Codec>().ok(),
+        deletes: policy.contains(&"delete"),
+        retention: Retention {
+            ms: Some(number("retention.ms")).filter(|ms| *ms >= 0),
+            bytes: limit("retention.bytes"),
+        },
+        compacted,
+        compaction,
+        compression: value("compression.type").parse::<Codec>().ok(),
         flush: flush || number("flush.messages") == 1,
         producer_id_expiration_ms: expiration_ms,
     }

@@ -19,16 +19,18 @@ use wire::TopicPartition;
 
 use super::{
     entries::Entries,
-    partition::Partition,
-    topic_config::{Overrides, log_config},
+    partition::{LogConfig, Partition},
+    topic_config::{Overrides, defaults::Defaults, log_config},
 };
 
 /// Longest topic name (`org.apache.kafka.common.internals.Topic`).
 const MAX_NAME: usize = 249;
 
 /// What all topics share.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TopicSettings {
+    /// What a topic has where nothing is set on it.
+    pub(crate) defaults: Defaults,
     /// Sync every append.
     pub(crate) flush: bool,
     /// `producer.id.expiration.ms`
@@ -148,6 +150,11 @@ impl Topics {
         Ok(topics)
     }
 
+    /// What a topic has where nothing is set on it.
+    pub(crate) fn defaults(&self) -> &Defaults {
+        &self.settings.defaults
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Topic>> {
         self.known().by_name.get(name).map(Arc::clone)
     }
@@ -233,11 +240,7 @@ impl Topics {
         };
         let done = self.record(&mut journal, &entry);
         done.map_err(|error| storage_error(&topic.name, &error))?;
-        let log = log_config(
-            &configs,
-            self.settings.flush,
-            self.settings.producer_id_expiration_ms,
-        );
+        let log = self.log_config(&configs);
         for partition in topic.partitions() {
             partition.set_config(log.clone());
         }
@@ -325,11 +328,7 @@ impl Topics {
         to: i32,
         configs: &Overrides,
     ) -> io::Result<Vec<Arc<Partition>>> {
-        let log = log_config(
-            configs,
-            self.settings.flush,
-            self.settings.producer_id_expiration_ms,
-        );
+        let log = self.log_config(configs);
         let partition = |number| {
             let folder = self
                 .folder
@@ -337,6 +336,13 @@ impl Topics {
             Ok(Arc::new(Partition::open(&self.host, &folder, log.clone())?))
         };
         (from..to).map(partition).collect()
+    }
+
+    /// What a topic's configs mean for its logs.
+    fn log_config(&self, configs: &Overrides) -> LogConfig {
+        let settings = &self.settings;
+        let expiration = settings.producer_id_expiration_ms;
+        log_config(configs, &settings.defaults, settings.flush, expiration)
     }
 
     /// Folders of topics that were deleted when the broker went down.

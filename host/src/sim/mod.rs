@@ -6,5 +6,5 @@ mod files;
 mod random;
 
 pub use clock::SimClock;
-pub use files::SimFiles;
+pub use files::{DISK_FAILS, Fault, NO_SPACE, Operation, OperationKind, SimFiles};
 pub use random::SeededRandom;

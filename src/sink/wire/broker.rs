@@ -39,8 +39,8 @@ use crate::{
 
 /// Requests on their way to one broker. It works on one at a time, the others hide the round trip.
 const REQUESTS: usize = 5;
-/// Bytes of one request beyond which nothing is added.
-const REQUEST_BYTES: usize = 8 << 20;
+/// Bytes of one request beyond which nothing is added: answers come often enough to tell that the target goes on.
+const REQUEST_BYTES: usize = 2 << 20;
 /// How long the broker waits for its replicas (EXACTNESS 9). Those of a partition that is late it names in the
 /// answer, and all others wait for that answer.
 const PRODUCE_TIMEOUT: Duration = Duration::from_secs(5);

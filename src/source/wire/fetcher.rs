@@ -21,13 +21,14 @@ use wire::{
 
 use super::{
     Fetchers, Settings,
+    ahead::Ahead,
     answer::{failure, name_of, size},
     cut::cut,
     request::{Way, request},
     session::{Asked, Position, Session},
 };
 use crate::{
-    base::budget::{Permit, Share},
+    base::budget::{Permit, Share, fair},
     cluster::leaders::Leader,
     source::{Batch, Content, Event, Looks, SourceError},
     telemetry::Throttle,
@@ -38,8 +39,6 @@ const WAIT: Duration = Duration::from_millis(250);
 /// The same after some partition had no room and so was not part of the request; twice as long each time that
 /// nothing came.
 const SHORT_WAIT: Duration = Duration::from_millis(1);
-/// How long those that hold nothing wait behind others that hold all that is read ahead.
-const STALLED: Duration = Duration::from_millis(10);
 /// Between two looks for readers that went away while no partition has room.
 const LOOK: Duration = Duration::from_secs(1);
 /// Fetch versions: from 13 on topics go by id.
@@ -92,6 +91,7 @@ pub(super) struct Fetcher {
     throttle: Throttle,
     connection: Option<Arc<Connection>>,
     way: Way,
+    ahead: Ahead,
     pub(super) session: Session,
     pub(super) partitions: BTreeMap<TopicPartition, Partition>,
     /// Names of the topics, for answers that only know ids.
@@ -110,6 +110,7 @@ impl Fetcher {
             throttle: settings.outage.throttle("fetch"),
             connection: None,
             way: Way::default(),
+            ahead: Ahead::default(),
             session: Session::default(),
             partitions: BTreeMap::new(),
             names: HashMap::new(),
@@ -121,7 +122,6 @@ impl Fetcher {
 
     /// Fetches until the source is gone and all readers are.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Open>) {
-        let mut stalled = false;
         loop {
             while let Ok(open) = commands.try_recv() {
                 self.open(open);
@@ -144,25 +144,17 @@ impl Fetcher {
                 }
                 continue;
             }
-            let budget = self.settings.budget.clone();
-            let free = budget.free();
-            let room = self.room(free);
-            let pause = if !self.partitions.values().any(|one| one.has_room(room)) {
-                Some(LOOK)
-            } else {
-                (room == 0 && !stalled).then_some(STALLED)
-            };
-            stalled = false;
-            if let Some(pause) = pause {
+            if let Some(pause) = self.pause() {
                 tokio::select! {
                     biased;
                     Some(open) = commands.recv() => self.open(open),
-                    () = self.freed.notified() => {}
-                    () = self.settings.host.clock.sleep(pause) => stalled = true,
+                    () = self.freed.notified() => self.ahead.freed(self.held(), self.total()),
+                    () = self.settings.host.clock.sleep(pause) => self.looked(),
                 }
                 continue;
             }
-            let bytes = self.way.response_bytes(free, budget.total());
+            let budget = self.settings.budget.clone();
+            let bytes = self.way.response_bytes(budget.free(), budget.total());
             let permit = tokio::select! {
                 biased;
                 Some(open) = commands.recv() => {
@@ -175,11 +167,43 @@ impl Fetcher {
         }
     }
 
+    /// How long to wait before more is asked for, if nobody frees something.
+    fn pause(&self) -> Option<Duration> {
+        let room = self.room(self.settings.budget.free());
+        if !self.partitions.values().any(|one| one.has_room(room)) {
+            return Some(LOOK);
+        }
+        self.is_full().then(|| self.ahead.pause())
+    }
+
+    /// The pause is over, and nothing came back.
+    fn looked(&mut self) {
+        if self.is_full() && self.partitions.values().any(|one| one.has_room(0)) {
+            self.ahead.stalled(self.held(), self.total());
+        }
+    }
+
     /// What one partition may hold while so much of the budget is free.
     fn room(&self, free: usize) -> usize {
+        if self.way.is_far() {
+            return free / 2;
+        }
+        fair(free).min(self.ahead.room(self.held(), self.total()))
+    }
+
+    /// Whether enough is read ahead, of a broker that is near.
+    fn is_full(&self) -> bool {
+        !self.way.is_far() && self.ahead.is_full(self.held(), self.total())
+    }
+
+    /// What all partitions have in flight.
+    fn held(&self) -> usize {
         let shares = self.partitions.values().map(|one| one.share.in_flight());
-        self.way
-            .room(free, shares.sum(), self.settings.budget.total())
+        shares.sum()
+    }
+
+    fn total(&self) -> usize {
+        self.settings.budget.total()
     }
 
     fn open(&mut self, open: Open) {

@@ -8,6 +8,7 @@
 //! it again where it leads now. Where the leader names a replica in the reader's rack, the replica's task goes on
 //! with the partition ([`replica`]).
 
+mod ahead;
 mod answer;
 mod cut;
 mod fetcher;

@@ -15,7 +15,7 @@ use super::session::Plan;
 use crate::base::budget::fair;
 
 /// Bytes of one answer: enough for several large batches, small enough that few buffers hold much.
-const MAX_RESPONSE: usize = 2 << 20;
+pub(super) const MAX_RESPONSE: usize = 2 << 20;
 /// The same of a broker that is far, where fewer bytes leave the way empty most of the time.
 const MAX_FAR: usize = 24 << 20;
 /// From here on a broker is far.
@@ -26,9 +26,6 @@ const ROUND_TRIPS: u32 = 8;
 const LEAST: Duration = Duration::from_millis(300);
 /// Answers with so many bytes tell how fast they come.
 const TELLING: usize = 256 << 10;
-/// What is read ahead from a near broker, as a part of the budget: what is on its way to the target and an answer more,
-/// and so few buffers that they are used again (`wire::frame`).
-const AHEAD: usize = 8;
 const MIN_RESPONSE: usize = 64 << 10;
 /// Bytes of one partition in an answer, at least: enough for most batches.
 const MIN_PARTITION: usize = 64 << 10;
@@ -56,16 +53,6 @@ impl Way {
         }
     }
 
-    /// What one partition may hold while so much of the budget is free and all of this broker hold `held`: half of
-    /// what is left to be read ahead, or, of a broker that is far, of all that is free.
-    pub(super) fn room(&self, free: usize, held: usize, total: usize) -> usize {
-        if self.is_far() {
-            return free / 2;
-        }
-        let ahead = (total / AHEAD).saturating_sub(held);
-        fair(free).min(ahead / 2)
-    }
-
     /// How much one answer may have, so that all source brokers together leave something.
     pub(super) fn response_bytes(&self, free: usize, total: usize) -> usize {
         let (part, wanted) = if self.is_far() {
@@ -87,7 +74,7 @@ impl Way {
         int(part.min(most.max(MIN_PARTITION)))
     }
 
-    fn is_far(&self) -> bool {
+    pub(super) fn is_far(&self) -> bool {
         self.round_trip >= FAR
     }
 
@@ -177,10 +164,6 @@ mod tests {
         let mut answer = 0;
         for _ in 0..10 {
             answer = way.response_bytes(TOTAL - answer, TOTAL);
-            assert!(
-                way.room(TOTAL - answer, answer, TOTAL) >= answer / 2,
-                "it is asked for"
-            );
         }
         let moving = answer as f64 / rate as f64;
         moving / (moving + way.round_trip.as_secs_f64())

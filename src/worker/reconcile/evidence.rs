@@ -228,11 +228,9 @@ impl TargetReader {
     }
 
     async fn leader_epoch(&self, target: &TopicPartition) -> Result<i32, String> {
-        let names = std::slice::from_ref(&target.topic);
-        let topics = self.client.topics(Some(names)).await;
-        let topics = topics.map_err(|error| error.to_string())?;
-        let mut partitions = topics.iter().flat_map(|topic| &topic.partitions);
-        let found = partitions.find(|found| found.index == target.partition);
+        let topic = self.client.topic(&target.topic).await;
+        let topic = topic.map_err(|error| error.to_string())?;
+        let found = topic.partition(target.partition);
         Ok(found.map_or(-1, |found| found.leader_epoch))
     }
 

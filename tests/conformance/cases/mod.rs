@@ -4,6 +4,7 @@
 
 mod admin;
 mod api_versions;
+mod cleaning;
 mod cluster;
 mod fetches;
 mod frames;
@@ -64,6 +65,7 @@ cases! {
     topics: creating growing deleting;
     metadata: topics;
     cluster: describing altering altering_legacy listing partitions log_dirs describe;
+    cleaning: compacting expiring;
     groups: coordinators joining living listing;
     offsets: committing fetching deleting;
     transactions: producers partitions ends offsets writes newest shown;
@@ -75,6 +77,15 @@ cases! {
     logins: states tokens renewals credentials;
     rights: rules nothing some filters;
 }
+
+/// What brokers that let everyone in have: cleaners that come often, and defaults of topics that are not Kafka's.
+pub const OPEN_SETTINGS: &str = "\
+log.cleaner.backoff.ms=300
+log.initial.task.delay.ms=300
+log.retention.check.interval.ms=300
+log.retention.hours=200
+log.roll.ms=360000000
+log.cleaner.delete.retention.ms=7200000";
 
 /// What those brokers have beside their listeners. Everyone's password is the name.
 pub const SECURED_SETTINGS: &str = "\

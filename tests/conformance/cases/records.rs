@@ -42,7 +42,7 @@ pub fn nowhere() -> Topic {
     }
 }
 
-fn list(topic: &str, partitions: Vec<ListOffsetsPartition>) -> ListOffsetsRequest {
+pub fn list(topic: &str, partitions: Vec<ListOffsetsPartition>) -> ListOffsetsRequest {
     let topic = ListOffsetsTopic::default()
         .with_name(text(topic).into())
         .with_partitions(partitions);
@@ -51,7 +51,7 @@ fn list(topic: &str, partitions: Vec<ListOffsetsPartition>) -> ListOffsetsReques
         .with_topics(vec![topic])
 }
 
-fn at(partition: i32, timestamp: i64) -> ListOffsetsPartition {
+pub fn at(partition: i32, timestamp: i64) -> ListOffsetsPartition {
     ListOffsetsPartition::default()
         .with_partition_index(partition)
         .with_timestamp(timestamp)

@@ -1,10 +1,10 @@
 //! Calls about many partitions: each partition is asked for at its leader, those of one leader together.
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
 use kafka_protocol::protocol::Request;
 
-use super::{Client, FIRST_PAUSE, LAST_PAUSE, To, unanswered};
+use super::{Client, FIRST_PAUSE, LAST_PAUSE, To, TopicDescription, unanswered};
 use crate::{
     TopicPartition,
     error::{ApiError, ClientError},
@@ -80,56 +80,28 @@ impl Client {
     async fn leaders(&self, mut topics: Vec<String>) -> Result<Leaders, ClientError> {
         topics.sort();
         topics.dedup();
-        let mut leaders = Leaders::default();
-        if topics.is_empty() {
-            return Ok(leaders);
-        }
-        for topic in self.topics(Some(&topics)).await? {
-            for partition in &topic.partitions {
-                let missing = || partition.error.clone().unwrap_or_else(leaderless);
-                let key = TopicPartition::new(&topic.name, partition.index);
-                let leader = partition.leader.ok_or_else(missing);
-                leaders.partitions.insert(key, leader);
+        let described = match &topics[..] {
+            [] => Vec::new(),
+            [topic] => vec![self.topic(topic).await?],
+            topics => {
+                let described = self.topics(Some(topics)).await?;
+                described.into_iter().map(Arc::new).collect()
             }
-            if let Some(error) = topic.error {
-                leaders.topics.insert(topic.name, error);
-            }
-        }
-        Ok(leaders)
+        };
+        let by_name = described
+            .into_iter()
+            .map(|topic| (topic.name.clone(), topic));
+        Ok(Leaders(by_name.collect()))
     }
 }
 
-/// Who leads what, or why nobody does.
-#[derive(Default)]
-struct Leaders {
-    partitions: BTreeMap<TopicPartition, Result<i32, ApiError>>,
-    topics: BTreeMap<String, ApiError>,
-}
+/// Topics by name, as metadata tells of them.
+struct Leaders(BTreeMap<String, Arc<TopicDescription>>);
 
 impl Leaders {
     fn of(&self, partition: &TopicPartition) -> Result<i32, ApiError> {
-        let of_topic = || {
-            let error = self.topics.get(&partition.topic).cloned();
-            Err(error.unwrap_or_else(unknown_partition))
-        };
-        let found = self.partitions.get(partition).cloned();
-        found.unwrap_or_else(of_topic)
-    }
-}
-
-fn leaderless() -> ApiError {
-    // LEADER_NOT_AVAILABLE
-    ApiError {
-        code: 5,
-        message: None,
-    }
-}
-
-fn unknown_partition() -> ApiError {
-    // UNKNOWN_TOPIC_OR_PARTITION
-    ApiError {
-        code: 3,
-        message: None,
+        let topic = self.0.get(&partition.topic).ok_or_else(unanswered)?;
+        topic.leader(partition.partition)
     }
 }
 

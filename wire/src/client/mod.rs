@@ -9,7 +9,7 @@
 //! each other what `consumer_protocol` holds; `groups` holds what groups committed, `offsets` where partitions begin
 //! and end, `log_dirs` how large they are, `leader_state` what leaders remember, `records` what is written and read,
 //! `rights` what this client may do. `routing` finds the broker for a call, `leaders` those for many partitions,
-//! `dial` connects.
+//! `together` has many callers share a question, `dial` connects.
 
 mod admin;
 pub mod consumer_protocol;
@@ -24,6 +24,7 @@ mod offsets;
 mod records;
 mod rights;
 mod routing;
+mod together;
 mod topics;
 
 use std::{
@@ -46,6 +47,7 @@ pub use offsets::{ListedOffset, ListedOffsets, OffsetSpec};
 pub use records::{Committed, FetchRequest, Fetched, Produced};
 pub use rights::{NamedRights, Operation, Rights};
 pub(crate) use routing::To;
+use together::Together;
 pub use topics::{Broker, ClusterDescription, PartitionDescription, TopicDescription};
 
 use crate::{
@@ -102,6 +104,7 @@ struct Inner {
     host: Host,
     settings: ClientSettings,
     routes: routing::Routes,
+    topics: Together<Result<Arc<TopicDescription>, ClientError>>,
     opened: AtomicU64,
     failed: AtomicU64,
 }
@@ -126,6 +129,7 @@ impl Client {
             host,
             settings,
             routes: routing::Routes::default(),
+            topics: Together::default(),
             opened: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         }))

@@ -204,21 +204,15 @@ impl Client {
         if let Some(address) = find(&self.0.routes.known()) {
             return Ok(address);
         }
-        let metadata = self
-            .metadata(&metadata_request(Some(std::slice::from_ref(
-                &partition.topic,
-            ))))
-            .await?;
-        let leader = leader_of(&metadata, partition.partition);
-        if let Some(leader) = leader {
-            let mut known = self.0.routes.known();
-            known.leaders.insert(partition.clone(), leader);
-        }
-        let found = find(&self.0.routes.known());
-        found.ok_or_else(|| ClientError::Api {
+        let topic = self.topic(&partition.topic).await?;
+        let refused = |error| ClientError::Api {
             what: partition.to_string(),
-            error: leader_error(&metadata, partition.partition),
-        })
+            error,
+        };
+        let leader = topic.leader(partition.partition).map_err(refused)?;
+        let mut known = self.0.routes.known();
+        known.leaders.insert(partition.clone(), leader);
+        find(&known).ok_or_else(|| refused(leader_not_available()))
     }
 
     pub(super) async fn coordinator(&self, group: &str) -> Result<Address, ClientError> {
@@ -331,35 +325,10 @@ impl Client {
     }
 }
 
-fn leader_of(metadata: &MetadataResponse, partition: i32) -> Option<i32> {
-    let topic = metadata.topics.first()?;
-    let mut partitions = topic.partitions.iter();
-    let found = partitions.find(|p| p.partition_index == partition)?;
-    Some(found.leader_id.0).filter(|id| *id >= 0)
-}
-
-/// Why metadata names no leader of a partition.
-fn leader_error(metadata: &MetadataResponse, partition: i32) -> ApiError {
-    let topic = metadata.topics.first();
-    let of_topic = topic.map_or(0, |topic| topic.error_code);
-    let of_partition = topic
-        .and_then(|topic| {
-            topic
-                .partitions
-                .iter()
-                .find(|p| p.partition_index == partition)
-        })
-        .map_or(UNKNOWN_TOPIC_OR_PARTITION, |partition| partition.error_code);
-    let codes = [of_topic, of_partition, LEADER_NOT_AVAILABLE];
-    let code = codes
-        .into_iter()
-        .find(|code| *code != 0)
-        .unwrap_or(LEADER_NOT_AVAILABLE);
+/// A leader that metadata names and does not list among the brokers.
+fn leader_not_available() -> ApiError {
     ApiError {
-        code,
+        code: 5,
         message: None,
     }
 }
-
-const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
-const LEADER_NOT_AVAILABLE: i16 = 5;

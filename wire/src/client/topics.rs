@@ -1,12 +1,14 @@
 //! What there is: brokers, topics, partitions.
 
+use std::sync::Arc;
+
 use kafka_protocol::{
     messages::{MetadataRequest, TopicName, metadata_request::MetadataRequestTopic},
     protocol::StrBytes,
 };
 use uuid::Uuid;
 
-use super::Client;
+use super::{Client, unanswered};
 use crate::error::{ApiError, ClientError};
 
 /// A cluster as its brokers describe it.
@@ -53,6 +55,31 @@ impl TopicDescription {
     pub fn partition_count(&self) -> i32 {
         i32::try_from(self.partitions.len()).unwrap_or(i32::MAX)
     }
+
+    /// The partition with this number.
+    pub fn partition(&self, index: i32) -> Option<&PartitionDescription> {
+        let found = self.partitions.binary_search_by_key(&index, |p| p.index);
+        found.ok().map(|at| &self.partitions[at])
+    }
+
+    /// The broker that leads a partition.
+    ///
+    /// # Errors
+    /// Why there is none, as the brokers say it: the topic's error, the partition's, UNKNOWN_TOPIC_OR_PARTITION or
+    /// LEADER_NOT_AVAILABLE.
+    pub fn leader(&self, index: i32) -> Result<i32, ApiError> {
+        let said = |code| ApiError {
+            code,
+            message: None,
+        };
+        let Some(partition) = self.partition(index) else {
+            let error = self.error.clone();
+            return Err(error.unwrap_or_else(|| said(UNKNOWN_TOPIC_OR_PARTITION)));
+        };
+        let error = || self.error.clone().or_else(|| partition.error.clone());
+        let leaderless = || error().unwrap_or_else(|| said(LEADER_NOT_AVAILABLE));
+        partition.leader.ok_or_else(leaderless)
+    }
 }
 
 /// One partition of a topic.
@@ -71,6 +98,9 @@ pub struct PartitionDescription {
     /// What is wrong with it.
     pub error: Option<ApiError>,
 }
+
+const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+const LEADER_NOT_AVAILABLE: i16 = 5;
 
 /// Asks for these topics, or all; never creates one.
 pub(super) fn metadata_request(topics: Option<&[String]>) -> MetadataRequest {
@@ -109,6 +139,21 @@ impl Client {
             controller: Some(metadata.controller_id.0).filter(|id| *id >= 0),
             brokers: brokers.collect(),
         })
+    }
+
+    /// One topic. Who asks for the same one at the same time shares a question, which is sent after all of them asked.
+    ///
+    /// # Errors
+    /// If no broker can be reached; an error of the topic is in its description.
+    pub async fn topic(&self, name: &str) -> Result<Arc<TopicDescription>, ClientError> {
+        let ask = async {
+            let described = self.topics(Some(&[name.to_owned()])).await?.pop();
+            described.map(Arc::new).ok_or_else(|| ClientError::Api {
+                what: format!("topic {name}"),
+                error: unanswered(),
+            })
+        };
+        self.0.topics.ask(name, ask).await
     }
 
     /// The named topics, each with its own error if it has one; or all topics.

@@ -40,7 +40,9 @@ impl Aborted {
             self.producers.insert(producer);
         }
         if header.is_control() {
-            if control_type(batch)? == ControlType::Abort {
+            // Compaction leaves markers without their record: what they ended is gone.
+            let is_marker = header.record_count > 0;
+            if is_marker && control_type(batch)? == ControlType::Abort {
                 self.producers.remove(&header.producer_id);
             }
             return Ok(true);

@@ -17,9 +17,11 @@ pub struct BatchBuilder {
     leader_epoch: i32,
     records: Vec<u8>,
     count: i32,
-    base_timestamp: i64,
+    base_timestamp: Option<i64>,
     max_timestamp: i64,
     last_offset_delta: i32,
+    /// What the header says, if it is not that of the last record.
+    spans: Option<i32>,
 }
 
 impl BatchBuilder {
@@ -32,9 +34,10 @@ impl BatchBuilder {
             leader_epoch: -1,
             records: Vec::new(),
             count: 0,
-            base_timestamp: -1,
+            base_timestamp: None,
             max_timestamp: -1,
             last_offset_delta: -1,
+            spans: None,
         }
     }
 
@@ -67,6 +70,20 @@ impl BatchBuilder {
     #[must_use]
     pub fn leader_epoch(mut self, epoch: i32) -> Self {
         self.leader_epoch = epoch;
+        self
+    }
+
+    /// Counts the records' times from here, not from the first one: where it is a delete horizon (KIP-534).
+    #[must_use]
+    pub fn base_timestamp(mut self, timestamp: i64) -> Self {
+        self.base_timestamp = Some(timestamp);
+        self
+    }
+
+    /// Sets where the batch ends, as compaction keeps it when the last record goes.
+    #[must_use]
+    pub fn last_offset_delta(mut self, delta: i32) -> Self {
+        self.spans = Some(delta);
         self
     }
 
@@ -103,11 +120,9 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: &[Header],
     ) {
-        if self.count == 0 {
-            self.base_timestamp = timestamp;
-        }
+        let base_timestamp = *self.base_timestamp.get_or_insert(timestamp);
         let mut body = vec![0];
-        varint::put(&mut body, timestamp.wrapping_sub(self.base_timestamp));
+        varint::put(&mut body, timestamp.wrapping_sub(base_timestamp));
         varint::put(&mut body, i64::from(offset_delta));
         put_nullable(&mut body, key);
         put_nullable(&mut body, value);
@@ -150,8 +165,8 @@ impl BatchBuilder {
             partition_leader_epoch: self.leader_epoch,
             crc: 0,
             attributes: self.attributes,
-            last_offset_delta: self.last_offset_delta,
-            base_timestamp: self.base_timestamp,
+            last_offset_delta: self.spans.unwrap_or(self.last_offset_delta),
+            base_timestamp: self.base_timestamp.unwrap_or(-1),
             max_timestamp: self.max_timestamp,
             producer_id,
             producer_epoch,

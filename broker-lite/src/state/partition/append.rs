@@ -29,11 +29,7 @@ impl Partition {
     pub(crate) fn append(&self, batch: BatchView) -> Result<Appended, Refusal> {
         let now = self.host.clock.wall_ms();
         let config = Arc::clone(&self.state().config);
-        let name = self
-            .folder
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy();
+        let name = self.name();
         let (batch, mut header) = validate(batch, &name, &config, now).map_err(|refusal| {
             match refusal.error {
                 // `ReplicaManager.appendToLocalLog` tells no start with errors that it knows.
@@ -132,14 +128,19 @@ impl Partition {
 impl State {
     fn write(&mut self, batch: &BatchView) -> io::Result<()> {
         let (bytes, ms) = (self.config.segment_bytes, self.config.segment_ms);
-        let base = self.log.end();
-        if self.log.append(batch, bytes, ms)? {
-            let bytes = snapshot::encode(&self.producers, base);
-            self.due_snapshot = Some(DueSnapshot {
-                offset: base,
-                bytes,
-            });
+        if self.log.is_full(&batch.header, bytes, ms) {
+            self.roll()?;
         }
+        self.log.append(batch)
+    }
+
+    /// Begins a new segment at the end.
+    pub(super) fn roll(&mut self) -> io::Result<()> {
+        self.log.roll()?;
+        // With what is remembered so far, the segments before need not be read again.
+        let offset = self.log.end();
+        let bytes = snapshot::encode(&self.producers, offset);
+        self.due_snapshot = Some(DueSnapshot { offset, bytes });
         Ok(())
     }
 }

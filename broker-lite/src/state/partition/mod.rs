@@ -4,11 +4,12 @@
 //! durable: nobody reads what a loss of power could take back. The last stable offset is the first
 //! open transaction's or the high watermark.
 //!
-//! `append.rs` writes, `read.rs` reads, `durability.rs` syncs, `epochs.rs` knows the leader's epochs, and
-//! `upheaval.rs` is what only tests do. Writes go to the page cache under the
-//! partition's lock; reads and syncs of the disk go on outside of it.
+//! `append.rs` writes, `read.rs` reads, `durability.rs` syncs, `cleanup.rs` removes what is out of date or superseded,
+//! `epochs.rs` knows the leader's epochs, and `upheaval.rs` is what only tests do. Writes go to the page cache under
+//! the partition's lock; reads and syncs of the disk go on outside of it.
 
 mod append;
+mod cleanup;
 mod durability;
 mod epochs;
 mod read;
@@ -17,6 +18,7 @@ mod tests;
 mod upheaval;
 
 use std::{
+    borrow::Cow,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -37,10 +39,10 @@ pub(crate) use self::{
     read::{Found, Read},
 };
 use super::producers::{ProducerDescription, Producers, snapshot};
-use crate::log::{AbortedTransaction, Log, Scanned};
+use crate::log::{AbortedTransaction, Compaction, Log, Retention, Scanned};
 
 /// What a topic's configs say about its log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LogConfig {
     pub(crate) max_message_bytes: usize,
     pub(crate) segment_bytes: u64,
@@ -51,8 +53,11 @@ pub(crate) struct LogConfig {
     pub(crate) after_max_ms: i64,
     /// `cleanup.policy` contains `compact`.
     pub(crate) compacted: bool,
+    pub(crate) compaction: Compaction,
     /// `cleanup.policy` contains `delete`.
     pub(crate) deletes: bool,
+    /// What is kept where it deletes.
+    pub(crate) retention: Retention,
     /// None: `producer`.
     pub(crate) compression: Option<wire::record::Codec>,
     /// Sync each append before its answer.
@@ -85,6 +90,10 @@ pub(crate) struct Partition {
     state: Mutex<State>,
     /// Held while files are synced or removed. Taken before `state`.
     syncing: Mutex<()>,
+    /// Held while superseded records are removed, which may take long. Taken before `trimming`.
+    cleaning: Mutex<()>,
+    /// Held while the start moves. Taken before `syncing`.
+    trimming: Mutex<()>,
     high_watermark: watch::Sender<i64>,
 }
 
@@ -104,6 +113,9 @@ struct State {
     is_removed: bool,
     /// A sync failed: what is on disk is not known any more.
     is_broken: bool,
+    /// Compaction met what it cannot read; as in Kafka it is left alone until the next start
+    /// (`LogCleanerManager.markPartitionUncleanable`).
+    is_uncleanable: bool,
 }
 
 #[derive(Debug)]
@@ -135,17 +147,26 @@ impl Partition {
                 due_snapshot: None,
                 is_removed: false,
                 is_broken: false,
+                is_uncleanable: false,
                 config: Arc::new(config),
                 log,
                 producers,
                 epochs,
             }),
             syncing: Mutex::default(),
+            cleaning: Mutex::default(),
+            trimming: Mutex::default(),
         };
         if partition.state().config.flush {
             partition.sync()?;
         }
         Ok(partition)
+    }
+
+    /// `<topic>-<number>`
+    pub(crate) fn name(&self) -> Cow<'_, str> {
+        let name = self.folder.file_name().unwrap_or_default();
+        name.to_string_lossy()
     }
 
     pub(crate) fn ends(&self) -> Ends {
@@ -154,8 +175,7 @@ impl Partition {
 
     /// Bytes of its records on disk.
     pub(crate) fn size(&self) -> Result<u64, ResponseError> {
-        let size = self.usable()?.log.size();
-        size.map_err(|error| self.log_error(&error))
+        Ok(self.usable()?.log.size())
     }
 
     /// Told whenever there may be more to read.
@@ -206,22 +226,6 @@ impl Partition {
         Ok((epoch < last_epoch || end < offset).then_some((epoch, end)))
     }
 
-    /// Drops records before `offset`; -1: all. Returns the new start.
-    pub(crate) fn delete_records(&self, offset: i64) -> Result<i64, ResponseError> {
-        let mut state = self.usable()?;
-        if !state.config.deletes {
-            return Err(ResponseError::PolicyViolation);
-        }
-        let end = state.ends().high_watermark;
-        let offset = if offset == -1 { end } else { offset };
-        if !(0..=end).contains(&offset) {
-            return Err(ResponseError::OffsetOutOfRange);
-        }
-        let deleted = state.log.delete_before(offset);
-        deleted.map_err(|error| self.log_error(&error))?;
-        Ok(state.log.start())
-    }
-
     /// What is remembered of producers.
     pub(crate) fn producers(&self) -> Vec<ProducerDescription> {
         let mut state = self.state();
@@ -241,16 +245,21 @@ impl Partition {
 
     /// Removes the partition's files.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        let _syncing = self.syncing();
+        // Whoever cleans notices, and ends.
         self.state().is_removed = true;
+        let _cleaning = self.cleaning();
+        let _trimming = self.trimming();
+        let _syncing = self.syncing();
         self.high_watermark.send_modify(|_| ());
         self.host.files.remove_dir_all(&self.folder)
     }
 
     /// The broker ends: waits for what is being made durable in the background; nothing is written after it.
     pub(crate) fn close(&self) {
-        let _syncing = self.syncing();
         self.state().is_removed = true;
+        let _cleaning = self.cleaning();
+        let _trimming = self.trimming();
+        let _syncing = self.syncing();
     }
 
     /// The state of a partition that may be read and written.
@@ -272,6 +281,14 @@ impl Partition {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn cleaning(&self) -> MutexGuard<'_, ()> {
+        self.cleaning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trimming(&self) -> MutexGuard<'_, ()> {
+        self.trimming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn syncing(&self) -> MutexGuard<'_, ()> {
         self.syncing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -285,12 +302,18 @@ impl State {
         } else {
             log_end
         };
+        let log_start = self.log.start();
+        // Of an open transaction the first records may be out of date already.
         let first_open = self.producers.first_open().unwrap_or(log_end);
         Ends {
-            log_start: self.log.start(),
-            last_stable: first_open.min(high_watermark),
+            log_start,
+            last_stable: first_open.max(log_start).min(high_watermark),
             high_watermark,
         }
+    }
+
+    fn is_unusable(&self) -> bool {
+        self.is_removed || self.is_broken
     }
 
     fn sweep(&mut self, now_ms: i64) {

@@ -16,6 +16,8 @@ pub(crate) struct Found {
     offset: i64,
     isolation: Isolation,
     place: Option<Place>,
+    /// [`crate::log::Log::changed`] before it was looked for.
+    changed: u64,
 }
 
 impl Found {
@@ -38,32 +40,42 @@ impl Partition {
     /// What there is from the batch that holds `offset` on. OFFSET_OUT_OF_RANGE before the start and
     /// behind the end.
     pub(crate) fn find(&self, offset: i64, isolation: Isolation) -> Result<Found, ResponseError> {
-        let ends = self.usable()?.ends();
+        let (ends, changed) = {
+            let state = self.usable()?;
+            (state.ends(), state.log.changed())
+        };
         if !(ends.log_start..=ends.high_watermark).contains(&offset) {
             return Err(ResponseError::OffsetOutOfRange);
         }
         let limit = ends.of(isolation);
-        let place = if offset < limit {
-            self.place(offset, limit)
-        } else {
-            Ok(None)
+        let place = match offset < limit {
+            true => self.place(offset, limit)?,
+            false => None,
         };
-        let place = place.map_err(|error| self.log_error(&error))?;
         Ok(Found {
             ends,
             offset,
             isolation,
             place,
+            changed,
         })
     }
 
-    fn place(&self, offset: i64, limit: i64) -> io::Result<Option<Place>> {
+    fn place(&self, offset: i64, limit: i64) -> Result<Option<Place>, ResponseError> {
+        let failed = |error: io::Error| self.log_error(&error);
         let mut next = offset;
         loop {
-            let Some(reader) = self.state().log.reader(next)? else {
+            let state = self.usable()?;
+            // Records that went since the last look must not be passed over.
+            if offset < state.log.start() {
+                return Err(ResponseError::OffsetOutOfRange);
+            }
+            let reader = state.log.reader(next).map_err(failed)?;
+            drop(state);
+            let Some(reader) = reader else {
                 return Ok(None);
             };
-            if let Some(place) = reader.place(offset, limit)? {
+            if let Some(place) = reader.place(offset, limit).map_err(failed)? {
                 return Ok(Some(place));
             }
             // The segment ends in a gap.
@@ -85,10 +97,14 @@ impl Partition {
         if found.isolation == Isolation::ReadCommitted
             && let Some(Ok(last)) = batches(records.clone()).last()
         {
-            let listed = self
-                .state()
-                .log
-                .aborted(found.offset, last.header.next_offset());
+            let state = self.state();
+            if state.log.changed() != found.changed {
+                // With aborted records goes what tells of them; these were read before.
+                drop(state);
+                let found = self.find(found.offset, found.isolation)?;
+                return self.read(&found, max_bytes, min_one);
+            }
+            let listed = state.log.aborted(found.offset, last.header.next_offset());
             aborted = listed.map_err(|error| self.log_error(&error))?;
         }
         Ok(Read {

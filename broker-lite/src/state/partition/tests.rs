@@ -2,22 +2,24 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
+use bytes::Bytes;
 use host::{
-    File, Files,
-    sim::{SeededRandom, SimClock, SimFiles},
+    Files,
+    sim::{DISK_FAILS, Fault, OperationKind, SeededRandom, SimClock, SimFiles},
 };
 use wire::{
     batch::TRANSACTIONAL,
     record::{BatchBuilder, Codec},
 };
 
+mod compaction;
+mod concurrency;
+mod crashes;
+mod retention;
 mod truncation;
 
 use super::*;
@@ -36,7 +38,14 @@ fn config() -> LogConfig {
         before_max_ms: i64::MAX,
         after_max_ms: i64::MAX,
         compacted: false,
+        compaction: Compaction {
+            delete_retention_ms: DAY,
+            min_lag_ms: 0,
+            max_lag_ms: i64::MAX,
+            min_dirty_ratio: 0.0,
+        },
         deletes: true,
+        retention: Retention::default(),
         compression: None,
         flush: false,
         producer_id_expiration_ms: DAY,
@@ -50,68 +59,9 @@ fn flushing() -> LogConfig {
     }
 }
 
-/// Files whose syncs fail when told so.
-#[derive(Clone, Debug, Default)]
-struct Faulty {
-    files: SimFiles,
-    fails: Arc<AtomicBool>,
-}
-
-#[derive(Debug)]
-struct FaultyFile(Arc<dyn File>, Arc<AtomicBool>);
-
-impl Files for Faulty {
-    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let file = self.files.open(path)?;
-        Ok(Arc::new(FaultyFile(file, Arc::clone(&self.fails))))
-    }
-    fn exists(&self, path: &Path) -> bool {
-        self.files.exists(path)
-    }
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.files.create_dir_all(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        self.files.list(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.files.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.files.remove(path)
-    }
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.files.remove_dir_all(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.files.sync_dir(path)
-    }
-}
-
-impl File for FaultyFile {
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(bytes, offset)
-    }
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn sync(&self) -> io::Result<()> {
-        if self.1.load(Ordering::Relaxed) {
-            return Err(io::Error::other("the disk is gone"));
-        }
-        self.0.sync()
-    }
-}
-
 /// A machine that can be cut off, and the partition on it.
 struct Machine {
-    files: Faulty,
+    files: SimFiles,
     clock: SimClock,
     config: LogConfig,
     partition: Arc<Partition>,
@@ -119,7 +69,7 @@ struct Machine {
 
 impl Machine {
     fn new(config: LogConfig) -> Self {
-        let (files, clock) = (Faulty::default(), SimClock::new(NOW));
+        let (files, clock) = (SimFiles::default(), SimClock::new(NOW));
         let partition = open(&files, &clock, &config);
         Self {
             files,
@@ -140,7 +90,7 @@ impl Machine {
     }
 
     fn lose_power(&mut self) {
-        self.files.files.crash();
+        self.files.crash();
         self.reopen();
     }
 
@@ -173,7 +123,7 @@ impl Machine {
     }
 }
 
-fn open(files: &Faulty, clock: &SimClock, config: &LogConfig) -> Arc<Partition> {
+fn open(files: &SimFiles, clock: &SimClock, config: &LogConfig) -> Arc<Partition> {
     let host = Host {
         clock: Arc::new(clock.clone()),
         files: Arc::new(files.clone()),
@@ -350,10 +300,13 @@ async fn segments_become_durable_when_they_are_complete() {
 async fn after_a_failed_sync_the_partition_takes_nothing_more() {
     let machine = Machine::new(flushing());
     machine.base(&batch(ID, 0, NOW));
-    machine.files.fails.store(true, Ordering::Relaxed);
+    let is_sync = |kind| kind == OperationKind::Sync;
+    machine
+        .files
+        .fail(move |one| is_sync(one.kind).then_some(Fault::Fails(DISK_FAILS)));
     let failed = machine.partition.settle().unwrap().await.unwrap();
     assert!(failed.is_err());
-    machine.files.fails.store(false, Ordering::Relaxed);
+    machine.files.heal();
     assert_eq!(
         machine.error(&batch(ID, 2, NOW)),
         ResponseError::KafkaStorageError

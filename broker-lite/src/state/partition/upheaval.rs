@@ -12,6 +12,8 @@ impl Partition {
     /// follower does (`UnifiedLog.truncateTo`): what is left is read again. The batch that holds `offset` goes
     /// too. Returns the log's new end. Blocks.
     pub(crate) fn truncate(&self, offset: i64) -> Result<i64, ResponseError> {
+        let _cleaning = self.cleaning();
+        let _trimming = self.trimming();
         let _syncing = self.syncing();
         let mut state = self.usable()?;
         if !(state.log.start()..=state.log.end()).contains(&offset) {
@@ -34,6 +36,8 @@ impl Partition {
             Ok(Some(mut found)) => {
                 found.epochs.cut(found.log.end());
                 let written = found.epochs.write(&*self.host.files, &self.folder);
+                let written = written.and_then(|()| self.cut_first_dirty(found.log.end()));
+                found.log.succeeds(&state.log);
                 (state.log, state.producers) = (found.log, found.producers);
                 state.epochs = found.epochs;
                 // What is left was durable as far as it was before.
@@ -52,6 +56,14 @@ impl Partition {
         drop(state);
         self.high_watermark.send_replace(end);
         Ok(end)
+    }
+
+    /// What comes in the place of what was cut off is dirty (`LogCleanerManager.maybeTruncateCheckpoint`).
+    fn cut_first_dirty(&self, end: i64) -> io::Result<()> {
+        match self.first_dirty()? {
+            Some(first_dirty) if first_dirty > end => self.set_first_dirty(end),
+            _ => Ok(()),
+        }
     }
 
     /// Begins the next epoch of its leader; returns it. Blocks.

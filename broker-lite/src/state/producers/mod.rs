@@ -9,12 +9,12 @@
 
 pub(crate) mod snapshot;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use kafka_protocol::error::ResponseError;
 use wire::batch::{BatchHeader, add_sequence};
 
-use crate::log::AbortedTransaction;
+use crate::log::{AbortedTransaction, LastRecord};
 
 /// Batches remembered per producer (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
 const BATCHES: usize = 5;
@@ -46,6 +46,14 @@ struct Batch {
     last_sequence: i32,
     base_offset: i64,
     max_timestamp: i64,
+}
+
+impl Batch {
+    fn last_offset(&self) -> i64 {
+        // Sequences wrap, offsets do not.
+        let count = add_sequence(self.last_sequence, -self.first_sequence);
+        self.base_offset + i64::from(count)
+    }
 }
 
 /// A producer as DescribeProducers shows it.
@@ -195,6 +203,16 @@ impl Producers {
             transaction_start: entry.transaction.unwrap_or(-1),
         };
         self.entries.iter().map(describe).collect()
+    }
+
+    /// What each producer wrote last (`ProducerStateManager.lastRecordsOfActiveProducers`).
+    pub(crate) fn last_records(&self) -> HashMap<i64, LastRecord> {
+        let last = |(id, entry): (&i64, &Entry)| {
+            let offset = entry.batches.back().map(Batch::last_offset);
+            let epoch = entry.epoch;
+            (*id, LastRecord { offset, epoch })
+        };
+        self.entries.iter().map(last).collect()
     }
 
     /// The producer of a batch, in the batch's epoch.
