@@ -44,10 +44,15 @@ test-foreign:
 fuzz seconds="20":
     FUZZ_SECONDS={{seconds}} cargo test -p wire --test fuzz_decoders
 
-# Longer than CI: the scenarios with twenty times the data, ten minutes of chaos with 1,600 partitions, fifty of
-# upheaval among three brokers on each side and among one, every pair and transport, decoders for five minutes, 200 kills
-# of broker-lite under idempotent and as many under transactional load
+# Everything on simulated machines: as many seeds, from one on; `SIM_SEED=17 just sim` repeats one
+sim seeds="200" first="1":
+    SIM_SEEDS={{seeds}} SIM_FIRST={{first}} cargo test --test simulation
+
+# Longer than CI: five thousand simulations, the scenarios with twenty times the data, ten minutes of chaos with 1,600
+# partitions, fifty of upheaval among three brokers on each side and among one, every pair and transport, decoders for
+# five minutes, 200 kills of broker-lite under idempotent and as many under transactional load
 soak:
+    SIM_SEEDS=5000 SIM_FIRST=1000 cargo test --release --test simulation
     tests/kafka/fetch.sh
     STRAIT_TEST_SCALE=20 cargo test --release --test scenarios -- kill_nine
     STRAIT_TEST_SCALE=20 STRAIT_TEST_KAFKA=1 cargo test --release --test scenarios -- kill_nine

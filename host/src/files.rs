@@ -1,7 +1,7 @@
 //! Files, by position, and the few steps that make a change durable.
 //!
 //! The calls block. They are meant for short appends to the page cache and for state files; a
-//! caller that syncs on a busy runtime moves the call to a blocking thread.
+//! caller that syncs on a busy runtime gives the work to [`Files::spawn`].
 
 use std::{
     fmt::Debug,
@@ -12,6 +12,11 @@ use std::{
     sync::Arc,
     time::UNIX_EPOCH,
 };
+
+use tokio::task::JoinHandle;
+
+/// What is done apart from those who wait for it.
+pub type Work = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
 /// A tree of files.
 pub trait Files: Send + Sync + Debug {
@@ -31,6 +36,11 @@ pub trait Files: Send + Sync + Debug {
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Makes the names inside a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Begins `work`, which calls these files and may block for long, where it holds nobody up: on a thread for
+    /// such work. A simulated disk has its own way: threads would not repeat.
+    fn spawn(&self, work: Work) -> JoinHandle<io::Result<()>> {
+        tokio::task::spawn_blocking(work)
+    }
     /// How large the disk is that holds `path`; `Unsupported` where nobody knows.
     fn space(&self, _path: &Path) -> io::Result<Space> {
         Err(ErrorKind::Unsupported.into())

@@ -1,7 +1,13 @@
 //! What is done from time to time: old records are removed, superseded ones are compacted away (`LogManager`,
 //! `LogCleaner`).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +52,7 @@ async fn sleep(state: &State, duration: Duration, stop: &CancellationToken) -> b
     }
 }
 
-/// Does it with each partition, one after the other, on a thread that may block. One that fails is told of and left
+/// Does it with each partition, one after the other, where it holds nobody up. One that fails is told of and left
 /// to the next time. True if some work found something to do.
 async fn for_each_partition(
     state: &Arc<State>,
@@ -54,25 +60,28 @@ async fn for_each_partition(
     work: impl Fn(&Partition, &CancellationToken) -> std::io::Result<bool> + Send + 'static,
 ) -> bool {
     let (topics, stop) = (state.topics.all(), stop.clone());
-    let work = tokio::task::spawn_blocking(move || {
+    let has_worked = Arc::<AtomicBool>::default();
+    let worked = Arc::clone(&has_worked);
+    let work = state.host.files.spawn(Box::new(move || {
         let partitions = topics.iter().flat_map(|topic| topic.partitions());
-        let mut has_worked = false;
         for partition in partitions {
             if stop.is_cancelled() {
-                return false;
+                break;
             }
             match work(&partition, &stop) {
-                Ok(worked) => has_worked |= worked,
+                Ok(one) => {
+                    worked.fetch_or(one, Ordering::Relaxed);
+                }
                 Err(error) => {
                     partition.log_error(&error);
                 }
             }
         }
-        has_worked
-    });
+        Ok(())
+    }));
     // A panic was told of by its thread.
-    work.await.unwrap_or_else(|_| {
+    if work.await.is_err() {
         tracing::error!("housekeeping ended early");
-        false
-    })
+    }
+    has_worked.load(Ordering::Relaxed)
 }

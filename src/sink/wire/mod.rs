@@ -15,7 +15,7 @@ mod slow;
 mod width;
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -88,7 +88,7 @@ pub struct WireSink {
     host: Host,
     outage: Outage,
     lease: Arc<dyn Lease>,
-    brokers: Mutex<HashMap<i32, Arc<Ways>>>,
+    brokers: Mutex<BTreeMap<i32, Arc<Ways>>>,
 }
 
 impl WireSink {

@@ -17,7 +17,7 @@ mod request;
 mod session;
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
@@ -49,7 +49,7 @@ pub struct WireSource {
 #[derive(Debug)]
 struct Fetchers {
     settings: Settings,
-    brokers: Mutex<HashMap<i32, mpsc::Sender<Open>>>,
+    brokers: Mutex<BTreeMap<i32, mpsc::Sender<Open>>>,
     /// For the tasks, which end when the source is gone.
     own: Weak<Self>,
 }

@@ -9,7 +9,7 @@
 //! * The first failure is the connection's reason for good, and all callers hear it.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     fmt, io,
     pin::Pin,
     sync::{
@@ -82,7 +82,8 @@ struct Waiting {
 
 #[derive(Debug, Default)]
 struct State {
-    callers: HashMap<i32, Caller>,
+    /// By correlation id; a break wakes them in that order, so that a simulated run repeats.
+    callers: BTreeMap<i32, Caller>,
     broken: Option<String>,
     /// What is not sent because somebody is, or wants to be, alone.
     held: Option<VecDeque<Frame>>,

@@ -11,7 +11,7 @@ use crate::{log::Unsynced, state::producers::snapshot};
 const REMEMBER: u64 = 64 << 20;
 
 impl Partition {
-    /// Starts what is left to do after appends, on a blocking thread. Where appends are synced it is
+    /// Starts what is left to do after appends, beside the caller. Where appends are synced it is
     /// returned, to be awaited before the answer: then all that was appended before is durable. Otherwise
     /// a segment that is complete is made durable in the background.
     pub(crate) fn settle(self: &Arc<Self>) -> Option<JoinHandle<io::Result<()>>> {
@@ -20,11 +20,11 @@ impl Partition {
             state.has_work().then_some(state.config.flush)?
         };
         let partition = Arc::clone(self);
-        let work = tokio::task::spawn_blocking(move || {
+        let work = self.host.files.spawn(Box::new(move || {
             partition.make_durable().inspect_err(|error| {
                 partition.log_error(error);
             })
-        });
+        }));
         is_awaited.then_some(work)
     }
 

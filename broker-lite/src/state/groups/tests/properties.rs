@@ -97,7 +97,9 @@ impl World {
         let before = self.bench.group.static_members.get(&name).cloned();
         let from = self.bench.join(join);
         let after = self.bench.group.static_members.get(&name).cloned();
-        if let (Some(before), Some(after)) = (before, after) {
+        if let (Some(before), Some(after)) = (before, after)
+            && before != after
+        {
             self.heirs.insert(after, before);
         }
         self.clients[client].joins.push(from);

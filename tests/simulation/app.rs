@@ -1,0 +1,305 @@
+//! The application that writes to the source: plain batches, and transactions of which a part is aborted. It never
+//! writes the same record twice, so a repeat on the target is none of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use bytes::Bytes;
+use host::Host;
+use kafka_protocol::{
+    messages::{
+        AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest, ProduceRequest,
+        ProducerId, TopicName, TransactionalId,
+        add_partitions_to_txn_request::AddPartitionsToTxnTopic,
+        produce_request::{PartitionProduceData, TopicProduceData},
+    },
+    protocol::StrBytes,
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use wire::{
+    TopicPartition,
+    client::{Client, ClientSettings, NewTopic},
+    connection::Connection,
+    record::{BatchBuilder, Codec, Header},
+};
+
+use super::{
+    model::{Fate, Model},
+    plan::{Age, PLAIN, Plan, TRANSACTED},
+};
+
+const TRANSACTIONAL_ID: &str = "app";
+const THREE_DAYS_MS: i64 = 3 * 24 * 3_600_000;
+/// Before something that failed is tried again.
+const REST: Duration = Duration::from_millis(200);
+
+/// Writes until the model says that it is over.
+pub async fn run(plan: Plan, host: Host, model: Model) -> Result<()> {
+    let mut settings = ClientSettings::new(vec![("source".to_owned(), 9092)], "app");
+    settings.request_timeout = Duration::from_secs(5);
+    settings.retry_for = Duration::from_secs(5);
+    settings.connect_timeout = Duration::from_secs(3);
+    let client = Client::new(host.clone(), settings);
+    let writer = |name: &'static str| Writer {
+        plan: plan.clone(),
+        host: host.clone(),
+        client: client.clone(),
+        model: model.clone(),
+        random: StdRng::seed_from_u64(plan.seed ^ u64::from(crc32c::crc32c(name.as_bytes()))),
+        topic: name,
+        written: 0,
+        unpaid: 0,
+    };
+    let (mut plain, mut transacted) = (writer(PLAIN), writer(TRANSACTED));
+    plain.create(plan.partitions[0]).await?;
+    for number in 0..plan.partitions[0] {
+        plain.write(number).await?;
+    }
+    let transacts = plan.partitions[1] > 0;
+    if transacts {
+        transacted.create(plan.partitions[1]).await?;
+    }
+    model.ready(1 + usize::from(transacts));
+    let other = tokio::spawn(async move {
+        if transacts {
+            transacted.transact().await;
+        }
+    });
+    plain.go_on().await;
+    Ok(other.await?)
+}
+
+struct Writer {
+    plan: Plan,
+    host: Host,
+    client: Client,
+    model: Model,
+    random: StdRng,
+    topic: &'static str,
+    /// Records made so far.
+    written: usize,
+    /// Of them, those since the last rest.
+    unpaid: u64,
+}
+
+/// A batch, and how its records are told.
+struct Batch {
+    bytes: Bytes,
+    keys: Vec<Vec<u8>>,
+}
+
+impl Writer {
+    async fn create(&self, partitions: i32) -> Result<()> {
+        let topic = NewTopic {
+            name: self.topic.to_owned(),
+            partitions,
+            replication_factor: -1,
+            configs: Vec::new(),
+        };
+        let outcomes = self.client.create_topics(&[topic], false).await?;
+        let outcome = outcomes[0].1.clone();
+        outcome.map_err(|error| anyhow!("create {}: {error}", self.topic))
+    }
+
+    /// At least as long as to stay below a thousand records per second: what is checked again and again is to be short.
+    async fn rest(&mut self) {
+        let drawn = self.random.random_range(0..=self.plan.rest_ms);
+        let ms = drawn.max(std::mem::take(&mut self.unpaid));
+        self.host.clock.sleep(Duration::from_millis(ms)).await;
+    }
+
+    /// The number of the next batch's records.
+    fn count(&mut self) -> usize {
+        match (self.plan.small, self.random.random_range(0..10)) {
+            (true, 0..9) => 1,
+            (_, 0..5) => self.random.random_range(1..20),
+            _ => self.random.random_range(1..200),
+        }
+    }
+
+    fn batch(&mut self, producer: Option<(i64, i16, i32)>) -> Batch {
+        let codec = [Codec::None, Codec::None, Codec::Lz4, Codec::Zstd];
+        let codec = codec[self.random.random_range(0..codec.len())];
+        let mut builder = BatchBuilder::new(codec);
+        if let Some((id, epoch, sequence)) = producer {
+            builder = builder.transactional(true).producer(id, epoch, sequence);
+        }
+        let mut now = self.host.clock.wall_ms();
+        if self.plan.age == Age::Old {
+            now -= THREE_DAYS_MS;
+        }
+        let count = self.count();
+        let mut keys = Vec::with_capacity(count);
+        for _ in 0..count {
+            let key = format!("{}/{}", self.topic, self.written).into_bytes();
+            self.written += 1;
+            self.unpaid += 1;
+            let longest = if self.random.random_ratio(1, 50) {
+                5_000
+            } else {
+                200
+            };
+            let mut value = vec![0; self.random.random_range(0..longest)];
+            self.random.fill(&mut value[..]);
+            let header = Header {
+                key: Bytes::from_static(b"h"),
+                value: None,
+            };
+            let headers = [header];
+            let headers = &headers[..self.random.random_range(0..2)];
+            let timestamp = now - self.random.random_range(0..60_000);
+            let value = (!value.is_empty()).then_some(&value[..]);
+            builder.push(timestamp, Some(&key), value, headers);
+            keys.push(key);
+        }
+        let bytes = builder.build(0).expect("records fit into a batch");
+        Batch { bytes, keys }
+    }
+
+    async fn write(&mut self, number: i32) -> Result<()> {
+        let partition = TopicPartition::new(self.topic, number);
+        let batch = self.batch(None);
+        let produced = self.client.produce(&partition, batch.bytes).await?;
+        self.model
+            .told(&partition, produced.base_offset, batch.keys, Fate::There);
+        Ok(())
+    }
+
+    async fn go_on(&mut self) {
+        while !self.model.is_over() {
+            let number = self.random.random_range(0..self.plan.partitions[0]);
+            if self.write(number).await.is_err() {
+                // It may be there or not; it is not written again.
+                self.host.clock.sleep(REST).await;
+            }
+            self.rest().await;
+        }
+        self.model.ended();
+    }
+
+    async fn transact(&mut self) {
+        let mut producer = None;
+        while !self.model.is_over() {
+            let outcome = match &mut producer {
+                None => self.begin().await.map(|begun| producer = Some(begun)),
+                Some(producer) => self.transaction(producer).await,
+            };
+            if outcome.is_err() {
+                producer = None;
+                self.host.clock.sleep(REST).await;
+            }
+            self.rest().await;
+        }
+        // What is open is aborted.
+        while self.begin().await.is_err() {
+            self.host.clock.sleep(REST).await;
+        }
+        self.model.ended();
+    }
+
+    /// A new epoch of the producer; aborts what is open.
+    async fn begin(&self) -> Result<Producer> {
+        let connection = self.client.dial(1).await?;
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(Some(transactional_id()))
+            .with_transaction_timeout_ms(15_000);
+        let answer = connection.call(&request, 0..=4).await?;
+        ensure!(answer.error_code == 0, "{}", answer.error_code);
+        Ok(Producer {
+            connection,
+            id: answer.producer_id.0,
+            epoch: answer.producer_epoch,
+            sequences: vec![0; usize::try_from(self.plan.partitions[1])?],
+        })
+    }
+
+    /// One or a few batches; an error leaves it to the next epoch.
+    async fn transaction(&mut self, producer: &mut Producer) -> Result<()> {
+        let mut written = Vec::new();
+        for _ in 0..self.random.random_range(1..4) {
+            let number = self.random.random_range(0..self.plan.partitions[1]);
+            producer.add(number).await?;
+            let sequence = &mut producer.sequences[usize::try_from(number)?];
+            let batch = self.batch(Some((producer.id, producer.epoch, *sequence)));
+            *sequence += i32::try_from(batch.keys.len())?;
+            let offset = producer.produce(number, batch.bytes).await?;
+            written.push((number, offset, batch.keys));
+            self.rest().await;
+        }
+        let commits = self.random.random_bool(0.7);
+        producer.end(commits).await?;
+        let fate = if commits { Fate::There } else { Fate::Gone };
+        for (number, offset, keys) in written {
+            let partition = TopicPartition::new(self.topic, number);
+            self.model.told(&partition, offset, keys, fate);
+        }
+        Ok(())
+    }
+}
+
+struct Producer {
+    connection: Arc<Connection>,
+    id: i64,
+    epoch: i16,
+    sequences: Vec<i32>,
+}
+
+fn transactional_id() -> TransactionalId {
+    TransactionalId(StrBytes::from_static_str(TRANSACTIONAL_ID))
+}
+
+fn topic() -> TopicName {
+    TopicName(StrBytes::from_static_str(TRANSACTED))
+}
+
+impl Producer {
+    async fn add(&self, number: i32) -> Result<()> {
+        let topic = AddPartitionsToTxnTopic::default()
+            .with_name(topic())
+            .with_partitions(vec![number]);
+        let request = AddPartitionsToTxnRequest::default()
+            .with_v3_and_below_transactional_id(transactional_id())
+            .with_v3_and_below_producer_id(ProducerId(self.id))
+            .with_v3_and_below_producer_epoch(self.epoch)
+            .with_v3_and_below_topics(vec![topic]);
+        let answer = self.connection.call(&request, 0..=3).await?;
+        let results = answer.results_by_topic_v3_and_below.iter();
+        let codes = results.flat_map(|topic| &topic.results_by_partition);
+        let error = codes
+            .map(|one| one.partition_error_code)
+            .find(|code| *code != 0);
+        ensure!(error.is_none(), "{error:?}");
+        Ok(())
+    }
+
+    async fn produce(&self, number: i32, bytes: Bytes) -> Result<i64> {
+        let data = PartitionProduceData::default()
+            .with_index(number)
+            .with_records(Some(bytes));
+        let topic = TopicProduceData::default()
+            .with_name(topic())
+            .with_partition_data(vec![data]);
+        let request = ProduceRequest::default()
+            .with_transactional_id(Some(transactional_id()))
+            .with_acks(-1)
+            .with_timeout_ms(3_000)
+            .with_topic_data(vec![topic]);
+        let answer = self.connection.call(&request, 3..=11).await?;
+        let topics = answer.responses.first();
+        let found = topics.and_then(|topic| topic.partition_responses.first());
+        let found = found.context("no answer for the partition")?;
+        ensure!(found.error_code == 0, "{}", found.error_code);
+        Ok(found.base_offset)
+    }
+
+    async fn end(&self, commits: bool) -> Result<()> {
+        let request = EndTxnRequest::default()
+            .with_transactional_id(transactional_id())
+            .with_producer_id(ProducerId(self.id))
+            .with_producer_epoch(self.epoch)
+            .with_committed(commits);
+        let answer = self.connection.call(&request, 0..=4).await?;
+        ensure!(answer.error_code == 0, "{}", answer.error_code);
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! What a broker's disk holds of a partition, read file by file: no broker and no replicator is asked.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+    rc::Rc,
+};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use host::{Files, sim::SimFiles};
+use wire::{
+    TopicPartition,
+    batch::{BatchView, batches},
+    record::{ControlType, Record, control_type, decode},
+};
+
+/// Where brokers keep their data.
+pub const FOLDER: &str = "/data";
+/// Nothing here decompresses to more.
+const LARGEST: usize = 64 << 20;
+
+/// A record that a consumer sees.
+#[derive(Debug)]
+pub struct Seen {
+    pub offset: i64,
+    pub key: Option<Bytes>,
+    /// Of all that makes it the same record in two places: timestamp, key, value, headers.
+    pub mark: u64,
+}
+
+impl From<Record> for Seen {
+    fn from(record: Record) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (
+            record.timestamp,
+            &record.key,
+            &record.value,
+            &record.headers,
+        )
+            .hash(&mut hasher);
+        Self {
+            offset: record.offset,
+            key: record.key,
+            mark: hasher.finish(),
+        }
+    }
+}
+
+/// Reads disks again and again, and opens each batch once.
+#[derive(Debug, Default)]
+pub struct Reader(RefCell<HashMap<(i64, u32), Records>>);
+
+type Records = Rc<[Rc<Seen>]>;
+
+impl Reader {
+    fn open(&self, batch: &BatchView) -> Result<Records> {
+        let name = (batch.header.base_offset, batch.header.crc);
+        if let Some(known) = self.0.borrow().get(&name) {
+            return Ok(Rc::clone(known));
+        }
+        batch.check_crc().context("a damaged batch")?;
+        let records = decode(batch, LARGEST)?.into_iter();
+        let seen: Records = records.map(|record| Rc::new(Seen::from(record))).collect();
+        self.0.borrow_mut().insert(name, Rc::clone(&seen));
+        Ok(seen)
+    }
+
+    /// What a consumer with `read_committed` sees of a partition: nothing of transactions that were aborted, and
+    /// nothing behind the first that is open. Kafka's rule, by the markers alone.
+    pub fn committed(&self, disk: &SimFiles, partition: &TopicPartition) -> Result<Vec<Rc<Seen>>> {
+        let mut all: Vec<(Option<i64>, Rc<Seen>)> = Vec::new();
+        let mut open: BTreeMap<i64, i64> = BTreeMap::new();
+        for batch in read(disk, partition)? {
+            let header = &batch.header;
+            let producer = header.is_transactional().then_some(header.producer_id);
+            if header.is_control() {
+                let first = open.remove(&header.producer_id);
+                if let Some(first) = first
+                    && control_type(&batch)? == ControlType::Abort
+                {
+                    all.retain(|(by, seen)| *by != producer || seen.offset < first);
+                }
+                continue;
+            }
+            if let Some(producer) = producer {
+                open.entry(producer).or_insert(header.base_offset);
+            }
+            let records = self.open(&batch)?;
+            all.extend(records.iter().map(|seen| (producer, Rc::clone(seen))));
+        }
+        let stable = open.values().min().copied().unwrap_or(i64::MAX);
+        let seen = all.into_iter().map(|(_, seen)| seen);
+        Ok(seen.filter(|seen| seen.offset < stable).collect())
+    }
+}
+
+/// The batches of a partition, in their order; none if it is not there. A batch that is not whole ends them, as after
+/// a crash.
+pub fn read(disk: &SimFiles, partition: &TopicPartition) -> Result<Vec<BatchView>> {
+    let folder = Path::new(FOLDER).join(partition.to_string());
+    let mut found = Vec::new();
+    if !disk.exists(&folder) {
+        return Ok(found);
+    }
+    for name in disk.list(&folder)? {
+        if !name.ends_with(".log") {
+            continue;
+        }
+        let file = disk.open(&folder.join(name))?;
+        let length = usize::try_from(file.len()?)?;
+        let bytes = Bytes::from(file.read_exact_at(length, 0)?);
+        for batch in batches(bytes) {
+            let Ok(batch) = batch else { break };
+            found.push(batch);
+        }
+    }
+    Ok(found)
+}

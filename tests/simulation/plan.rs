@@ -1,0 +1,174 @@
+//! What a seed draws: the clusters, the load and what may happen.
+
+use std::time::Duration;
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use wire::TopicPartition;
+
+/// How old records are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// Of now: the leader guards what is in flight.
+    Fresh,
+    /// Three days: nothing is guarded.
+    Old,
+}
+
+/// What may happen. A seed draws some of them: all at once hide each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A broker's process ends at once.
+    KillBroker,
+    /// A broker's machine loses what was not synced.
+    PowerLoss,
+    /// A broker ends in good order.
+    StopBroker,
+    /// A process of strait ends at once.
+    KillStrait,
+    /// A process of strait is asked to end.
+    StopStrait,
+    /// A network path delivers late.
+    Hold,
+    /// A network path loses everything.
+    Partition,
+    /// Connections are reset at one end.
+    Cut,
+    /// A network path becomes slower or faster.
+    Latency,
+    /// A calendar is set to another time.
+    ClockJump,
+    /// A broker refuses, answers wrongly or late, or closes connections.
+    Fault,
+    /// A partition gets a new leader epoch.
+    Epoch,
+    /// A leader forgets producers of old records.
+    Forget,
+    /// The target loses what it had acknowledged last, as in an unclean election.
+    Truncate,
+}
+
+impl Kind {
+    const ALL: [Self; 14] = [
+        Self::KillBroker,
+        Self::PowerLoss,
+        Self::StopBroker,
+        Self::KillStrait,
+        Self::StopStrait,
+        Self::Hold,
+        Self::Partition,
+        Self::Cut,
+        Self::Latency,
+        Self::ClockJump,
+        Self::Fault,
+        Self::Epoch,
+        Self::Forget,
+        Self::Truncate,
+    ];
+}
+
+/// What a run is made of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub age: Age,
+    /// Processes of strait, each of which thinks to be alone.
+    pub processes: usize,
+    /// Whether source and target sync each append before they answer.
+    pub flush: [bool; 2],
+    /// How long a sync takes at most.
+    pub sync: Duration,
+    /// Partitions of the plain topic, and of the one that is written in transactions.
+    pub partitions: [i32; 2],
+    /// How long a packet takes at most.
+    pub latency: Duration,
+    /// How long the application rests at most between two batches, in milliseconds.
+    pub rest_ms: u64,
+    /// Whether batches are mostly of single records.
+    pub small: bool,
+    pub kinds: Vec<Kind>,
+    /// How long things happen.
+    pub storm: Duration,
+    /// Rest between two of them at most.
+    pub calm: Duration,
+    pub checkpoint_ms: u64,
+    pub memory: &'static str,
+    /// Of the target: `producer.id.expiration.ms`.
+    pub expiration: Duration,
+}
+
+pub const PLAIN: &str = "plain";
+pub const TRANSACTED: &str = "transacted";
+
+impl Plan {
+    /// Nothing else decides.
+    pub fn draw(seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let age = if random.random_bool(0.3) {
+            Age::Old
+        } else {
+            Age::Fresh
+        };
+        // Two processes may double what is not guarded (docs/GUARANTEES.md).
+        let processes = if age == Age::Fresh && random.random_bool(0.35) {
+            2
+        } else {
+            1
+        };
+        let flush = [random.random_bool(0.5), random.random_bool(0.5)];
+        let often = random.random_range(0.25..0.9);
+        let kinds = Kind::ALL.into_iter();
+        let mut kinds: Vec<_> = kinds.filter(|_| random.random_bool(often)).collect();
+        kinds.retain(|kind| match kind {
+            Kind::PowerLoss => flush != [false, false],
+            Kind::Forget => age == Age::Old,
+            // Who lost records is found out by the next number that it refuses, if it remembers numbers.
+            Kind::Truncate => age == Age::Fresh && processes == 1,
+            _ => true,
+        });
+        let day = Duration::from_secs(24 * 3600);
+        Self {
+            seed,
+            age,
+            processes,
+            flush,
+            sync: Duration::from_millis(random.random_range(1..30)),
+            partitions: [random.random_range(1..5), random.random_range(0..3)],
+            latency: Duration::from_millis([1, 3, 10, 40, 80][random.random_range(0..5)]),
+            rest_ms: [2, 10, 40][random.random_range(0..3)],
+            small: random.random_bool(0.5),
+            kinds,
+            storm: Duration::from_secs(random.random_range(10..40)),
+            calm: Duration::from_millis([300, 1_000, 3_000][random.random_range(0..3)]),
+            checkpoint_ms: [50, 200, 1_000][random.random_range(0..3)],
+            memory: ["1MiB", "64MiB"][random.random_range(0..2)],
+            expiration: [day, Duration::from_secs(25 * 60)][random.random_range(0..2)],
+        }
+    }
+
+    /// Nothing happens.
+    pub fn calm(seed: u64) -> Self {
+        let plan = Self::draw(seed);
+        Self {
+            kinds: Vec::new(),
+            processes: 1,
+            ..plan
+        }
+    }
+
+    /// All that is copied.
+    pub fn all(&self) -> Vec<TopicPartition> {
+        let topics = [PLAIN, TRANSACTED].into_iter().zip(self.partitions);
+        let all = topics.flat_map(|(topic, count)| (0..count).map(move |number| (topic, number)));
+        all.map(|(topic, number)| TopicPartition::new(topic, number))
+            .collect()
+    }
+
+    /// How late a broker may append what was sent on a connection that is gone: beyond, old records may be there
+    /// twice (docs/GUARANTEES.md, "The race").
+    pub fn latest(&self) -> Duration {
+        match self.age {
+            Age::Fresh => Duration::from_secs(12),
+            Age::Old => Duration::from_secs(3),
+        }
+    }
+}
