@@ -121,18 +121,28 @@ impl BatchBuilder {
         headers: &[Header],
     ) {
         let base_timestamp = *self.base_timestamp.get_or_insert(timestamp);
-        let mut body = vec![0];
-        varint::put(&mut body, timestamp.wrapping_sub(base_timestamp));
-        varint::put(&mut body, i64::from(offset_delta));
-        put_nullable(&mut body, key);
-        put_nullable(&mut body, value);
-        varint::put(&mut body, headers.len() as i64);
+        let timestamp_delta = timestamp.wrapping_sub(base_timestamp);
+        let fields = [timestamp_delta, offset_delta.into(), headers.len() as i64];
+        let mut length = 1 + nullable_len(key) + nullable_len(value);
+        length += fields.map(varint::len).iter().sum::<usize>();
         for header in headers {
-            put_nullable(&mut body, Some(&header.key));
-            put_nullable(&mut body, header.value.as_deref());
+            length += nullable_len(Some(&header.key)) + nullable_len(header.value.as_deref());
         }
-        varint::put(&mut self.records, body.len() as i64);
-        self.records.append(&mut body);
+        let bytes = &mut self.records;
+        varint::put(bytes, length as i64);
+        let begin = bytes.len();
+        // No attributes.
+        bytes.push(0);
+        varint::put(bytes, timestamp_delta);
+        varint::put(bytes, offset_delta.into());
+        put_nullable(bytes, key);
+        put_nullable(bytes, value);
+        varint::put(bytes, headers.len() as i64);
+        for header in headers {
+            put_nullable(bytes, Some(&header.key));
+            put_nullable(bytes, header.value.as_deref());
+        }
+        debug_assert_eq!(bytes.len() - begin, length);
         self.count = self.count.saturating_add(1);
         self.last_offset_delta = offset_delta;
         self.max_timestamp = self.max_timestamp.max(timestamp);
@@ -180,6 +190,12 @@ impl BatchBuilder {
         batch[..HEADER_LEN].copy_from_slice(&header.to_bytes());
         Ok(batch.into())
     }
+}
+
+fn nullable_len(field: Option<&[u8]>) -> usize {
+    field.map_or(varint::len(-1), |field| {
+        varint::len(field.len() as i64) + field.len()
+    })
 }
 
 fn put_nullable(bytes: &mut Vec<u8>, field: Option<&[u8]>) {

@@ -15,12 +15,22 @@ pub(super) fn take(bytes: &mut &[u8]) -> Option<i64> {
 
 /// Appends `value`.
 pub(super) fn put(bytes: &mut Vec<u8>, value: i64) {
-    let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    let mut rest = zigzag(value);
     while rest >= 0x80 {
         bytes.push((rest & 0x7f) as u8 | 0x80);
         rest >>= 7;
     }
     bytes.push(rest as u8);
+}
+
+/// Bytes that `value` takes.
+pub(super) fn len(value: i64) -> usize {
+    let bits = 64 - (zigzag(value) | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
 #[cfg(test)]
@@ -44,6 +54,7 @@ mod tests {
             let mut bytes = Vec::new();
             put(&mut bytes, value);
             assert_eq!(bytes, expected, "{value}");
+            assert_eq!(len(value), expected.len(), "{value}");
         }
         assert_eq!(take(&mut &[0xff; 11][..]), None);
         assert_eq!(take(&mut &[0x80][..]), None);
@@ -54,6 +65,7 @@ mod tests {
         fn what_is_put_is_taken(value: i64) {
             let mut bytes = Vec::new();
             put(&mut bytes, value);
+            prop_assert_eq!(bytes.len(), len(value));
             let mut rest = &bytes[..];
             prop_assert_eq!(take(&mut rest), Some(value));
             prop_assert!(rest.is_empty());
