@@ -16,8 +16,6 @@ use crate::checkpoint::LastRecord;
 const ANSWERS: usize = 8;
 /// From a nearer target a guarded unit is not held up by its window.
 const LONG: Duration = Duration::from_millis(10);
-/// Batches of so many records and bytes at most that are not compressed cost less put together than each by itself.
-const CHEAP: (u64, u64) = (40, 24 << 10);
 /// Bytes per second: what the window lets through of larger batches is enough.
 const ENOUGH: u128 = 64 << 20;
 
@@ -43,19 +41,11 @@ impl Pace {
         self.answers.push_front(took);
     }
 
-    /// Whether batches like `part` are worth opening, `window` of which may be unresolved: that is cheap, or the window lets
-    /// too little of them through. Five batches are held up by nothing but distance: a target that is near and busy answers late
+    /// Whether batches of `bytes` are worth opening, `window` of which may be unresolved: the window lets too little of
+    /// them through. Five batches are held up by nothing but distance: a target that is near and busy answers late
     /// as well, and opening batches would cost what it is short of. The only batch of an unguarded unit is held up by
     /// every answer, so it is the quickest of the last ones that counts.
-    pub(super) fn pays(&self, window: usize, part: &Part) -> bool {
-        let (records, bytes) = CHEAP;
-        if codec(part) == Some(Codec::None) && part.records <= records && part.size() <= bytes {
-            return true;
-        }
-        self.is_held_up(window, part.size())
-    }
-
-    fn is_held_up(&self, window: usize, bytes: u64) -> bool {
+    pub(super) fn pays(&self, window: usize, bytes: u64) -> bool {
         let held_up = match window {
             1 => self.answers.iter().min().copied(),
             _ => self.round_trip.filter(|round_trip| *round_trip >= LONG),
@@ -220,40 +210,22 @@ mod tests {
     #[test]
     fn it_pays_behind_a_round_trip_and_for_who_may_send_one_and_not_where_the_target_is_near() {
         const SMALL: u64 = 16 << 10;
-        assert!(!Pace::default().is_held_up(1, SMALL) && !Pace::default().is_held_up(5, SMALL));
+        assert!(!Pace::default().pays(1, SMALL) && !Pace::default().pays(5, SMALL));
         let far = paced(ms(150), &[ms(150); 3]);
-        assert!(far.is_held_up(5, SMALL) && far.is_held_up(5, 900 << 10));
+        assert!(far.pays(5, SMALL) && far.pays(5, 900 << 10));
+        assert!(paced(ms(20), &[]).pays(5, SMALL), "before the first answer");
         assert!(
-            paced(ms(20), &[]).is_held_up(5, SMALL),
-            "before the first answer"
-        );
-        assert!(
-            !paced(ms(20), &[ms(40)]).is_held_up(5, 512 << 10),
+            !paced(ms(20), &[ms(40)]).pays(5, 512 << 10),
             "128 MB/s are let through"
         );
         let near = paced(ms(1), &[ms(1)]);
-        assert!(
-            !near.is_held_up(5, 4 << 10),
-            "guarded: sealed they cost least"
-        );
-        assert!(near.is_held_up(1, 4 << 10) && !near.is_held_up(1, 128 << 10));
+        assert!(!near.pays(5, 4 << 10), "guarded: sealed they cost least");
+        assert!(near.pays(1, 4 << 10) && !near.pays(1, 128 << 10));
         // However busy it is.
         let mut busy = paced(ms(1), &[ms(60), ms(3), ms(60)]);
-        assert!(!busy.is_held_up(5, SMALL) && !busy.is_held_up(1, 512 << 10));
+        assert!(!busy.pays(5, SMALL) && !busy.pays(1, 512 << 10));
         (0..ANSWERS).for_each(|_| busy.answered(ms(60)));
-        assert!(!busy.is_held_up(5, SMALL) && busy.is_held_up(1, 512 << 10));
-    }
-
-    #[test]
-    fn small_batches_that_are_not_compressed_go_together_wherever_the_target_is() {
-        let near = paced(ms(1), &[ms(1)]);
-        let pays = |records, bytes, codec| {
-            let value = vec![b'x'; bytes];
-            near.pays(5, &part(0, &vec![value; records], codec, false))
-        };
-        assert!(pays(1, 10, Codec::None) && pays(15, 1_000, Codec::None));
-        assert!(!pays(41, 10, Codec::None) && !pays(4, 10_000, Codec::None));
-        assert!(!pays(1, 10, Codec::Lz4));
+        assert!(!busy.pays(5, SMALL) && busy.pays(1, 512 << 10));
     }
 
     const LIMIT: usize = 1 << 20;

@@ -68,6 +68,6 @@ impl Task {
         let (_, oldest) = self.ledger.unresolved();
         let wall_ms = self.settings.host.clock.wall_ms();
         let window = unit.window(oldest, view.header.max_timestamp, wall_ms);
-        self.poison.lets_join() && self.pace.pays(window, part)
+        self.poison.lets_join() && self.pace.pays(window, part.size())
     }
 }
