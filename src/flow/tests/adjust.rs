@@ -19,8 +19,14 @@ pub(super) fn request(topic: &str, action: Action) -> Request {
 }
 
 impl Running {
+    /// Asks again where the flow says so: a rebalance, which follows a change of topics, comes first.
     pub(super) async fn adjust(&self, topic: &str, action: Action) -> Result<Changes, AdjustError> {
-        self.status.adjust(request(topic, action)).await
+        loop {
+            match self.status.adjust(request(topic, action)).await {
+                Err(AdjustError::Unavailable(why)) if why.ends_with("try again") => {}
+                outcome => return outcome,
+            }
+        }
     }
 }
 
