@@ -21,12 +21,16 @@ pub(super) fn request(topic: &str, action: Action) -> Request {
 impl Running {
     /// Asks again where the flow says so: a rebalance, which follows a change of topics, comes first.
     pub(super) async fn adjust(&self, topic: &str, action: Action) -> Result<Changes, AdjustError> {
-        loop {
-            match self.status.adjust(request(topic, action)).await {
-                Err(AdjustError::Unavailable(why)) if why.ends_with("try again") => {}
-                outcome => return outcome,
+        let asking = async {
+            loop {
+                match self.status.adjust(request(topic, action)).await {
+                    Err(AdjustError::Unavailable(why)) if why.ends_with("try again") => {}
+                    outcome => return outcome,
+                }
             }
-        }
+        };
+        let answer = tokio::time::timeout(DEADLINE, asking).await;
+        answer.expect("the rebalance ends in time")
     }
 }
 

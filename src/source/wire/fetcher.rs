@@ -28,7 +28,7 @@ use super::{
     session::{Asked, Position, Session},
 };
 use crate::{
-    base::budget::{Permit, Share, fair},
+    base::budget::{Permit, Share},
     cluster::leaders::Leader,
     source::{Batch, Content, Event, Looks, SourceError},
     telemetry::Throttle,
@@ -169,31 +169,30 @@ impl Fetcher {
 
     /// How long to wait before more is asked for, if nobody frees something.
     fn pause(&self) -> Option<Duration> {
-        let room = self.room(self.settings.budget.free());
+        let held = self.held();
+        let room = self.room(self.settings.budget.free(), held);
         if !self.partitions.values().any(|one| one.has_room(room)) {
             return Some(LOOK);
         }
-        self.is_full().then(|| self.ahead.pause())
+        self.is_full(held).then(|| self.ahead.pause())
     }
 
     /// The pause is over, and nothing came back.
     fn looked(&mut self) {
-        if self.is_full() && self.partitions.values().any(|one| one.has_room(0)) {
-            self.ahead.stalled(self.held(), self.total());
+        let held = self.held();
+        if self.is_full(held) && self.partitions.values().any(|one| one.has_room(0)) {
+            self.ahead.stalled(held, self.total());
         }
     }
 
-    /// What one partition may hold while so much of the budget is free.
-    fn room(&self, free: usize) -> usize {
-        if self.way.is_far() {
-            return free / 2;
-        }
-        fair(free).min(self.ahead.room(self.held(), self.total()))
+    /// What one partition may hold while so much of the budget is free and all hold `held`.
+    fn room(&self, free: usize, held: usize) -> usize {
+        self.way.room(free, self.ahead.room(held, self.total()))
     }
 
     /// Whether enough is read ahead, of a broker that is near.
-    fn is_full(&self) -> bool {
-        !self.way.is_far() && self.ahead.is_full(self.held(), self.total())
+    fn is_full(&self, held: usize) -> bool {
+        !self.way.is_far() && self.ahead.is_full(held, self.total())
     }
 
     /// What all partitions have in flight.
@@ -241,8 +240,8 @@ impl Fetcher {
             Err(error) => return self.give_up(&error),
         };
         // What this request has taken is as good as free for it.
-        let room = self.room(self.settings.budget.free() + bytes);
-        let (way, total) = (self.way, self.settings.budget.total());
+        let room = self.room(self.settings.budget.free() + bytes, self.held());
+        let (way, total) = (self.way, self.total());
         let partitions = self.partitions.iter_mut().map(|(name, partition)| {
             partition.position.max_bytes = way.partition_bytes(partition.most, total);
             let wanted = partition.has_room(room).then_some(partition.position);

@@ -53,6 +53,15 @@ impl Way {
         }
     }
 
+    /// What one partition may hold while so much of the budget is free: no more than it may of what is read `ahead`, or,
+    /// of a broker that is far, half of all that is free.
+    pub(super) fn room(&self, free: usize, ahead: usize) -> usize {
+        if self.is_far() {
+            return free / 2;
+        }
+        fair(free).min(ahead)
+    }
+
     /// How much one answer may have, so that all source brokers together leave something.
     pub(super) fn response_bytes(&self, free: usize, total: usize) -> usize {
         let (part, wanted) = if self.is_far() {
@@ -164,6 +173,7 @@ mod tests {
         let mut answer = 0;
         for _ in 0..10 {
             answer = way.response_bytes(TOTAL - answer, TOTAL);
+            assert!(way.room(TOTAL - answer, 0) >= answer / 2, "it is asked for");
         }
         let moving = answer as f64 / rate as f64;
         moving / (moving + way.round_trip.as_secs_f64())

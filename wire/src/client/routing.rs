@@ -17,7 +17,10 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Client, FIRST_PAUSE, LAST_PAUSE, topics::metadata_request};
+use super::{
+    Client, FIRST_PAUSE, LAST_PAUSE,
+    topics::{leader_not_available, metadata_request},
+};
 use crate::{
     TopicPartition,
     connection::Connection,
@@ -212,6 +215,7 @@ impl Client {
         let leader = topic.leader(partition.partition).map_err(refused)?;
         let mut known = self.0.routes.known();
         known.leaders.insert(partition.clone(), leader);
+        // Metadata may name a leader that it does not list among the brokers.
         find(&known).ok_or_else(|| refused(leader_not_available()))
     }
 
@@ -322,13 +326,5 @@ impl Client {
                 Err(error)
             }
         }
-    }
-}
-
-/// A leader that metadata names and does not list among the brokers.
-fn leader_not_available() -> ApiError {
-    ApiError {
-        code: 5,
-        message: None,
     }
 }

@@ -68,17 +68,14 @@ impl TopicDescription {
     /// Why there is none, as the brokers say it: the topic's error, the partition's, UNKNOWN_TOPIC_OR_PARTITION or
     /// LEADER_NOT_AVAILABLE.
     pub fn leader(&self, index: i32) -> Result<i32, ApiError> {
-        let said = |code| ApiError {
-            code,
-            message: None,
-        };
         let Some(partition) = self.partition(index) else {
             let error = self.error.clone();
-            return Err(error.unwrap_or_else(|| said(UNKNOWN_TOPIC_OR_PARTITION)));
+            return Err(error.unwrap_or_else(unknown_topic_or_partition));
         };
         let error = || self.error.clone().or_else(|| partition.error.clone());
-        let leaderless = || error().unwrap_or_else(|| said(LEADER_NOT_AVAILABLE));
-        partition.leader.ok_or_else(leaderless)
+        partition
+            .leader
+            .ok_or_else(|| error().unwrap_or_else(leader_not_available))
     }
 }
 
@@ -99,8 +96,20 @@ pub struct PartitionDescription {
     pub error: Option<ApiError>,
 }
 
-const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
-const LEADER_NOT_AVAILABLE: i16 = 5;
+fn unknown_topic_or_partition() -> ApiError {
+    ApiError {
+        code: 3,
+        message: None,
+    }
+}
+
+/// What brokers answer while nobody leads a partition.
+pub(super) fn leader_not_available() -> ApiError {
+    ApiError {
+        code: 5,
+        message: None,
+    }
+}
 
 /// Asks for these topics, or all; never creates one.
 pub(super) fn metadata_request(topics: Option<&[String]>) -> MetadataRequest {

@@ -110,7 +110,7 @@ async fn while_the_budget_is_scarce_a_small_part_of_an_answer_does_not_keep_its_
 async fn no_more_is_read_ahead_than_is_on_its_way() {
     let budget = Budget::new(64 << 20);
     let (mut fetcher, mut events) = fetcher(&budget, &["a", "b"]);
-    let room = |fetcher: &Fetcher| fetcher.room(budget.free());
+    let room = |fetcher: &Fetcher| fetcher.room(budget.free(), fetcher.held());
     assert_eq!(room(&fetcher), 4 << 20, "half of an eighth");
     let (answer, came) = answer(&[("a", 7 << 20), ("b", 1 << 20)]);
     let permit = budget.take(came).await;
@@ -127,7 +127,11 @@ async fn no_more_is_read_ahead_than_is_on_its_way() {
     assert_eq!(rooms(&fetcher), [false, true]);
     drop(took(&mut events[0]));
     assert_eq!(room(&fetcher), 4 << 20);
-    assert_eq!(fetcher.room(1000), 250, "the budget of all comes first");
+    assert_eq!(
+        fetcher.room(1000, fetcher.held()),
+        250,
+        "the budget of all comes first"
+    );
 }
 
 #[tokio::test]
