@@ -1,8 +1,9 @@
 //! Small batches made one: when that pays, which ones, and how. Pure.
 //!
 //! At most five batches of a unit are unresolved, one of an unguarded unit (EXACTNESS 2, 3). Behind a long round trip
-//! small ones leave the way empty: 5 x 16 KB in 150 ms are half a megabyte a second. What is there while they wait is
-//! then opened and sealed again as one batch with the same codec. Nothing waits for that, what was sent is never cut
+//! small ones leave the way empty: 5 x 16 KB in 150 ms are half a megabyte a second. And wherever the target is, each batch
+//! costs both sides its part of a request, more than to copy a few records that are not compressed. What is there while they
+//! wait is then opened and sealed again as one batch with the same codec. Nothing waits for that, what was sent is never cut
 //! anew, and what reconcile counts are records, wherever batches end. Costs and gains: docs/decisions/0010.
 
 use std::{collections::VecDeque, time::Duration};
@@ -16,12 +17,17 @@ use crate::checkpoint::LastRecord;
 const ANSWERS: usize = 8;
 /// From a nearer target a guarded unit is not held up by its window.
 const LONG: Duration = Duration::from_millis(10);
+/// Batches of so many records and bytes at most that are not compressed cost less put together than each by itself.
+const CHEAP: (u64, u64) = (40, 24 << 10);
 /// Bytes per second: what the window lets through of larger batches is enough.
 const ENOUGH: u128 = 64 << 20;
 
-/// Sealed bytes of what becomes one batch, at most: what most targets take, and five of them fill 25 MB/s at 150 ms.
-const SEALED_BYTES: usize = 1 << 20;
-/// The same, decompressed: what stands in memory meanwhile, here and later in whoever reads the target.
+/// Sealed bytes of what becomes one batch where the window holds batches up, at most: what most targets take, and five
+/// of them fill 25 MB/s at 150 ms.
+const LARGE: usize = 1 << 20;
+/// The same where it is only cheaper: more saves little, and stands in memory.
+const HANDY: usize = 128 << 10;
+/// Decompressed bytes of it, at most: what stands in memory meanwhile, here and later in whoever reads the target.
 const PLAIN_BYTES: usize = 4 << 20;
 /// The same, in batches: what is remembered of each, its permit above all, stays until the answer.
 const BATCHES: usize = 1024;
@@ -41,11 +47,20 @@ impl Pace {
         self.answers.push_front(took);
     }
 
-    /// Whether batches of `bytes` are worth opening, `window` of which may be unresolved: the window lets too little of
-    /// them through. Five batches are held up by nothing but distance: a target that is near and busy answers late
-    /// as well, and opening batches would cost what it is short of. The only batch of an unguarded unit is held up by
-    /// every answer, so it is the quickest of the last ones that counts.
-    pub(super) fn pays(&self, window: usize, bytes: u64) -> bool {
+    /// How large a batch to make of ones like `part`, `window` of which may be unresolved; none if they are not worth opening.
+    pub(super) fn wanted(&self, window: usize, part: &Part) -> Option<usize> {
+        if self.is_held_up(window, part.size()) {
+            return Some(LARGE);
+        }
+        let (records, bytes) = CHEAP;
+        let is_cheap = part.records <= records && part.size() <= bytes;
+        (is_cheap && codec(part) == Some(Codec::None)).then_some(HANDY)
+    }
+
+    /// Whether the window lets too little of such batches through. Five are held up by nothing but distance: a target that
+    /// is near and busy answers late as well, and opening batches would cost what it is short of. The only batch of an
+    /// unguarded unit is held up by every answer, so it is the quickest of the last ones that counts.
+    fn is_held_up(&self, window: usize, bytes: u64) -> bool {
         let held_up = match window {
             1 => self.answers.iter().min().copied(),
             _ => self.round_trip.filter(|round_trip| *round_trip >= LONG),
@@ -71,7 +86,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// The longest one at the front of `parts`, for a target whose batches have `limit` bytes at most.
+    /// The longest one at the front of `parts` that has `limit` bytes at most.
     pub(super) fn of<'a>(parts: impl Iterator<Item = &'a Part>, limit: usize) -> Self {
         let mut run = Self::default();
         for part in parts {
@@ -88,7 +103,7 @@ impl Run {
             Body::Refused(_) | Body::Open(_) => false,
             Body::Sealed(view) => view.header.codec().is_ok_and(|codec| {
                 self.batches < BATCHES
-                    && bytes <= SEALED_BYTES.min(limit)
+                    && bytes <= limit
                     && *self.codec.get_or_insert(codec) == codec
             }),
         };
@@ -210,22 +225,45 @@ mod tests {
     #[test]
     fn it_pays_behind_a_round_trip_and_for_who_may_send_one_and_not_where_the_target_is_near() {
         const SMALL: u64 = 16 << 10;
-        assert!(!Pace::default().pays(1, SMALL) && !Pace::default().pays(5, SMALL));
+        assert!(!Pace::default().is_held_up(1, SMALL) && !Pace::default().is_held_up(5, SMALL));
         let far = paced(ms(150), &[ms(150); 3]);
-        assert!(far.pays(5, SMALL) && far.pays(5, 900 << 10));
-        assert!(paced(ms(20), &[]).pays(5, SMALL), "before the first answer");
+        assert!(far.is_held_up(5, SMALL) && far.is_held_up(5, 900 << 10));
         assert!(
-            !paced(ms(20), &[ms(40)]).pays(5, 512 << 10),
+            paced(ms(20), &[]).is_held_up(5, SMALL),
+            "before the first answer"
+        );
+        assert!(
+            !paced(ms(20), &[ms(40)]).is_held_up(5, 512 << 10),
             "128 MB/s are let through"
         );
         let near = paced(ms(1), &[ms(1)]);
-        assert!(!near.pays(5, 4 << 10), "guarded: sealed they cost least");
-        assert!(near.pays(1, 4 << 10) && !near.pays(1, 128 << 10));
+        assert!(
+            !near.is_held_up(5, 4 << 10),
+            "guarded: sealed they cost least"
+        );
+        assert!(near.is_held_up(1, 4 << 10) && !near.is_held_up(1, 128 << 10));
         // However busy it is.
         let mut busy = paced(ms(1), &[ms(60), ms(3), ms(60)]);
-        assert!(!busy.pays(5, SMALL) && !busy.pays(1, 512 << 10));
+        assert!(!busy.is_held_up(5, SMALL) && !busy.is_held_up(1, 512 << 10));
         (0..ANSWERS).for_each(|_| busy.answered(ms(60)));
-        assert!(!busy.pays(5, SMALL) && busy.pays(1, 512 << 10));
+        assert!(!busy.is_held_up(5, SMALL) && busy.is_held_up(1, 512 << 10));
+    }
+
+    #[test]
+    fn small_batches_that_are_not_compressed_go_together_wherever_the_target_is() {
+        let near = paced(ms(1), &[ms(1)]);
+        let wanted = |records, bytes, codec| {
+            let value = vec![b'x'; bytes];
+            near.wanted(5, &part(0, &vec![value; records], codec, false))
+        };
+        assert_eq!(wanted(1, 10, Codec::None), Some(HANDY));
+        assert_eq!(wanted(15, 1_000, Codec::None), Some(HANDY));
+        assert_eq!(wanted(41, 10, Codec::None), None);
+        assert_eq!(wanted(4, 10_000, Codec::None), None);
+        assert_eq!(wanted(1, 10, Codec::Lz4), None);
+        let far = paced(ms(150), &[]);
+        let part = part(0, &vec![vec![b'x'; 10]; 5], Codec::None, false);
+        assert_eq!(far.wanted(5, &part), Some(LARGE));
     }
 
     const LIMIT: usize = 1 << 20;

@@ -19,19 +19,30 @@ fn values(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|index| format!("value-{index}")).collect()
 }
 
+/// Batches that a near target gets one by one, as they are.
+pub(super) const APART: Codec = Codec::Lz4;
+/// Small ones that go together, wherever the target is.
+pub(super) const TOGETHER: Codec = Codec::None;
+
 /// A pair whose source has topic `t`, and batches of three records written to it on demand.
 pub(super) struct Bench {
     pub(super) pair: Pair,
+    pub(super) codec: Codec,
     written: usize,
     timestamp: i64,
 }
 
 impl Bench {
     pub(super) async fn start(timestamp: i64) -> Self {
+        Self::start_with(APART, timestamp).await
+    }
+
+    pub(super) async fn start_with(codec: Codec, timestamp: i64) -> Self {
         let pair = Pair::start().await;
         pair.east.create("t", &[]).await;
         Self {
             pair,
+            codec,
             written: 0,
             timestamp,
         }
@@ -41,7 +52,9 @@ impl Bench {
         for _ in 0..batches {
             let values = values(self.written..self.written + 3);
             let values: Vec<_> = values.iter().map(String::as_str).collect();
-            self.pair.east.write_at("t", &values, self.timestamp).await;
+            let east = &self.pair.east;
+            east.write_with(self.codec, "t", &values, self.timestamp)
+                .await;
             self.written += 3;
         }
     }

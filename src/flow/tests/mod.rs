@@ -58,7 +58,11 @@ impl Cluster {
     }
 
     async fn write_at(&self, topic: &str, values: &[&str], timestamp: i64) {
-        let mut batch = BatchBuilder::new(Codec::None);
+        self.write_with(Codec::None, topic, values, timestamp).await;
+    }
+
+    async fn write_with(&self, codec: Codec, topic: &str, values: &[&str], timestamp: i64) {
+        let mut batch = BatchBuilder::new(codec);
         for value in values {
             batch.push(timestamp, Some(b"key"), Some(value.as_bytes()), &[]);
         }

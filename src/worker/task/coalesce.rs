@@ -19,10 +19,9 @@ impl Task {
 
     /// Takes what has arrived and may go together with what is ready.
     pub(super) async fn gather(&mut self, reader: &mut PartitionReader) {
-        if !self.joins() {
+        let Some(limit) = self.wanted() else {
             return;
-        }
-        let limit = self.settings.limits.max_batch_bytes;
+        };
         let mut known = 0;
         let mut run = Run::default();
         loop {
@@ -42,10 +41,12 @@ impl Task {
 
     /// Makes what is ready and paid for one batch, as far as it goes together.
     pub(super) fn join(&mut self) {
-        if self.ready.len() < 2 || !self.joins() {
+        if self.ready.len() < 2 {
             return;
         }
-        let limit = self.settings.limits.max_batch_bytes;
+        let Some(limit) = self.wanted() else {
+            return;
+        };
         let paid = self.ready.iter().take(self.paid()).map(|(part, _)| part);
         let run = Run::of(paid.clone(), limit);
         let Some((parts, batches, part)) = coalesce(paid.take(run.parts), limit) else {
@@ -57,17 +58,19 @@ impl Task {
         self.ready.push_front((part, permit));
     }
 
-    /// Whether what is ready is to be made one batch with what follows it.
-    fn joins(&self) -> bool {
-        let (Some(unit), Some((part, _))) = (&self.unit, self.ready.front()) else {
-            return false;
-        };
+    /// How large a batch what is ready is to be made with what follows it; none if it goes as it is.
+    fn wanted(&self) -> Option<usize> {
+        let (unit, (part, _)) = (self.unit.as_ref()?, self.ready.front()?);
         let Body::Sealed(view) = &part.body else {
-            return false;
+            return None;
         };
+        if !self.poison.lets_join() {
+            return None;
+        }
         let (_, oldest) = self.ledger.unresolved();
         let wall_ms = self.settings.host.clock.wall_ms();
         let window = unit.window(oldest, view.header.max_timestamp, wall_ms);
-        self.poison.lets_join() && self.pace.pays(window, part.size())
+        let wanted = self.pace.wanted(window, part)?;
+        Some(wanted.min(self.settings.limits.max_batch_bytes))
     }
 }

@@ -16,6 +16,7 @@ const SMALL: i64 = 20;
 /// A source of sealed batches of one record each, and its last one damaged where it has to be opened.
 #[derive(Debug)]
 struct Sealing {
+    codec: Codec,
     damaged: bool,
 }
 
@@ -28,9 +29,11 @@ impl Source for Sealing {
         _most: usize,
     ) -> BoxFuture<'a, Result<PartitionReader, SourceError>> {
         let (sender, events) = mpsc::channel(16);
-        let mut all: Vec<_> = (offset..SMALL).map(|at| sealed(at, false)).collect();
+        let mut all: Vec<_> = (offset..SMALL)
+            .map(|at| sealed(self.codec, at, false))
+            .collect();
         if self.damaged {
-            all.push(sealed(SMALL, true));
+            all.push(sealed(self.codec, SMALL, true));
         }
         sender.try_send(Ok(all)).unwrap();
         tokio::spawn(async move { sender.closed().await });
@@ -39,8 +42,8 @@ impl Source for Sealing {
 }
 
 /// One record at `offset`; damaged, it spans more offsets than it has records.
-fn sealed(offset: i64, damaged: bool) -> Batch {
-    let mut builder = BatchBuilder::new(Codec::None);
+fn sealed(codec: Codec, offset: i64, damaged: bool) -> Batch {
+    let mut builder = BatchBuilder::new(codec);
     builder.push_at(i32::from(damaged), 1, None, Some(&[7; 100]), &[]);
     let mut bytes = builder.build(offset).unwrap().to_vec();
     *bytes.last_mut().unwrap() ^= u8::from(damaged);
@@ -179,13 +182,38 @@ impl Reconciler for Slow {
 const NEAR: Duration = Duration::from_millis(1);
 const FAR: Duration = Duration::from_millis(20);
 
-/// A worker on a clock that only moves when it is told to; the leader remembers producers if `guarded`.
-fn start_sealed(
+/// What a worker finds.
+struct Case {
     round_trip: Duration,
+    /// The leader remembers producers.
     guarded: bool,
+    codec: Codec,
     damaged: bool,
     rate: Rate,
-) -> (Worker, Slow, SimClock) {
+}
+
+/// A far target and batches that are sound.
+impl Default for Case {
+    fn default() -> Self {
+        Self {
+            round_trip: FAR,
+            guarded: true,
+            codec: Codec::Lz4,
+            damaged: false,
+            rate: Rate::default(),
+        }
+    }
+}
+
+/// A worker on a clock that only moves when it is told to.
+fn start_sealed(case: Case) -> (Worker, Slow, SimClock) {
+    let Case {
+        round_trip,
+        guarded,
+        codec,
+        damaged,
+        rate,
+    } = case;
     let clock = SimClock::new(0);
     let host = Host {
         clock: Arc::new(clock.clone()),
@@ -228,7 +256,7 @@ fn start_sealed(
         exactness: Some(exactness),
         throttle: Throttles::new(Arc::clone(&host.clock), rate).of("t", Rate::default()),
         drain_timeout: Duration::from_millis(300),
-        source: Arc::new(Sealing { damaged }),
+        source: Arc::new(Sealing { codec, damaged }),
         sink: Arc::new(target.clone()),
         acknowledged: Meter::new(u64::MAX),
         lease: Arc::new(Unlimited),
@@ -239,7 +267,7 @@ fn start_sealed(
 
 #[tokio::test]
 async fn behind_a_long_round_trip_what_is_there_goes_as_one_batch() {
-    let (mut worker, target, clock) = start_sealed(FAR, true, false, Rate::default());
+    let (mut worker, target, clock) = start_sealed(Case::default());
     target.await_sent(1).await;
     clock.advance(Duration::from_millis(20));
     target.answer(1);
@@ -255,7 +283,10 @@ async fn behind_a_long_round_trip_what_is_there_goes_as_one_batch() {
 
 #[tokio::test]
 async fn rule_3_where_the_target_is_near_and_busy_batches_stay_sealed_five_at_a_time() {
-    let (mut worker, target, clock) = start_sealed(NEAR, true, false, Rate::default());
+    let (mut worker, target, clock) = start_sealed(Case {
+        round_trip: NEAR,
+        ..Case::default()
+    });
     target.await_sent(1).await;
     clock.advance(Duration::from_millis(60));
     target.answer(1);
@@ -268,8 +299,25 @@ async fn rule_3_where_the_target_is_near_and_busy_batches_stay_sealed_five_at_a_
 }
 
 #[tokio::test]
+async fn small_batches_that_are_not_compressed_go_together_wherever_the_target_is() {
+    let (mut worker, target, _clock) = start_sealed(Case {
+        round_trip: NEAR,
+        codec: Codec::None,
+        ..Case::default()
+    });
+    target.await_sent(1).await;
+    target.answer(1);
+    reaches(&mut worker, SMALL).await;
+    assert_eq!(target.sizes(), [SMALL as i32]);
+}
+
+#[tokio::test]
 async fn rule_2_an_unguarded_unit_sends_one_batch_at_a_time_made_of_all_that_is_there() {
-    let (mut worker, target, clock) = start_sealed(NEAR, false, false, Rate::default());
+    let (mut worker, target, clock) = start_sealed(Case {
+        round_trip: NEAR,
+        guarded: false,
+        ..Case::default()
+    });
     target.await_sent(1).await;
     clock.advance(Duration::from_millis(2));
     target.answer(1);
@@ -282,7 +330,10 @@ async fn rule_2_an_unguarded_unit_sends_one_batch_at_a_time_made_of_all_that_is_
 /// It has to be opened, unlike those before it, which are not lost by that.
 #[tokio::test]
 async fn what_is_ready_arrives_before_a_damaged_batch_stops_the_worker() {
-    let (mut worker, target, clock) = start_sealed(FAR, true, true, Rate::default());
+    let (mut worker, target, clock) = start_sealed(Case {
+        damaged: true,
+        ..Case::default()
+    });
     target.await_sent(1).await;
     clock.advance(Duration::from_millis(20));
     target.answer(10);
@@ -301,7 +352,10 @@ async fn what_is_paid_for_does_not_wait_for_what_would_go_with_it() {
         bytes: None,
         records: NonZeroU64::new(2),
     };
-    let (mut worker, target, clock) = start_sealed(FAR, true, false, rate);
+    let (mut worker, target, clock) = start_sealed(Case {
+        rate,
+        ..Case::default()
+    });
     // A second's worth is there at once; each batch is sent when it is paid for.
     target.await_sent(1).await;
     clock.advance(Duration::from_millis(20));

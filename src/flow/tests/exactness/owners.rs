@@ -92,23 +92,25 @@ async fn rule_9_what_an_old_owner_still_appends_is_what_the_new_one_would() {
 /// found that often enough.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rule_9_of_two_owners_one_stops_and_nothing_is_doubled() {
-    let mut bench = Bench::start(now()).await;
-    let mut both = vec![bench.pair.run(SOLO), bench.pair.run(SOLO)];
-    while !both.iter().any(|one| one.task.is_finished()) {
-        let refused = What::Refuse(ResponseError::OutOfOrderSequenceNumber);
-        let hook = bench.fault(Fault::new(ApiKey::Produce, refused));
-        bench.write(2).await;
-        hook.wait(1).await;
-        // Beyond what the refused one has sent.
-        bench.write(2).await;
+    for codec in [APART, TOGETHER] {
+        let mut bench = Bench::start_with(codec, now()).await;
+        let mut both = vec![bench.pair.run(SOLO), bench.pair.run(SOLO)];
+        while !both.iter().any(|one| one.task.is_finished()) {
+            let refused = What::Refuse(ResponseError::OutOfOrderSequenceNumber);
+            let hook = bench.fault(Fault::new(ApiKey::Produce, refused));
+            bench.write(2).await;
+            hook.wait(1).await;
+            // Beyond what the refused one has sent.
+            bench.write(2).await;
+            bench.await_exactly().await;
+            assert!(bench.written < 3 * 4 * 60, "nobody gives up");
+        }
+        let at = both.iter().position(|one| one.task.is_finished()).unwrap();
+        let ended = both.remove(at).ended().await;
+        assert_eq!(ended.unwrap_err().exit_code(), 3);
+        bench.pair.west.broker.faults().clear();
+        bench.write(3).await;
         bench.await_exactly().await;
-        assert!(bench.written < 3 * 4 * 60, "nobody gives up");
+        both.remove(0).stop().await;
     }
-    let at = both.iter().position(|one| one.task.is_finished()).unwrap();
-    let ended = both.remove(at).ended().await;
-    assert_eq!(ended.unwrap_err().exit_code(), 3);
-    bench.pair.west.broker.faults().clear();
-    bench.write(3).await;
-    bench.await_exactly().await;
-    both.remove(0).stop().await;
 }

@@ -138,6 +138,32 @@ async fn rule_10_a_leader_that_lost_all_of_the_producer_under_a_running_worker_s
     running.stop().await;
 }
 
+/// Batches that were put together are lost together, and written again in whatever pieces.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_10_what_the_target_lost_of_batches_put_together_is_written_again() {
+    let flow = "topics = [\"t\"]";
+    let mut bench = Bench::start_with(TOGETHER, now()).await;
+    let mut running = bench.pair.run(flow);
+    bench.write(1).await;
+    bench.await_exactly().await;
+    for cut in [4, 20, 40, 70] {
+        let late = bench.is_late();
+        bench.write(10).await;
+        bench.await_exactly().await;
+        late.ends();
+        cut_target(&bench, cut).await;
+        if cut == 40 {
+            running.stop().await;
+            running = bench.pair.run(flow);
+        }
+        bench.write(1).await;
+        bench.await_exactly().await;
+    }
+    let sizes = bench.pair.west.batch_sizes().await;
+    assert!(sizes.iter().any(|size| *size > 3), "{sizes:?}");
+    running.stop().await;
+}
+
 /// The source lost what would have to be written again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rule_10_what_both_sides_lost_stops_the_worker() {

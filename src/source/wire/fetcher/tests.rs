@@ -111,7 +111,7 @@ async fn no_more_is_read_ahead_than_is_on_its_way() {
     let budget = Budget::new(64 << 20);
     let (mut fetcher, mut events) = fetcher(&budget, &["a", "b"]);
     let room = |fetcher: &Fetcher| fetcher.room(budget.free(), fetcher.held());
-    assert_eq!(room(&fetcher), 4 << 20, "half of an eighth");
+    assert_eq!(room(&fetcher), 16 << 20, "a quarter of all");
     let (answer, came) = answer(&[("a", 7 << 20), ("b", 1 << 20)]);
     let permit = budget.take(came).await;
     fetcher.hand_out(answer, permit, came, came);
@@ -126,7 +126,7 @@ async fn no_more_is_read_ahead_than_is_on_its_way() {
     drop(took(&mut events[1]));
     assert_eq!(rooms(&fetcher), [false, true]);
     drop(took(&mut events[0]));
-    assert_eq!(room(&fetcher), 4 << 20);
+    assert_eq!(room(&fetcher), 16 << 20);
     assert_eq!(
         fetcher.room(1000, fetcher.held()),
         250,
