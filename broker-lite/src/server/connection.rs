@@ -196,17 +196,18 @@ impl Connection {
         let Some(sasl) = &listener.sasl else {
             return Err(api::invalid("there are no logins here"));
         };
-        let around = Surroundings {
-            sasl,
-            credentials: &state.credentials,
-            random: &*state.host.random,
-        };
         loop {
             let frame = match first.take() {
                 Some(frame) => Some(frame),
                 None => frame::read_frame(&mut self.stream, sasl.max_frame).await?,
             };
             let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)?;
+            let around = Surroundings {
+                sasl,
+                credentials: &state.credentials,
+                random: &*state.host.random,
+                now_ms: state.host.clock.wall_ms(),
+            };
             match login.hear(&around, frame)? {
                 Heard::GoOn(answer) => self.say_some(answer).await?,
                 Heard::Done(answer, done) => {
