@@ -17,6 +17,7 @@ const OF_LISTENERS: &[&str] = &[
     "sasl.oauthbearer.expected.audience",
     "sasl.oauthbearer.expected.issuer",
     "sasl.oauthbearer.jwks.endpoint.url",
+    "sasl.oauthbearer.jwt.validator.class",
     "sasl.oauthbearer.scope.claim.name",
     "sasl.oauthbearer.sub.claim.name",
     "sasl.server.max.receive.size",
@@ -105,6 +106,7 @@ impl Properties {
         let is_legal = match own.copied().unwrap_or_default() {
             "connections.max.reauth.ms" => value.parse::<u64>().is_ok(),
             OF_TOKENS => sasl::is_handler(value),
+            "sasl.oauthbearer.jwt.validator.class" => value == sasl::JWT_VALIDATOR,
             "sasl.oauthbearer.clock.skew.seconds" => value.parse::<u32>().is_ok(),
             "sasl.oauthbearer.scope.claim.name" | "sasl.oauthbearer.sub.claim.name" => {
                 !value.trim().is_empty()

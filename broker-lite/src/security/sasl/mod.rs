@@ -23,7 +23,7 @@ use kafka_protocol::{
     protocol::{Request, StrBytes},
 };
 pub(crate) use mechanism::Mechanism;
-pub(crate) use oauthbearer::is_handler;
+pub(crate) use oauthbearer::{JWT_VALIDATOR, is_handler};
 pub(crate) use scram::Credential;
 pub(crate) use settings::Sasl;
 use wire::request;

@@ -95,6 +95,12 @@ impl Claims {
         }
     }
 
+    /// Whether [`Claims::texts`] is all that it says.
+    pub(super) fn is_texts(&self, name: &str) -> bool {
+        let value = self.0.get(name);
+        value.is_none_or(|value| value.is_string() || value.is_array())
+    }
+
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }

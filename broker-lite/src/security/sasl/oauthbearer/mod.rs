@@ -24,6 +24,11 @@ const SIGNED: [&str; 2] = [
 /// For tokens that nobody has signed.
 const UNSECURED: &str = "org.apache.kafka.common.security.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler";
 
+/// The one value of `sasl.oauthbearer.jwt.validator.class`: what [`signed`] does, said or not. Kafka 4.1.1 must be told so,
+/// or it checks no signature.
+pub(crate) const JWT_VALIDATOR: &str =
+    "org.apache.kafka.common.security.oauthbearer.BrokerJwtValidator";
+
 /// What a client's one word is that it heard why its token is refused (RFC 7628, 3.2.3).
 const HEARD: &[u8] = &[1];
 

@@ -56,6 +56,9 @@ impl Unsecured {
             principal: principal.map_err(Refusal::invalid)?.to_owned(),
             expires_ms: self.expires_ms(&jws.claims, now_ms)?,
         };
+        if !jws.claims.is_texts(&self.scope_claim) {
+            return Err(Refusal::invalid("a scope that is no text"));
+        }
         let scopes = jws.claims.texts(&self.scope_claim);
         let has = |wanted: &String| scopes.iter().any(|scope| scope.trim() == wanted);
         match self.required_scope.iter().all(has) {
