@@ -35,7 +35,7 @@ const OF_LISTENERS: &[&str] = &[
 ];
 
 /// Settings that only a listener has.
-const OF_ONE_LISTENER: &[&str] = &["max.connections"];
+const OF_ONE_LISTENER: &[&str] = &["max.connection.creation.rate", "max.connections"];
 
 /// Settings of a mechanism on a listener: `listener.name.NAME.MECHANISM.`.
 const OF_MECHANISMS: &[&str] = &["connections.max.reauth.ms", "sasl.jaas.config"];
@@ -111,7 +111,7 @@ impl Properties {
             "sasl.oauthbearer.scope.claim.name" | "sasl.oauthbearer.sub.claim.name" => {
                 !value.trim().is_empty()
             }
-            "sasl.server.max.receive.size" | "max.connections" => {
+            "sasl.server.max.receive.size" | "max.connection.creation.rate" | "max.connections" => {
                 value.parse::<u32>().is_ok_and(|n| n > 0)
             }
             "ssl.client.auth" => ["none", "requested", "required"].contains(&value),

@@ -16,13 +16,10 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use host::ByteStream;
 use kafka_protocol::messages::{ApiKey, RequestHeader};
-use tokio::{
-    io::AsyncWriteExt,
-    sync::{Semaphore, SemaphorePermit},
-};
+use tokio::io::AsyncWriteExt;
 use wire::{frame, request};
 
-use super::deadline::Deadline;
+use super::{deadline::Deadline, memory::Memory};
 use crate::{
     api::{self, Context},
     security::{
@@ -43,35 +40,6 @@ const FRAME_TIMEOUT: Duration = Duration::from_secs(60);
 const SLOWEST: usize = 1 << 20;
 /// How long a peer may take to hear that the connection ends.
 const GOODBYE: Duration = Duration::from_secs(1);
-
-/// Memory for requests, shared by all connections (`queued.max.request.bytes`): a frame's bytes count from
-/// when its length is read until its answer is written.
-#[derive(Debug)]
-pub(crate) struct Memory {
-    units: Semaphore,
-    all: u32,
-}
-
-/// Bytes that are counted as one.
-const UNIT: usize = 1024;
-
-impl Memory {
-    pub(crate) fn new(bytes: usize) -> Self {
-        let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize);
-        let all = (bytes / UNIT).clamp(1, most);
-        Self {
-            units: Semaphore::new(all),
-            all: u32::try_from(all).unwrap_or(u32::MAX),
-        }
-    }
-
-    /// Waits until there is room for so many bytes; for more than there are at all, until it is alone.
-    async fn take(&self, bytes: usize) -> io::Result<SemaphorePermit<'_>> {
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let permit = self.units.acquire_many(units.min(self.all)).await;
-        permit.map_err(io::Error::other)
-    }
-}
 
 /// Serves one connection until the peer closes it or says something that cannot be answered.
 pub(super) async fn converse(
@@ -144,7 +112,7 @@ impl Connection {
                 return Ok(());
             };
             // Held until the answer is written.
-            let _room = memory.take(length).await?;
+            let _room = memory.for_frame(length).await?;
             deadline.set(FRAME_TIMEOUT + Duration::from_secs((length / SLOWEST) as u64));
             let frame = frame::read_body(&mut self.stream, length);
             let frame = deadline.bound("a request", frame).await?;
@@ -156,6 +124,7 @@ impl Connection {
                 let login = self.log_in(login, Some(frame));
                 deadline.bound("the login", login).await?;
             } else {
+                let _room = memory.for_decoded(request::cost(&header, &body)).await?;
                 let answer = answer(self.context(&header), header, body).await?;
                 self.say_some(answer).await?;
             }

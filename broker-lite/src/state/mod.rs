@@ -1,5 +1,6 @@
 //! What the broker is: its topics, groups and transactions, each durable in the data folder.
 
+mod complaints;
 pub(crate) mod entries;
 pub(crate) mod fetch_sessions;
 pub(crate) mod folders;

@@ -1,0 +1,200 @@
+//! What hostile requests take of memory, many at once: a process of its own is measured by the system.
+
+#![cfg(test)]
+
+#[path = "coordination/client.rs"]
+#[expect(dead_code, reason = "the other tests use more of it")]
+mod client;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use client::{Client, text};
+use kafka_protocol::{
+    messages::{
+        CreateTopicsRequest, DeleteAclsRequest, DescribeConfigsRequest, DescribeGroupsRequest,
+        DescribeProducersRequest, ListOffsetsRequest, MetadataRequest, OffsetFetchRequest,
+        create_topics_request::CreatableTopic,
+        delete_acls_request::DeleteAclsFilter,
+        describe_configs_request::DescribeConfigsResource,
+        describe_producers_request::TopicRequest,
+        list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+        metadata_request::MetadataRequestTopic,
+        offset_fetch_request::OffsetFetchRequestTopic,
+    },
+    protocol::Request,
+};
+
+/// `queued.max.request.bytes`, and what requests become.
+const BUDGET: u64 = 128 << 20;
+/// As many again as wait for their turn with their frames, and what the allocator keeps.
+const SLACK: u64 = 192 << 20;
+const CONNECTIONS: usize = 12;
+
+struct Broker {
+    process: Child,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Broker {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_broker-lite"))
+            .args(["--listen", "127.0.0.1:0", "--data"])
+            .arg(folder.path())
+            .args(["--set", &format!("queued.max.request.bytes={BUDGET}")])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let stdout = process.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let address = line.split("listen=").nth(1).unwrap();
+        Self {
+            process,
+            address: address.split(' ').next().unwrap().parse().unwrap(),
+            _folder: folder,
+        }
+    }
+
+    /// Begins to measure anew (proc(5), `clear_refs`).
+    fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5").unwrap();
+    }
+
+    /// Most memory that it had since, in bytes.
+    fn peak(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+/// Sends a request and swallows the answer; false if the connection was closed instead.
+fn swallow<R: Request>(address: SocketAddr, version: i16, request: &R) -> bool {
+    let mut client = Client::connect(address);
+    client.send(version, request);
+    let mut length = [0; 4];
+    if client.stream.read_exact(&mut length).is_err() {
+        return false;
+    }
+    let length = u64::from(u32::from_be_bytes(length));
+    let read = std::io::copy(&mut client.stream.take(length), &mut std::io::sink());
+    read.unwrap() == length
+}
+
+/// The same request on many connections at once: each is answered, and so is a small one of somebody else meanwhile.
+fn flood<R: Request + Sync>(broker: &Broker, what: &str, version: i16, request: &R) {
+    broker.forget_peak();
+    thread::scope(|scope| {
+        let all: Vec<_> = (0..CONNECTIONS)
+            .map(|_| scope.spawn(|| swallow(broker.address, version, request)))
+            .collect();
+        thread::sleep(Duration::from_millis(100));
+        let none = MetadataRequest::default().with_topics(Some(Vec::new()));
+        assert!(
+            swallow(broker.address, 12, &none),
+            "a small one beside {what}"
+        );
+        for one in all {
+            assert!(one.join().unwrap(), "{what} is answered");
+        }
+    });
+    let peak = broker.peak();
+    println!("{what}: {} MiB", peak >> 20);
+    assert!(peak < 2 * BUDGET + SLACK, "{what}: {} MiB", peak >> 20);
+}
+
+#[test]
+fn what_requests_become_is_bounded_together() {
+    let broker = Broker::start();
+    let names = |count: usize| (0..count).map(|n| text(&format!("{n:x}?")));
+    let topics =
+        names(250_000).map(|name| MetadataRequestTopic::default().with_name(Some(name.into())));
+    flood(
+        &broker,
+        "Metadata",
+        12,
+        &MetadataRequest::default().with_topics(Some(topics.collect())),
+    );
+
+    let mut client = Client::connect(broker.address);
+    let topic = CreatableTopic::default()
+        .with_name(text("t").into())
+        .with_num_partitions(1)
+        .with_replication_factor(1);
+    let create = CreateTopicsRequest::default().with_topics(vec![topic.clone()]);
+    assert_eq!(client.call(7, &create).topics[0].error_code, 0);
+
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(text("t"))
+        .with_configuration_keys(None);
+    let describe = DescribeConfigsRequest::default()
+        .with_resources(vec![resource; 15_000])
+        .with_include_synonyms(true);
+    flood(&broker, "DescribeConfigs", 4, &describe);
+
+    let topics = (0..15_000).map(|n| topic.clone().with_name(text(&format!("new-{n}")).into()));
+    let create = CreateTopicsRequest::default()
+        .with_topics(topics.collect())
+        .with_validate_only(true);
+    flood(&broker, "CreateTopics", 7, &create);
+
+    let of_topic = OffsetFetchRequestTopic::default()
+        .with_name(text("t").into())
+        .with_partition_indexes((0..400_000).collect());
+    let fetch = OffsetFetchRequest::default()
+        .with_group_id(text("g").into())
+        .with_topics(Some(vec![of_topic]));
+    flood(&broker, "OffsetFetch", 5, &fetch);
+
+    let of_topic = TopicRequest::default()
+        .with_name(text("t").into())
+        .with_partition_indexes((0..400_000).collect());
+    let producers = DescribeProducersRequest::default().with_topics(vec![of_topic]);
+    flood(&broker, "DescribeProducers", 0, &producers);
+
+    let partition = ListOffsetsPartition::default().with_timestamp(-1);
+    let of_topic = ListOffsetsTopic::default()
+        .with_name(text("t").into())
+        .with_partitions(vec![partition; 250_000]);
+    let list = ListOffsetsRequest::default().with_topics(vec![of_topic]);
+    flood(&broker, "ListOffsets", 5, &list);
+
+    let groups = names(30_000).map(Into::into).collect();
+    flood(
+        &broker,
+        "DescribeGroups",
+        5,
+        &DescribeGroupsRequest::default().with_groups(groups),
+    );
+
+    let filter = DeleteAclsFilter::default()
+        .with_resource_type_filter(2)
+        .with_pattern_type_filter(3)
+        .with_operation(2)
+        .with_permission_type(3);
+    let delete = DeleteAclsRequest::default().with_filters(vec![filter; 250_000]);
+    flood(&broker, "DeleteAcls", 3, &delete);
+
+    // More than there is room for at all.
+    let resource = describe.resources[0].clone();
+    let describe = describe.with_resources(vec![resource; 100_000]);
+    assert!(!swallow(broker.address, 4, &describe), "it is closed");
+}
