@@ -7,6 +7,8 @@
 mod api;
 mod config;
 pub mod faults;
+#[cfg(test)]
+mod fuzz;
 mod log;
 mod metrics;
 mod security;

@@ -34,8 +34,8 @@ use kafka_protocol::{
 /// `queued.max.request.bytes`, and what requests become.
 const BUDGET: u64 = 128 << 20;
 /// As many again as wait for their turn with their frames, and what the allocator keeps.
-const SLACK: u64 = 192 << 20;
-const CONNECTIONS: usize = 12;
+const SLACK: u64 = 96 << 20;
+const CONNECTIONS: usize = 4;
 
 struct Broker {
     process: Child,
@@ -146,7 +146,7 @@ fn what_requests_become_is_bounded_together() {
         .with_resource_name(text("t"))
         .with_configuration_keys(None);
     let describe = DescribeConfigsRequest::default()
-        .with_resources(vec![resource; 15_000])
+        .with_resources(vec![resource; 4_000])
         .with_include_synonyms(true);
     flood(&broker, "DescribeConfigs", 4, &describe);
 

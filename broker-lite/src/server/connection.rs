@@ -42,7 +42,7 @@ const SLOWEST: usize = 1 << 20;
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Serves one connection until the peer closes it or says something that cannot be answered.
-pub(super) async fn converse(
+pub(crate) async fn converse(
     stream: Box<dyn ByteStream>,
     peer: SocketAddr,
     listener: Arc<Listener>,

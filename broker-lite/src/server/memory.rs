@@ -21,7 +21,7 @@ const SMALL: usize = 64 << 10;
 const LEAST_DECODED: usize = 128 << 20;
 
 impl Memory {
-    pub(super) fn new(bytes: usize) -> Self {
+    pub(crate) fn new(bytes: usize) -> Self {
         Self {
             frames: Budget::new(bytes),
             decoded: Budget::new(bytes.max(LEAST_DECODED)),

@@ -15,7 +15,9 @@ use std::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use memory::Memory;
+#[cfg(test)]
+pub(crate) use connection::converse;
+pub(crate) use memory::Memory;
 use rate::Rate;
 
 use crate::{config::Config, security::listeners::Listener, state::State};

@@ -10,6 +10,7 @@ mod cluster;
 mod fetches;
 mod frames;
 mod groups;
+mod limits;
 mod logins;
 mod metadata;
 mod offsets;
@@ -64,6 +65,7 @@ cases! {
     fetches: offsets sessions;
     records: offsets epochs deletes producers;
     topics: creating growing deleting;
+    limits: partitions;
     metadata: topics;
     cluster: describing altering altering_legacy listing partitions log_dirs describe;
     cleaning: compacting expiring;

@@ -147,9 +147,10 @@ pub fn decode<R: Request>(mut body: Bytes, version: i16) -> Result<R, RequestErr
 
 /// What an element of an array becomes, in bytes: a structure, and another in the answer.
 const ELEMENT: usize = 400;
-/// Where the answer to one element has the configs of a topic, or the members of a group and what they have committed.
-/// More than this if a group is large.
+/// Where the answer to one element has the configs of a topic, with their synonyms or without.
+const CONFIGS_WITH_SYNONYMS: usize = 32 << 10;
 const CONFIGS: usize = 8 << 10;
+/// Where it has the members of a group or what they have committed. More than this if the group is large.
 const GROUP: usize = 4 << 10;
 /// A number, mostly of a partition: it has an answer of its own, with its topic's name.
 const NUMBER: usize = 300;
@@ -171,7 +172,8 @@ pub fn cost(header: &RequestHeader, body: &[u8]) -> usize {
         return 0;
     }
     let element = match api {
-        ApiKey::CreateTopics | ApiKey::DescribeConfigs => CONFIGS,
+        ApiKey::DescribeConfigs => CONFIGS_WITH_SYNONYMS,
+        ApiKey::CreateTopics => CONFIGS,
         ApiKey::DescribeGroups
         | ApiKey::DescribeLogDirs
         | ApiKey::DescribeTransactions

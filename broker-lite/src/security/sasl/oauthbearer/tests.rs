@@ -297,6 +297,19 @@ fn a_refusal_is_told_twice() {
 }
 
 proptest! {
+    /// A user's file, with a byte turned.
+    #[test]
+    fn any_keys_are_read_or_refused(at: prop::sample::Index, to: u8) {
+        let mut bytes = JWKS.as_bytes().to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = to;
+        let token = &tokens()["RS256"];
+        let jws = jws::Jws::parse(token).unwrap();
+        if let Ok(keys) = Jwks::parse(&String::from_utf8_lossy(&bytes)) {
+            drop(keys.verify("RS256", None, jws.signed, &jws.signature));
+        }
+    }
+
     /// Whatever is changed in a token that is signed, it does not hold any more.
     #[test]
     fn a_changed_token_does_not_hold(at: prop::sample::Index, to in "[A-Za-z0-9_.-]") {
