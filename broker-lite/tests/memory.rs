@@ -8,7 +8,7 @@ mod client;
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     net::SocketAddr,
     process::{Child, Command, Stdio},
     thread,
@@ -20,6 +20,7 @@ use kafka_protocol::{
     messages::{
         CreateTopicsRequest, DeleteAclsRequest, DescribeConfigsRequest, DescribeGroupsRequest,
         DescribeProducersRequest, ListOffsetsRequest, MetadataRequest, OffsetFetchRequest,
+        SaslAuthenticateRequest, SaslHandshakeRequest,
         create_topics_request::CreatableTopic,
         delete_acls_request::DeleteAclsFilter,
         describe_configs_request::DescribeConfigsResource,
@@ -44,12 +45,12 @@ struct Broker {
 }
 
 impl Broker {
-    fn start() -> Self {
+    fn start(settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_broker-lite"))
             .args(["--listen", "127.0.0.1:0", "--data"])
             .arg(folder.path())
-            .args(["--set", &format!("queued.max.request.bytes={BUDGET}")])
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -122,7 +123,7 @@ fn flood<R: Request + Sync>(broker: &Broker, what: &str, version: i16, request: 
 
 #[test]
 fn what_requests_become_is_bounded_together() {
-    let broker = Broker::start();
+    let broker = Broker::start(&[&format!("queued.max.request.bytes={BUDGET}")]);
     let names = |count: usize| (0..count).map(|n| text(&format!("{n:x}?")));
     let topics =
         names(250_000).map(|name| MetadataRequestTopic::default().with_name(Some(name.into())));
@@ -197,4 +198,48 @@ fn what_requests_become_is_bounded_together() {
     let resource = describe.resources[0].clone();
     let describe = describe.with_resources(vec![resource; 100_000]);
     assert!(!swallow(broker.address, 4, &describe), "it is closed");
+}
+
+/// Before a login there is no budget: frames are small, and what they become is gone when they are answered.
+#[test]
+fn whoever_has_not_logged_in_costs_little() {
+    const STRANGERS: u64 = 400;
+    const FRAME: usize = 64 << 10;
+    let broker = Broker::start(&[
+        "listeners=SASL_PLAINTEXT://127.0.0.1:0",
+        "sasl.enabled.mechanisms=OAUTHBEARER",
+        "listener.name.sasl_plaintext.oauthbearer.sasl.jaas.config=x.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"x\";",
+    ]);
+    broker.forget_peak();
+    let before = broker.peak();
+    // A token of as many claims as there is room for: `{` and `"":0,` again and again.
+    let claims = format!("eyIi{}", "OjAsIiI6MCwi".repeat((FRAME - 200) / 12));
+    let message = format!("n,,\x01auth=Bearer eyJhbGciOiJub25lIn0.{claims}.\x01\x01");
+    let token = SaslAuthenticateRequest::default().with_auth_bytes(message.into_bytes().into());
+    let bearer = SaslHandshakeRequest::default().with_mechanism(text("OAUTHBEARER"));
+    let strangers: Vec<_> = (0..STRANGERS)
+        .map(|_| {
+            let mut client = Client::connect(broker.address);
+            assert_eq!(client.call(1, &bearer).error_code, 0);
+            // Refused, with a word in between; then all of a frame but its last byte.
+            assert!(!client.call(2, &token).auth_bytes.is_empty());
+            let length = u32::try_from(FRAME).unwrap().to_be_bytes();
+            client.stream.write_all(&length).unwrap();
+            client.stream.write_all(&[0; FRAME - 1]).unwrap();
+            client
+        })
+        .collect();
+    let mut next = Client::connect(broker.address);
+    assert_eq!(next.call(1, &bearer).error_code, 0);
+    let grown = broker.peak() - before;
+    println!(
+        "{} KiB for each of {}",
+        (grown / STRANGERS) >> 10,
+        strangers.len()
+    );
+    assert!(
+        grown < 2 * STRANGERS * FRAME as u64 + (32 << 20),
+        "{} MiB",
+        grown >> 20
+    );
 }
