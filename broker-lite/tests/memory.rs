@@ -35,8 +35,10 @@ use kafka_protocol::{
 /// `queued.max.request.bytes`, and what requests become.
 const BUDGET: u64 = 128 << 20;
 /// As many again as wait for their turn with their frames, and what the allocator keeps.
-const SLACK: u64 = 96 << 20;
+const SLACK: u64 = 24 << 20;
 const CONNECTIONS: usize = 4;
+/// Of those whose answers wait to be taken: without a budget all of them would lie there.
+const LAZY: usize = 24;
 
 struct Broker {
     process: Child,
@@ -88,8 +90,19 @@ impl Drop for Broker {
 
 /// Sends a request and swallows the answer; false if the connection was closed instead.
 fn swallow<R: Request>(address: SocketAddr, version: i16, request: &R) -> bool {
+    swallow_later(address, version, request, Duration::ZERO)
+}
+
+/// The same, in no hurry to hear the answer.
+fn swallow_later<R: Request>(
+    address: SocketAddr,
+    version: i16,
+    request: &R,
+    pause: Duration,
+) -> bool {
     let mut client = Client::connect(address);
     client.send(version, request);
+    thread::sleep(pause);
     let mut length = [0; 4];
     if client.stream.read_exact(&mut length).is_err() {
         return false;
@@ -101,11 +114,24 @@ fn swallow<R: Request>(address: SocketAddr, version: i16, request: &R) -> bool {
 
 /// The same request on many connections at once: each is answered, and so is a small one of somebody else meanwhile.
 fn flood<R: Request + Sync>(broker: &Broker, what: &str, version: i16, request: &R) {
+    flood_by(broker, what, CONNECTIONS, version, request);
+}
+
+fn flood_by<R: Request + Sync>(
+    broker: &Broker,
+    what: &str,
+    connections: usize,
+    version: i16,
+    request: &R,
+) {
+    let pause = match connections {
+        LAZY => Duration::from_secs(6),
+        _ => Duration::ZERO,
+    };
     broker.forget_peak();
     thread::scope(|scope| {
-        let all: Vec<_> = (0..CONNECTIONS)
-            .map(|_| scope.spawn(|| swallow(broker.address, version, request)))
-            .collect();
+        let ask = || swallow_later(broker.address, version, request, pause);
+        let all: Vec<_> = (0..connections).map(|_| scope.spawn(ask)).collect();
         thread::sleep(Duration::from_millis(100));
         let none = MetadataRequest::default().with_topics(Some(Vec::new()));
         assert!(
@@ -149,7 +175,7 @@ fn what_requests_become_is_bounded_together() {
     let describe = DescribeConfigsRequest::default()
         .with_resources(vec![resource; 4_000])
         .with_include_synonyms(true);
-    flood(&broker, "DescribeConfigs", 4, &describe);
+    flood_by(&broker, "DescribeConfigs", LAZY, 4, &describe);
 
     let topics = (0..15_000).map(|n| topic.clone().with_name(text(&format!("new-{n}")).into()));
     let create = CreateTopicsRequest::default()

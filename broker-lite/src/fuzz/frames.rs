@@ -86,6 +86,7 @@ fn name<T: From<StrBytes>>() -> T {
 }
 
 /// Some that name what is there.
+#[expect(clippy::too_many_lines, reason = "a list")]
 fn rich() -> Vec<Vec<u8>> {
     let mut batch = BatchBuilder::new(Codec::None);
     batch.push(1, Some(b"k"), Some(b"v"), &[]);
