@@ -11,6 +11,7 @@ pub mod faults;
 mod fuzz;
 mod log;
 mod metrics;
+mod scrapers;
 mod security;
 mod server;
 mod state;

@@ -2,16 +2,15 @@
 //!
 //! `GET /metrics` on the address of `--metrics`. Whoever reaches it may read it: bind it where only the scraper is.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
 use axum::{Router, extract::State as Shared, http::header, routing::get};
-use host::{ByteStream, Clock};
 use kafka_protocol::{ResponseError, messages::ApiKey};
 use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder, counter, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tokio_util::sync::CancellationToken;
 
-use crate::{api::API, state::State};
+use crate::{api::API, scrapers::Scrapers, state::State};
 
 /// Counters and gauges of one broker.
 #[derive(Debug)]
@@ -131,34 +130,6 @@ fn screaming(name: &str) -> String {
     text
 }
 
-/// Connections of scrapers, from the host's network.
-struct Scrapers {
-    socket: Box<dyn host::Listener>,
-    clock: Arc<dyn Clock>,
-}
-
-impl axum::serve::Listener for Scrapers {
-    type Io = Box<dyn ByteStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            match self.socket.accept().await {
-                Ok(accepted) => return accepted,
-                // Out of file descriptors, most likely: others may end soon.
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection for metrics");
-                    self.clock.sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_address()
-    }
-}
-
 /// Listens on `address`, and serves until `stop`.
 pub(crate) async fn serve(
     address: &str,
@@ -167,10 +138,7 @@ pub(crate) async fn serve(
 ) -> io::Result<(SocketAddr, impl Future<Output = ()> + Send + 'static)> {
     let socket = state.host.net.listen(address).await?;
     let bound = socket.local_address()?;
-    let scrapers = Scrapers {
-        socket,
-        clock: Arc::clone(&state.host.clock),
-    };
+    let scrapers = Scrapers::new(socket, Arc::clone(&state.host.clock));
     let app = Router::new()
         .route("/metrics", get(render))
         .with_state(state);
