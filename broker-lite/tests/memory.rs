@@ -19,18 +19,21 @@ use client::{Client, text};
 use kafka_protocol::{
     messages::{
         CreateTopicsRequest, DeleteAclsRequest, DescribeConfigsRequest, DescribeGroupsRequest,
-        DescribeProducersRequest, ListOffsetsRequest, MetadataRequest, OffsetFetchRequest,
-        SaslAuthenticateRequest, SaslHandshakeRequest,
+        DescribeProducersRequest, FetchRequest, ListOffsetsRequest, MetadataRequest,
+        OffsetFetchRequest, ProduceRequest, SaslAuthenticateRequest, SaslHandshakeRequest,
         create_topics_request::CreatableTopic,
         delete_acls_request::DeleteAclsFilter,
         describe_configs_request::DescribeConfigsResource,
         describe_producers_request::TopicRequest,
+        fetch_request::{FetchPartition, FetchTopic},
         list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
         metadata_request::MetadataRequestTopic,
         offset_fetch_request::OffsetFetchRequestTopic,
+        produce_request::{PartitionProduceData, TopicProduceData},
     },
     protocol::Request,
 };
+use wire::record::{BatchBuilder, Codec};
 
 /// `queued.max.request.bytes`, and what requests become.
 const BUDGET: u64 = 128 << 20;
@@ -267,5 +270,67 @@ fn whoever_has_not_logged_in_costs_little() {
         grown < 2 * STRANGERS * FRAME as u64 + (32 << 20),
         "{} MiB",
         grown >> 20
+    );
+}
+
+/// Fetches of clients that do not take what they asked for: each later one gets less.
+#[test]
+fn records_that_nobody_takes_are_few() {
+    const READERS: usize = 30;
+    let broker = Broker::start(&[&format!("queued.max.request.bytes={BUDGET}")]);
+    let mut client = Client::connect(broker.address);
+    let topic = CreatableTopic::default()
+        .with_name(text("t").into())
+        .with_num_partitions(1)
+        .with_replication_factor(1);
+    let create = CreateTopicsRequest::default().with_topics(vec![topic]);
+    assert_eq!(client.call(7, &create).topics[0].error_code, 0);
+    let mut batch = BatchBuilder::new(Codec::None);
+    batch.push(1, None, Some(&vec![7; 900 << 10]), &[]);
+    let data = PartitionProduceData::default().with_records(Some(batch.build(0).unwrap()));
+    let of_topic = TopicProduceData::default()
+        .with_name(text("t").into())
+        .with_partition_data(vec![data]);
+    let produce = ProduceRequest::default()
+        .with_acks(1)
+        .with_timeout_ms(1000)
+        .with_topic_data(vec![of_topic]);
+    for _ in 0..60 {
+        let answer = client.call(9, &produce);
+        assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+    }
+    let partition = FetchPartition::default().with_partition_max_bytes(i32::MAX);
+    let of_topic = FetchTopic::default()
+        .with_topic(text("t").into())
+        .with_partitions(vec![partition]);
+    let fetch = FetchRequest::default()
+        .with_replica_id((-1).into())
+        .with_max_bytes(i32::MAX)
+        .with_topics(vec![of_topic]);
+    broker.forget_peak();
+    let mut readers: Vec<_> = (0..READERS)
+        .map(|_| {
+            let mut reader = Client::connect(broker.address);
+            reader.send(11, &fetch);
+            thread::sleep(Duration::from_millis(50));
+            reader
+        })
+        .collect();
+    thread::sleep(Duration::from_secs(1));
+    let peak = broker.peak();
+    println!("Fetch: {} MiB", peak >> 20);
+    assert!(peak < 2 * BUDGET + SLACK, "{} MiB", peak >> 20);
+    let answers = readers.iter_mut().map(|reader| {
+        let answer = reader.receive::<FetchRequest>(11);
+        answer.responses[0].partitions[0]
+            .records
+            .as_ref()
+            .map_or(0, |records| records.len())
+    });
+    let lengths: Vec<_> = answers.collect();
+    assert!(lengths[0] > 50 << 20, "the first gets all: {lengths:?}");
+    assert!(
+        lengths.iter().all(|length| *length > 900 << 10),
+        "each gets a batch: {lengths:?}"
     );
 }

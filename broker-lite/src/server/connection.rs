@@ -227,6 +227,8 @@ impl Connection {
     /// Writes a frame, for as long as the peer takes some of it now and then.
     async fn say(&mut self, mut frame: &[u8]) -> io::Result<()> {
         let patience = self.state.config.write_timeout;
+        let state = Arc::clone(&self.state);
+        let _held = state.answers.hold(frame.len());
         self.state.metrics.bytes_out.increment(frame.len() as u64);
         while !frame.is_empty() {
             self.write_deadline.set(patience);
