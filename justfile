@@ -43,6 +43,7 @@ test-foreign:
 # Decoders on hostile bytes
 fuzz seconds="20":
     FUZZ_SECONDS={{seconds}} cargo test -p wire --test fuzz_decoders
+    FUZZ_SECONDS={{seconds}} cargo test -p broker-lite --lib fuzz
 
 # Everything on simulated machines: as many seeds, from one on; `SIM_SEED=17 just sim` repeats one
 sim seeds="200" first="1":
@@ -64,6 +65,7 @@ soak:
     STRAIT_TEST_PAIRS=all STRAIT_TEST_TRANSPORT=librdkafka cargo test --release --test scenarios
     STRAIT_TEST_PAIRS=all STRAIT_TEST_KAFKA=1 cargo test --release --test scenarios
     FUZZ_SECONDS=300 cargo test --release -p wire --test fuzz_decoders
+    FUZZ_SECONDS=300 cargo test --release -p broker-lite --lib fuzz
     STRAIT_TEST_SCALE=40 cargo test --release -p broker-lite --test kill
 
 # What copying costs: strait beside a TCP relay, librdkafka and MirrorMaker 2 (RECORD_BYTES, CODEC, BATCH, PARTITIONS, TLS, COPIERS,

@@ -9,6 +9,8 @@ use strait::config::{Config, Sources};
 const SIDECAR: &str = include_str!("../examples/kubernetes/sidecar.yaml");
 const UNIT: &str = include_str!("../examples/systemd/strait.service");
 const DOCKERFILE: &str = include_str!("../Dockerfile");
+const BROKER_UNIT: &str = include_str!("../examples/systemd/broker-lite.service");
+const BROKER_PROPERTIES: &str = include_str!("../examples/systemd/broker-lite.properties");
 
 /// The value behind `key` in a file of `key: value` or `key=value` lines.
 fn value<'a>(text: &'a str, key: &str) -> &'a str {
@@ -77,4 +79,52 @@ fn ready_made_files_are_valid_and_without_cycles() {
         let web = strait::flow::topics::cycles::Web::new(&config.flows, str::to_owned);
         assert_eq!(web.by_pattern(), None);
     }
+}
+
+#[test]
+fn the_brokers_unit_keeps_its_data_where_the_broker_looks() {
+    let state = value(BROKER_UNIT, "StateDirectory=");
+    let start = value(BROKER_UNIT, "ExecStart=");
+    assert!(
+        start.ends_with(&format!("--data /var/lib/{state}")),
+        "{start}"
+    );
+    let secret = value(BROKER_UNIT, "LoadCredential=");
+    let (name, _) = secret.split_once(':').unwrap();
+    assert!(start.contains(&format!("--config ${{CREDENTIALS_DIRECTORY}}/{name}")));
+    assert_eq!(value(BROKER_UNIT, "RestartPreventExitStatus"), "2");
+    assert_eq!(value(BROKER_UNIT, "Restart="), "on-failure");
+}
+
+#[tokio::test]
+async fn what_the_brokers_unit_begins_with_is_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = broker_lite::Config::new("", folder.path());
+    config.apply_file(BROKER_PROPERTIES).unwrap();
+    let loopback = "PLAINTEXT://127.0.0.1:";
+    assert!(config.listen.starts_with(loopback), "{}", config.listen);
+    config.listen = format!("{loopback}0");
+    let broker = broker_lite::Broker::start(config, host::Host::real()).await;
+    broker.unwrap().stop().await.unwrap();
+}
+
+/// One file, two images: strait's is the last, so that it is built without a name.
+#[tokio::test]
+async fn the_brokers_image_listens_where_it_says() {
+    let (before, image) = DOCKERFILE.split_once(" AS broker-lite\n").unwrap();
+    let (image, last) = image.split_once("\nFROM ").unwrap();
+    assert!(before.contains(" AS build") && last.contains("ENTRYPOINT [\"strait\"]"));
+    assert!(image.contains("USER 10001:10001"));
+    let data = value(image, "VOLUME");
+    assert!(image.contains(&format!(
+        "ENTRYPOINT [\"broker-lite\", \"--data\", \"{data}\"]"
+    )));
+    let port = value(image, "EXPOSE");
+    assert!(image.contains(&format!("CMD [\"--listen\", \":{port}\"]")));
+    let folder = tempfile::tempdir().unwrap();
+    let config = broker_lite::Config::new(":0", folder.path());
+    let broker = broker_lite::Broker::start(config, host::Host::real()).await;
+    let broker = broker.unwrap();
+    assert!(broker.address().ip().is_unspecified());
+    broker.stop().await.unwrap();
 }

@@ -31,6 +31,8 @@ pub struct Config {
     pub auto_create_topics: bool,
     /// `socket.request.max.bytes`
     pub max_request_bytes: usize,
+    /// `max.connection.creation.rate`: in a second; none is as many as come.
+    pub max_connection_creation_rate: Option<u32>,
     /// `max.connections`
     pub max_connections: usize,
     /// `max.connections.per.ip`
@@ -120,6 +122,7 @@ const KNOWN: &[&str] = &[
     "log.flush.interval.messages",
     "log.initial.task.delay.ms",
     "log.retention.check.interval.ms",
+    "max.connection.creation.rate",
     "max.connections",
     "max.connections.per.ip",
     "node.id",
@@ -142,6 +145,7 @@ impl Config {
             num_partitions: 1,
             auto_create_topics: true,
             max_request_bytes: 100 << 20,
+            max_connection_creation_rate: None,
             max_connections: 4096,
             max_connections_per_ip: usize::MAX,
             connections_max_idle: Duration::from_secs(600),
@@ -238,6 +242,9 @@ impl Config {
             "log.flush.interval.messages" => {
                 let every: i64 = parsed.parse(|n| *n == 1 || *n == i64::MAX)?;
                 self.flush = every == 1;
+            }
+            "max.connection.creation.rate" => {
+                self.max_connection_creation_rate = Some(parsed.parse(|n| *n > 0)?);
             }
             "max.connections" => self.max_connections = parsed.parse(|n| *n > 0)?,
             "max.connections.per.ip" => {

@@ -7,8 +7,11 @@
 mod api;
 mod config;
 pub mod faults;
+#[cfg(test)]
+mod fuzz;
 mod log;
 mod metrics;
+mod scrapers;
 mod security;
 mod server;
 mod state;
@@ -71,11 +74,11 @@ impl Broker {
             folder: folder.clone(),
             source,
         };
+        let plans = Plan::all(&config).map_err(StartError::Settings)?;
         let mut locks = Vec::new();
         for folder in config.log_dirs() {
             locks.push(lock(&host, folder)?);
         }
-        let plans = Plan::all(&config).map_err(StartError::Settings)?;
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
         for plan in plans {
             let (socket, address) = bind(&host, &plan).await?;

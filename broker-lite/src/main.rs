@@ -22,7 +22,8 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(version, verbatim_doc_comment)]
 struct Arguments {
     /// Where to listen, in plain text and for everyone: think before you leave loopback. Or a list of
-    /// NAME://HOST:PORT, as `listeners` of --set. Port 0 takes a free one. Wins over the file
+    /// NAME://HOST:PORT, as `listeners` of --set. Port 0 takes a free one; without HOST it is every address. Wins
+    /// over the file
     /// [default: 127.0.0.1:9092]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,

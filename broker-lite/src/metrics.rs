@@ -5,17 +5,18 @@
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
 use axum::{Router, extract::State as Shared, http::header, routing::get};
-use kafka_protocol::messages::ApiKey;
-use metrics::{Counter, Gauge, Label, counter, gauge};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tokio::net::TcpListener;
+use kafka_protocol::{ResponseError, messages::ApiKey};
+use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder, counter, gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tokio_util::sync::CancellationToken;
 
-use crate::{api::API, state::State};
+use crate::{api::API, scrapers::Scrapers, state::State};
 
 /// Counters and gauges of one broker.
 #[derive(Debug)]
 pub(crate) struct Metrics {
+    /// Errors are counted once there are some: of all APIs and codes few ever come together.
+    recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
     /// Connections that are open.
     pub(crate) connections: Gauge,
@@ -43,9 +44,10 @@ pub(crate) struct OfApi {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        let handle = recorder.handle();
-        metrics::with_local_recorder(&recorder, || Self {
+        let recorder = Arc::new(PrometheusBuilder::new().build_recorder());
+        let (handle, kept) = (recorder.handle(), Arc::clone(&recorder));
+        metrics::with_local_recorder(&*recorder, || Self {
+            recorder: kept,
             handle,
             connections: gauge!("broker_lite_connections"),
             connections_refused: counter!("broker_lite_connections_refused_total"),
@@ -65,6 +67,21 @@ impl Metrics {
     /// The counters of an API; none for one that is not served.
     pub(crate) fn api(&self, key: i16) -> Option<&OfApi> {
         self.apis.get(&key)
+    }
+
+    /// Counts an error in an answer, by Kafka's name for it.
+    pub(crate) fn error(&self, api: ApiKey, code: i16) {
+        let name = match ResponseError::try_from_code(code) {
+            Some(error) => screaming(&format!("{error:?}")),
+            None => code.to_string(),
+        };
+        let labels = vec![
+            Label::new("api", format!("{api:?}")),
+            Label::new("error", name),
+        ];
+        let key = Key::from_parts("broker_lite_errors_total", labels);
+        let about = Metadata::new(module_path!(), Level::INFO, None);
+        self.recorder.register_counter(&key, &about).increment(1);
     }
 
     /// Everything as text, as it is now.
@@ -101,19 +118,32 @@ impl OfApi {
     }
 }
 
+/// `NotLeaderOrFollower` as Kafka writes it, `NOT_LEADER_OR_FOLLOWER`.
+fn screaming(name: &str) -> String {
+    let mut text = String::new();
+    for (at, c) in name.char_indices() {
+        if at > 0 && c.is_ascii_uppercase() {
+            text.push('_');
+        }
+        text.push(c.to_ascii_uppercase());
+    }
+    text
+}
+
 /// Listens on `address`, and serves until `stop`.
 pub(crate) async fn serve(
     address: &str,
     state: Arc<State>,
     stop: CancellationToken,
 ) -> io::Result<(SocketAddr, impl Future<Output = ()> + Send + 'static)> {
-    let listener = TcpListener::bind(address).await?;
-    let bound = listener.local_addr()?;
+    let socket = state.host.net.listen(address).await?;
+    let bound = socket.local_address()?;
+    let scrapers = Scrapers::new(socket, Arc::clone(&state.host.clock));
     let app = Router::new()
         .route("/metrics", get(render))
         .with_state(state);
     let serve = async move {
-        let server = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
+        let server = axum::serve(scrapers, app).with_graceful_shutdown(stop.cancelled_owned());
         if let Err(error) = server.await {
             tracing::warn!(%error, "the server of metrics ended");
         }

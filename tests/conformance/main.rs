@@ -18,6 +18,7 @@ mod kafka;
 mod known;
 mod mask;
 mod talk;
+mod tokens;
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
@@ -64,11 +65,18 @@ fn main() -> ExitCode {
 
 /// Starts both brokers, runs the cases, and stops them.
 fn beside(arguments: &Arguments) -> Result<Conclusion> {
-    let port = kafka::free_port()?;
+    let (port, token_port) = (kafka::free_port()?, kafka::free_port()?);
+    let settings = format!("{SECURED_SETTINGS}\n{}", tokens::settings());
+    let of_kafka = settings.clone();
     let secured = thread::spawn(move || {
         let extra = kafka::Extra {
-            listeners: &[("PASSWORD", port)],
-            settings: SECURED_SETTINGS,
+            listeners: &[("PASSWORD", port), ("TOKEN", token_port)],
+            settings: &of_kafka,
+            // Kafka reads keys only from where its process is told that it may.
+            java: &[&format!(
+                "-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={}",
+                tokens::url()
+            )],
             ..kafka::Extra::default()
         };
         kafka::Kafka::start(1, &extra)
@@ -86,10 +94,10 @@ fn beside(arguments: &Arguments) -> Result<Conclusion> {
     config.apply_file(OPEN_SETTINGS)?;
     let lite = runtime.block_on(Broker::start(config, host.clone()))?;
     let mut config = Config::new("127.0.0.1:0", secured_folder.path());
-    let listeners = "listeners=PLAINTEXT://127.0.0.1:0,PASSWORD://127.0.0.1:0
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PASSWORD:SASL_PLAINTEXT";
+    let listeners = "listeners=PLAINTEXT://127.0.0.1:0,PASSWORD://127.0.0.1:0,TOKEN://127.0.0.1:0
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PASSWORD:SASL_PLAINTEXT,TOKEN:SASL_PLAINTEXT";
     config.apply_file(listeners)?;
-    config.apply_file(SECURED_SETTINGS)?;
+    config.apply_file(&settings)?;
     let secured_lite = runtime.block_on(Broker::start(config, host))?;
     let address = address(&kafka)?;
     cases::prepare(address);
@@ -100,6 +108,10 @@ listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PASSWORD:SASL_PLAINTEXT";
             secured_lite.addresses()[1].1,
             SocketAddr::from(([127, 0, 0, 1], port)),
         ),
+        tokens: (
+            secured_lite.addresses()[2].1,
+            SocketAddr::from(([127, 0, 0, 1], token_port)),
+        ),
     };
     let conclusion = run(arguments, Some(pairs));
     let answers = ANSWERS.load(Ordering::Relaxed);
@@ -109,11 +121,13 @@ listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PASSWORD:SASL_PLAINTEXT";
     Ok(conclusion)
 }
 
-/// Addresses of broker-lite and Kafka: of two that let everyone in, and of two where clients log in and have rights.
+/// Addresses of broker-lite and Kafka: of two that let everyone in, of two where clients log in and have rights, and of
+/// listeners of these that take signed tokens.
 #[derive(Clone, Copy)]
 struct Pairs {
     open: (SocketAddr, SocketAddr),
     secured: (SocketAddr, SocketAddr),
+    tokens: (SocketAddr, SocketAddr),
 }
 
 fn address(kafka: &kafka::Kafka) -> Result<SocketAddr> {
@@ -126,7 +140,9 @@ fn run(arguments: &Arguments, brokers: Option<Pairs>) -> Conclusion {
     let secured = brokers.map(|pairs| pairs.secured);
     let open = cases::ALL.iter().map(|case| (case, open));
     let secured = cases::SECURED.iter().map(|case| (case, secured));
-    let trials = open.chain(secured).map(|(case, brokers)| {
+    let tokens = brokers.map(|pairs| pairs.tokens);
+    let tokens = cases::TOKENS.iter().map(|case| (case, tokens));
+    let trials = open.chain(secured).chain(tokens).map(|(case, brokers)| {
         Trial::test(case.name, move || {
             let (lite, kafka) = brokers.ok_or("only listed")?;
             match compared(case, lite, kafka) {

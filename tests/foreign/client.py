@@ -1,24 +1,25 @@
 """A Kafka client that shares no code with strait, librdkafka or the Java clients, against a broker.
 
-Usage: client.py HOST:PORT. Prints nothing but what failed; exit 0 is a pass.
+Usage: client.py HOST:PORT [JSON]. The JSON has settings that every client gets: how it is secured. Prints nothing but what failed; exit 0 is a pass.
 """
 
+import json
 import sys
 import uuid
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 
-bootstrap = sys.argv[1]
+common = {"bootstrap_servers": sys.argv[1], **json.loads(sys.argv[2] if len(sys.argv) > 2 else "{}")}
 topic = f"foreign-{uuid.uuid4().hex[:8]}"
 
-admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+admin = KafkaAdminClient(**common)
 admin.create_topics([NewTopic(topic, num_partitions=2, replication_factor=1)])
 assert topic in admin.list_topics(), "the topic is not listed"
 
 expected = []
 for codec in [None, "gzip"]:
-    producer = KafkaProducer(bootstrap_servers=bootstrap, compression_type=codec, acks="all")
+    producer = KafkaProducer(**common, compression_type=codec, acks="all")
     for number in range(50):
         key = None if number % 5 == 0 else f"k{number}".encode()
         value = None if key and number % 7 == 0 else f"{codec}-{number}".encode()
@@ -30,7 +31,7 @@ for codec in [None, "gzip"]:
     producer.close()
 
 consumer = KafkaConsumer(
-    topic, bootstrap_servers=bootstrap, group_id=f"{topic}-group",
+    topic, **common, group_id=f"{topic}-group",
     auto_offset_reset="earliest", enable_auto_commit=False, consumer_timeout_ms=5_000,
 )
 found = []

@@ -1,28 +1,9 @@
 #!/usr/bin/env bash
 # Clients that broker-lite was not written with: Kafka's own command line tools (Java 17, jars of
-# tests/kafka/fetch.sh) and a pure Python client (python3; installs kafka-python into .kafka/venv).
-set -euo pipefail
-cd "$(dirname "$0")/../.."
-tests/kafka/fetch.sh
-[ -d .kafka/venv ] || python3 -m venv .kafka/venv
-.kafka/venv/bin/pip install -q 'kafka-python>=2.2,<4'
-cargo build -q -p broker-lite
-
-work=$(mktemp -d)
-target/debug/broker-lite --listen 127.0.0.1:0 --data "$work/data" --set log.cleaner.backoff.ms=200 >"$work/ready" 2>"$work/log" &
-broker=$!
-trap 'kill "$broker" 2>/dev/null; wait "$broker" 2>/dev/null; rm -rf "$work"' EXIT
-for _ in $(seq 100); do grep -q ready "$work/ready" && break; sleep 0.1; done
-address=$(sed -n 's/.*listen=\([^ ]*\).*/\1/p' "$work/ready")
-
-tool() { java -Xmx256m -Dlog4j2.configurationFile=tests/kafka/log4j2.properties -cp '.kafka/libs/*' "$@"; }
-expect() { # NAME PATTERN: standard input must have it
-    local text
-    text=$(cat)
-    if ! grep -qE "$2" <<<"$text"; then printf 'FAILED %s: no %s in\n%s\n' "$1" "$2" "$text"; exit 1; fi
-    echo "ok $1"
-}
-kafka=org.apache.kafka.tools
+# tests/kafka/fetch.sh) and a pure Python client (python3; installs kafka-python into .kafka/venv). In plain text first, then
+# over TLS with logins and rights (secured.sh).
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+start open --listen 127.0.0.1:0 --set log.cleaner.backoff.ms=200
 at=(--bootstrap-server "$address")
 
 tool $kafka.TopicCommand "${at[@]}" --create --topic t --partitions 3 --config retention.ms=1000000 | expect "create topic" "Created topic t"
@@ -43,15 +24,16 @@ tool $kafka.ConsumerPerformance "${at[@]}" --topic t --messages 20000 --timeout 
 tool $kafka.TopicCommand "${at[@]}" --create --topic keys --config cleanup.policy=compact --config segment.bytes=1048576 --config min.cleanable.dirty.ratio=0 | expect "create compacted topic" "Created topic keys"
 awk 'BEGIN {v = sprintf("%999s", ""); gsub(" ", "x", v); for (i = 1; i <= 6000; i++) print i % 10 "," i v}' |
     tool $kafka.ConsoleProducer "${at[@]}" --topic keys --property parse.key=true --property key.separator=, --producer-property linger.ms=0 --producer-property batch.size=4000
-for _ in $(seq 100); do [ -e "$work/data/keys-0/cleaner-offset-checkpoint" ] && break; sleep 0.1; done
+for _ in $(seq 100); do [ -e "$work/open/keys-0/cleaner-offset-checkpoint" ] && break; sleep 0.1; done
 sleep 1
-dump=$(for log in "$work"/data/keys-0/*.log; do tool kafka.tools.DumpLogSegments --files "$log" --deep-iteration; done)
+dump=$(for log in "$work"/open/keys-0/*.log; do tool kafka.tools.DumpLogSegments --files "$log" --deep-iteration; done)
 expect "dump compacted log" "lastOffset: 5999 count: [1-9]" <<<"$dump"
 { grep -ciE "isvalid: false|corrupt|exception" <<<"$dump" || true; } | expect "dump finds nothing wrong" "^0$"
 grep -cE "^\| offset" <<<"$dump" | awk '{print ($1 < 2000) ? "fewer" : $1}' | expect "compacted" "^fewer$"
-indexes=$(printf '%s,' "$work"/data/keys-0/*index); tool kafka.tools.DumpLogSegments --files "${indexes%,}" --index-sanity-check 2>&1 | expect "indexes are sane" "passed sanity check"
+indexes=$(printf '%s,' "$work"/open/keys-0/*index); tool kafka.tools.DumpLogSegments --files "${indexes%,}" --index-sanity-check 2>&1 | expect "indexes are sane" "passed sanity check"
 tool $kafka.TopicCommand "${at[@]}" --delete --topic keys
 tool $kafka.TopicCommand "${at[@]}" --delete --topic t
 tool $kafka.TopicCommand "${at[@]}" --list | sed 's/^t$/still there/; $a end' | expect "delete topic" "^end$"
 .kafka/venv/bin/python tests/foreign/client.py "$address"
 echo "ok python client"
+tests/foreign/secured.sh

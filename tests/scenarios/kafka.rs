@@ -31,6 +31,8 @@ pub struct Extra<'a> {
     pub users: &'a [&'a str],
     /// Another way in ([`Detour`]).
     pub detour: bool,
+    /// Options of Java.
+    pub java: &'a [&'a str],
 }
 
 /// A running cluster; stopped by drop.
@@ -47,6 +49,7 @@ struct Node {
     detour: Option<Detour>,
     /// Megabytes.
     heap: u32,
+    java: Vec<String>,
     folder: PathBuf,
     process: Option<Child>,
 }
@@ -76,6 +79,7 @@ impl Kafka {
                 controller: free_port()?,
                 detour: extra.detour.then(detour).transpose()?,
                 heap,
+                java: extra.java.iter().map(ToString::to_string).collect(),
                 folder: folder.path().join(format!("node-{number}")),
                 process: None,
             })
@@ -169,7 +173,7 @@ impl Node {
             .create(true)
             .append(true)
             .open(self.log_path())?;
-        let process = java_with(self.heap, "kafka.Kafka")
+        let process = java_with(self.heap, &self.java, "kafka.Kafka")
             .arg(self.properties())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -246,17 +250,18 @@ pub fn libs() -> PathBuf {
 
 /// `java` with Kafka on its class path, ready for arguments.
 pub fn java(class: &str) -> Command {
-    java_with(512, class)
+    java_with(512, &[], class)
 }
 
-/// The same with so many megabytes of heap at most.
-fn java_with(heap: u32, class: &str) -> Command {
+/// The same with so many megabytes of heap at most, and other options.
+fn java_with(heap: u32, options: &[String], class: &str) -> Command {
     let mut command = Command::new("java");
     let log4j = root().join("tests/kafka/log4j2.properties");
     command
         .args(["-Xms128m", "-XX:+UseSerialGC"])
         .arg(format!("-Xmx{heap}m"))
         .arg(format!("-Dlog4j2.configurationFile={}", log4j.display()))
+        .args(options)
         .arg("-cp")
         .arg(libs().join("*"))
         .arg(class)
@@ -360,7 +365,7 @@ listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{liste
 advertised.listeners=PLAINTEXT://127.0.0.1:{port}{told}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,DETOUR:PLAINTEXT,LOGIN:SASL_SSL,CERTIFICATE:SSL,PASSWORD:SASL_PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,DETOUR:PLAINTEXT,LOGIN:SASL_SSL,CERTIFICATE:SSL,PASSWORD:SASL_PLAINTEXT,TOKEN:SASL_PLAINTEXT
 log.dirs={data}
 default.replication.factor={replicas}
 min.insync.replicas={in_sync}

@@ -14,13 +14,12 @@ use kafka_protocol::{
     },
     protocol::StrBytes,
 };
-use wire::security::Mechanism;
 
 use super::{Context, rights::NOT_AUTHORIZED};
 use crate::security::{
     acl::Operation,
     credentials::{Change, mechanism},
-    sasl::Credential,
+    sasl::{Credential, Mechanism},
 };
 
 /// Rounds of hashing that a credential may have (`ScramMechanism.minIterations`,

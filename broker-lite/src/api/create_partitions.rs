@@ -14,7 +14,10 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Context, create_topics::check_place};
+use super::{
+    Context,
+    create_topics::{MAX_PARTITIONS, check_place},
+};
 use crate::security::acl::Operation;
 
 pub(super) async fn handle(
@@ -82,6 +85,9 @@ fn grow(
         for place in places {
             check_place(cx, &place.broker_ids).map_err(wrong)?;
         }
+    }
+    if i64::from(count) - i64::from(before) > MAX_PARTITIONS {
+        return Err((ResponseError::UnknownServerError, None));
     }
     if validate_only {
         return Ok(());

@@ -38,12 +38,19 @@ pub(super) async fn handle(
     }
     let may_all = cx.may_cluster(Operation::Create);
     let may = |name: &str| may_all || cx.may_topic(Operation::Create, name);
+    let is_counted =
+        |topic: &&CreatableTopic| times.get(&**topic.name) == Some(&1) && may(&topic.name);
+    let is_excessive = is_excessive(cx, request.topics.iter().filter(is_counted));
     let mut results = Vec::new();
     for topic in &request.topics {
         let created = match times.get_mut(&**topic.name) {
             Some(1) if !may(&topic.name) => {
                 let refused = ResponseError::TopicAuthorizationFailed;
                 Err((refused, "Authorization failed.".to_owned()))
+            }
+            Some(1) if is_excessive => {
+                let message = "Excessively large number of partitions per request.";
+                Err((ResponseError::PolicyViolation, message.to_owned()))
             }
             Some(1) => create(cx, topic, request.validate_only),
             // Named more than once, and answered once.
@@ -64,6 +71,19 @@ pub(super) async fn handle(
         }));
     }
     CreateTopicsResponse::default().with_topics(results)
+}
+
+/// Partitions that one request may make (`ReplicationControlManager.MAX_PARTITIONS_PER_BATCH`).
+pub(super) const MAX_PARTITIONS: i64 = 10_000;
+
+/// Whether they are more than that together, those that cannot be made as well (`validateTotalNumberOfPartitions`).
+fn is_excessive<'a>(cx: &Context, topics: impl Iterator<Item = &'a CreatableTopic>) -> bool {
+    let wanted = topics.map(|topic| match topic.num_partitions {
+        _ if !topic.assignments.is_empty() => topic.assignments.len() as i64,
+        -1 => i64::from(cx.state.config.num_partitions),
+        count => i64::from(count.max(0)),
+    });
+    wanted.sum::<i64>() > MAX_PARTITIONS
 }
 
 fn create(

@@ -12,7 +12,7 @@ use kafka_protocol::{
     },
 };
 
-use tokio::task::spawn_blocking;
+use tokio::sync::oneshot;
 
 use super::{Context, produce::INTERNAL};
 use crate::{security::acl::Operation, state::partition::Partition};
@@ -49,7 +49,7 @@ pub(super) async fn handle(
         for (index, offset) in partitions {
             let partition = topic.as_ref().and_then(|topic| topic.partition(index));
             let deleted = match partition {
-                Some(partition) => delete(partition, offset).await,
+                Some(partition) => delete(cx, partition, offset).await,
                 None => Err(unknown),
             };
             let result = DeleteRecordsPartitionResult::default().with_partition_index(index);
@@ -64,8 +64,21 @@ pub(super) async fn handle(
     DeleteRecordsResponse::default().with_topics(topics)
 }
 
-/// The new start; files are synced and removed, so on a thread that may block.
-async fn delete(partition: Arc<Partition>, offset: i64) -> Result<i64, ResponseError> {
-    let deleted = spawn_blocking(move || partition.delete_records(offset)).await;
-    deleted.unwrap_or(Err(ResponseError::UnknownServerError))
+/// The new start; files are synced and removed, so where it holds nobody up.
+async fn delete(
+    cx: &Context,
+    partition: Arc<Partition>,
+    offset: i64,
+) -> Result<i64, ResponseError> {
+    let (tell, told) = oneshot::channel();
+    let work = cx.state.host.files.spawn(Box::new(move || {
+        // Nobody waits for it any more if the connection is gone.
+        tell.send(partition.delete_records(offset)).ok();
+        Ok(())
+    }));
+    let failed = Err(ResponseError::UnknownServerError);
+    match work.await {
+        Ok(Ok(())) => told.await.unwrap_or(failed),
+        _ => failed,
+    }
 }

@@ -4,12 +4,16 @@
 //! that failed is KAFKA_STORAGE_ERROR. No topics (null) means all; what is not there is left out. Version 4: the disk's size and what is left
 //! of it; -1 where the machine does not say.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use kafka_protocol::{
     error::ResponseError,
     messages::{
         DescribeLogDirsRequest, DescribeLogDirsResponse, TopicName,
+        describe_log_dirs_request::DescribableLogDirTopic,
         describe_log_dirs_response::{
             DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
         },
@@ -62,9 +66,9 @@ fn describe_folder(
             all.collect()
         }
         Some(wanted) => {
-            let found = wanted.iter().filter_map(|wanted| {
-                let topic = topics.get(&wanted.topic)?;
-                Some(describe(&topic, Some(&wanted.partitions), folder))
+            let found = once_each(wanted).into_iter().filter_map(|(name, numbers)| {
+                let topic = topics.get(name)?;
+                Some(describe(&topic, Some(&numbers), folder))
             });
             found.collect()
         }
@@ -83,7 +87,23 @@ fn describe_folder(
 }
 
 /// The partitions of a topic, or some of them, that are in a folder.
-fn describe(topic: &Topic, wanted: Option<&[i32]>, folder: &Arc<Folder>) -> DescribeLogDirsTopic {
+/// Each topic once, with all of its partitions that are asked for: a set, as in `KafkaApis.handleDescribeLogDirsRequest`.
+fn once_each(wanted: &[DescribableLogDirTopic]) -> BTreeMap<&str, BTreeSet<i32>> {
+    let mut topics: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
+    for one in wanted {
+        topics
+            .entry(&one.topic)
+            .or_default()
+            .extend(&one.partitions);
+    }
+    topics
+}
+
+fn describe(
+    topic: &Topic,
+    wanted: Option<&BTreeSet<i32>>,
+    folder: &Arc<Folder>,
+) -> DescribeLogDirsTopic {
     let partitions = topic.partitions();
     let numbered = (0..).zip(&partitions);
     let wanted = numbered.filter(|(number, _)| wanted.is_none_or(|all| all.contains(number)));

@@ -30,6 +30,7 @@ mod describe_transactions;
 mod describe_user_scram_credentials;
 mod elect_leaders;
 mod end_txn;
+mod error_codes;
 mod errors;
 mod faulty;
 mod fetch;
@@ -63,6 +64,7 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
+use error_codes::ErrorCodes;
 pub(crate) use errors::{code, fenced_before, message, outside_transaction};
 pub(crate) use faulty::takes_errors;
 use host::BoxFuture;
@@ -118,6 +120,7 @@ macro_rules! apis {
                 let kind = kind(&request);
                 let handle = |request| $module::handle(cx, version, request);
                 let response = faulty::serve(cx, version, request, handle).await?;
+                count_errors(cx, ApiKey::$key, response.as_ref());
                 encode(kind, header.correlation_id, version, response)
             }),
         },)*];
@@ -171,6 +174,16 @@ apis! {
     list_transactions ListTransactions 0..=2,
     list_config_resources ListConfigResources 0..=1,
     describe_topic_partitions DescribeTopicPartitions 0..=0,
+}
+
+fn count_errors(cx: &Context, api: ApiKey, response: Option<&impl ErrorCodes>) {
+    if let Some(response) = response {
+        response.error_codes(&mut |code| {
+            if code != 0 {
+                cx.state.metrics.error(api, code);
+            }
+        });
+    }
 }
 
 /// Serves a request; an error ends the connection, as with Kafka.

@@ -9,15 +9,14 @@ use std::{
 
 use host::Host;
 use serde::{Deserialize, Serialize};
-use wire::security::Mechanism;
 
-use super::sasl::Credential;
+use super::sasl::{Credential, Mechanism};
 use crate::state::entries::Entries;
 
-/// A mechanism as the wire and the journal number it (`ScramMechanism.type`).
+/// A mechanism as the wire and the journal number it (`ScramMechanism.type`); 0 for one that is not SCRAM.
 pub(crate) fn number(mechanism: Mechanism) -> i8 {
     match mechanism {
-        Mechanism::Plain => 0,
+        Mechanism::Plain | Mechanism::OAuthBearer => 0,
         Mechanism::ScramSha256 => 1,
         Mechanism::ScramSha512 => 2,
     }

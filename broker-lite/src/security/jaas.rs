@@ -18,7 +18,10 @@ pub(crate) fn plain_users(line: &str) -> Result<BTreeMap<String, String>, String
 }
 
 /// The options of one login module of the class `module`.
-fn options(line: &str, module: &str) -> Result<Vec<(String, String)>, String> {
+///
+/// # Errors
+/// A reason, which shows nothing of the line.
+pub(crate) fn options(line: &str, module: &str) -> Result<Vec<(String, String)>, String> {
     let mut rest = line.trim();
     let class = word(&mut rest);
     if class.rsplit('.').next() != Some(module) {

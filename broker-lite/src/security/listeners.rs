@@ -3,7 +3,11 @@
 //! A client is told the address of the listener that it came by (`ReplicaManager`, `MetadataCache` by listener name),
 //! so that clients inside and outside of a network each get one that they reach.
 
-use std::{collections::BTreeSet, fmt, net::SocketAddr};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use super::{properties::Properties, sasl::Sasl, tls::Tls};
 use crate::{config::Config, state::Node};
@@ -76,6 +80,12 @@ impl Endpoint {
         })
     }
 
+    /// Whether nobody can connect to it: all addresses of a machine are the address of none.
+    fn is_meta_address(&self) -> bool {
+        let address: Result<IpAddr, _> = self.host.parse();
+        address.is_ok_and(|address| address.is_unspecified())
+    }
+
     /// What to bind: every address where no host is given.
     pub(crate) fn address(&self) -> String {
         let host = match &*self.host {
@@ -128,6 +138,8 @@ pub(crate) struct Plan {
     sasl: Option<Sasl>,
     /// `listener.name.NAME.max.connections`
     max_connections: usize,
+    /// `listener.name.NAME.max.connection.creation.rate`
+    max_creation_rate: Option<u32>,
 }
 
 /// An open listener, as its connections need it.
@@ -139,6 +151,7 @@ pub(crate) struct Listener {
     pub(crate) tls: Option<Tls>,
     pub(crate) sasl: Option<Sasl>,
     pub(crate) max_connections: usize,
+    pub(crate) max_creation_rate: Option<u32>,
 }
 
 impl Plan {
@@ -158,6 +171,18 @@ impl Plan {
                 "advertised.listeners has {lost}, and listeners has no {}",
                 lost.name
             ));
+        }
+        if let Some(meta) = listeners
+            .iter()
+            .map(|one| {
+                advertised
+                    .iter()
+                    .find(|told| told.name == one.name)
+                    .unwrap_or(one)
+            })
+            .find(|told| told.is_meta_address())
+        {
+            return Err(nonroutable(meta));
         }
         let properties = &config.security;
         for name in properties.listeners() {
@@ -207,6 +232,9 @@ impl Plan {
                 .own("max.connections")
                 .and_then(|text| text.parse().ok())
                 .unwrap_or(config.max_connections),
+            max_creation_rate: settings
+                .own("max.connection.creation.rate")
+                .and_then(|text| text.parse().ok()),
             endpoint,
         })
     }
@@ -230,8 +258,19 @@ impl Plan {
             tls: self.tls,
             sasl: self.sasl,
             max_connections: self.max_connections,
+            max_creation_rate: self.max_creation_rate,
         }
     }
+}
+
+/// The first sentences are Kafka's (`KafkaConfig.validateValues`).
+fn nonroutable(meta: &Endpoint) -> String {
+    let Endpoint { name, host, port } = meta;
+    format!(
+        "advertised.listeners cannot use the nonroutable meta-address {host}. Use a routable IP address. \
+         (advertised.listeners={name}://HOST:{port} says what clients of {name} connect to; without a host, \
+         {name}://:{port}, a listener takes all addresses and tells this machine's name)"
+    )
 }
 
 /// This machine's name, which Kafka tells where a listener has no host.
@@ -310,11 +349,31 @@ mod tests {
     }
 
     #[test]
+    fn all_addresses_are_told_as_one() {
+        let open = |settings: &[&str]| {
+            let plan = plans(settings).unwrap().remove(0);
+            plan.opened(1, ([0, 0, 0, 0], 7).into()).node.host
+        };
+        let told = "advertised.listeners=PLAINTEXT://kafka.example:9092";
+        assert_eq!(open(&["listeners=0.0.0.0:0", told]), "kafka.example");
+        assert_eq!(open(&["listeners=:0"]), host_name());
+    }
+
+    #[test]
     fn what_does_not_fit_together_is_refused() {
         for (settings, says) in [
             (&["listeners=ADMIN://127.0.0.1:0"][..], "no ADMIN"),
             (&["advertised.listeners=SSL://a:1"], "no SSL"),
             (&["listeners=SSL://127.0.0.1:0"], "ssl.keystore"),
+            (&["listeners=0.0.0.0:9092"], "meta-address 0.0.0.0."),
+            (
+                &[
+                    "listeners=A://[::]:9092",
+                    "listener.security.protocol.map=A:PLAINTEXT",
+                ],
+                "address ::.",
+            ),
+            (&["advertised.listeners=0.0.0.0:9092"], "address 0.0.0.0."),
             (
                 &["listeners=SASL_PLAINTEXT://127.0.0.1:0"],
                 "sasl.enabled.mechanisms",

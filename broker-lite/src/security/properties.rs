@@ -3,12 +3,23 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{authorizer, listeners, mapping::Mapping};
+use super::{
+    authorizer, listeners,
+    mapping::Mapping,
+    sasl::{self, Mechanism},
+};
 
 /// Settings that a listener may have of its own; without, they are those of all listeners.
 const OF_LISTENERS: &[&str] = &[
     "connections.max.reauth.ms",
     "sasl.enabled.mechanisms",
+    "sasl.oauthbearer.clock.skew.seconds",
+    "sasl.oauthbearer.expected.audience",
+    "sasl.oauthbearer.expected.issuer",
+    "sasl.oauthbearer.jwks.endpoint.url",
+    "sasl.oauthbearer.jwt.validator.class",
+    "sasl.oauthbearer.scope.claim.name",
+    "sasl.oauthbearer.sub.claim.name",
     "sasl.server.max.receive.size",
     "ssl.client.auth",
     "ssl.enabled.protocols",
@@ -24,10 +35,13 @@ const OF_LISTENERS: &[&str] = &[
 ];
 
 /// Settings that only a listener has.
-const OF_ONE_LISTENER: &[&str] = &["max.connections"];
+const OF_ONE_LISTENER: &[&str] = &["max.connection.creation.rate", "max.connections"];
 
 /// Settings of a mechanism on a listener: `listener.name.NAME.MECHANISM.`.
 const OF_MECHANISMS: &[&str] = &["connections.max.reauth.ms", "sasl.jaas.config"];
+
+/// And which tokens OAUTHBEARER takes; what begins with `sasl.oauthbearer.` may also stand there.
+const OF_TOKENS: &str = "sasl.server.callback.handler.class";
 
 /// Settings of the whole broker.
 const OF_BROKER: &[&str] = &[
@@ -59,11 +73,18 @@ impl Properties {
             return false;
         };
         let of_mechanism = || {
-            let mechanism = wire::security::Mechanism::ALL.iter().find_map(|one| {
+            let mechanism = Mechanism::ALL.iter().find_map(|one| {
                 let name = one.name().to_ascii_lowercase();
-                own.strip_prefix(&name)?.strip_prefix('.')
+                Some((*one, own.strip_prefix(&name)?.strip_prefix('.')?))
             });
-            mechanism.is_some_and(|own| OF_MECHANISMS.contains(&own))
+            mechanism.is_some_and(|(mechanism, own)| {
+                let is_of_tokens = || {
+                    own == OF_TOKENS
+                        || own.starts_with("sasl.oauthbearer.") && OF_LISTENERS.contains(&own)
+                };
+                OF_MECHANISMS.contains(&own)
+                    || mechanism == Mechanism::OAuthBearer && is_of_tokens()
+            })
         };
         let is_own = OF_LISTENERS.contains(&own) || OF_ONE_LISTENER.contains(&own);
         !listener.is_empty() && (is_own || of_mechanism())
@@ -80,10 +101,17 @@ impl Properties {
             .iter()
             .chain(OF_ONE_LISTENER)
             .chain(OF_BROKER)
+            .chain([&OF_TOKENS])
             .find(|own| name.ends_with(**own));
         let is_legal = match own.copied().unwrap_or_default() {
             "connections.max.reauth.ms" => value.parse::<u64>().is_ok(),
-            "sasl.server.max.receive.size" | "max.connections" => {
+            OF_TOKENS => sasl::is_handler(value),
+            "sasl.oauthbearer.jwt.validator.class" => value == sasl::JWT_VALIDATOR,
+            "sasl.oauthbearer.clock.skew.seconds" => value.parse::<u32>().is_ok(),
+            "sasl.oauthbearer.scope.claim.name" | "sasl.oauthbearer.sub.claim.name" => {
+                !value.trim().is_empty()
+            }
+            "sasl.server.max.receive.size" | "max.connection.creation.rate" | "max.connections" => {
                 value.parse::<u32>().is_ok_and(|n| n > 0)
             }
             "ssl.client.auth" => ["none", "requested", "required"].contains(&value),

@@ -16,13 +16,10 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use host::ByteStream;
 use kafka_protocol::messages::{ApiKey, RequestHeader};
-use tokio::{
-    io::AsyncWriteExt,
-    sync::{Semaphore, SemaphorePermit},
-};
+use tokio::io::AsyncWriteExt;
 use wire::{frame, request};
 
-use super::deadline::Deadline;
+use super::{deadline::Deadline, memory::Memory};
 use crate::{
     api::{self, Context},
     security::{
@@ -44,37 +41,8 @@ const SLOWEST: usize = 1 << 20;
 /// How long a peer may take to hear that the connection ends.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Memory for requests, shared by all connections (`queued.max.request.bytes`): a frame's bytes count from
-/// when its length is read until its answer is written.
-#[derive(Debug)]
-pub(crate) struct Memory {
-    units: Semaphore,
-    all: u32,
-}
-
-/// Bytes that are counted as one.
-const UNIT: usize = 1024;
-
-impl Memory {
-    pub(crate) fn new(bytes: usize) -> Self {
-        let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize);
-        let all = (bytes / UNIT).clamp(1, most);
-        Self {
-            units: Semaphore::new(all),
-            all: u32::try_from(all).unwrap_or(u32::MAX),
-        }
-    }
-
-    /// Waits until there is room for so many bytes; for more than there are at all, until it is alone.
-    async fn take(&self, bytes: usize) -> io::Result<SemaphorePermit<'_>> {
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let permit = self.units.acquire_many(units.min(self.all)).await;
-        permit.map_err(io::Error::other)
-    }
-}
-
 /// Serves one connection until the peer closes it or says something that cannot be answered.
-pub(super) async fn converse(
+pub(crate) async fn converse(
     stream: Box<dyn ByteStream>,
     peer: SocketAddr,
     listener: Arc<Listener>,
@@ -144,7 +112,7 @@ impl Connection {
                 return Ok(());
             };
             // Held until the answer is written.
-            let _room = memory.take(length).await?;
+            let _room = memory.for_frame(length).await?;
             deadline.set(FRAME_TIMEOUT + Duration::from_secs((length / SLOWEST) as u64));
             let frame = frame::read_body(&mut self.stream, length);
             let frame = deadline.bound("a request", frame).await?;
@@ -156,6 +124,7 @@ impl Connection {
                 let login = self.log_in(login, Some(frame));
                 deadline.bound("the login", login).await?;
             } else {
+                let _room = memory.for_decoded(request::cost(&header, &body)).await?;
                 let answer = answer(self.context(&header), header, body).await?;
                 self.say_some(answer).await?;
             }
@@ -196,17 +165,18 @@ impl Connection {
         let Some(sasl) = &listener.sasl else {
             return Err(api::invalid("there are no logins here"));
         };
-        let around = Surroundings {
-            sasl,
-            credentials: &state.credentials,
-            random: &*state.host.random,
-        };
         loop {
             let frame = match first.take() {
                 Some(frame) => Some(frame),
                 None => frame::read_frame(&mut self.stream, sasl.max_frame).await?,
             };
             let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)?;
+            let around = Surroundings {
+                sasl,
+                credentials: &state.credentials,
+                random: &*state.host.random,
+                now_ms: state.host.clock.wall_ms(),
+            };
             match login.hear(&around, frame)? {
                 Heard::GoOn(answer) => self.say_some(answer).await?,
                 Heard::Done(answer, done) => {
@@ -257,6 +227,8 @@ impl Connection {
     /// Writes a frame, for as long as the peer takes some of it now and then.
     async fn say(&mut self, mut frame: &[u8]) -> io::Result<()> {
         let patience = self.state.config.write_timeout;
+        let state = Arc::clone(&self.state);
+        let _held = state.answers.hold(frame.len());
         self.state.metrics.bytes_out.increment(frame.len() as u64);
         while !frame.is_empty() {
             self.write_deadline.set(patience);

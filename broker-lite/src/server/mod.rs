@@ -2,6 +2,8 @@
 
 mod connection;
 mod deadline;
+mod memory;
+mod rate;
 
 use std::{
     collections::HashMap,
@@ -12,6 +14,11 @@ use std::{
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+#[cfg(test)]
+pub(crate) use connection::converse;
+pub(crate) use memory::Memory;
+use rate::Rate;
 
 use crate::{config::Config, security::listeners::Listener, state::State};
 
@@ -24,6 +31,7 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     let mut connections = JoinSet::new();
+    let mut rate = listener.max_creation_rate.map(Rate::new);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -40,6 +48,17 @@ pub(crate) async fn serve(
                 continue;
             }
         };
+        let now = state.host.clock.monotonic();
+        let own = rate.as_mut().map_or(Duration::ZERO, |rate| rate.take(now));
+        let wait = own.max(admissions.pace(now));
+        if !wait.is_zero() {
+            // Those that come meanwhile wait in the system's queue, as in Kafka (`ConnectionQuotas.waitForConnectionSlot`).
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = state.host.clock.sleep(wait) => {}
+            }
+        }
         let here = connections.len();
         let admission = match here < listener.max_connections {
             true => Admissions::admit(&admissions, peer.ip()),
@@ -89,7 +108,9 @@ pub(crate) struct Admissions {
     max: usize,
     max_per_address: usize,
     counts: Mutex<HashMap<IpAddr, usize>>,
-    memory: Arc<connection::Memory>,
+    /// Of new ones.
+    rate: Option<Mutex<Rate>>,
+    memory: Arc<Memory>,
 }
 
 /// A connection that counts until it is dropped.
@@ -105,7 +126,19 @@ impl Admissions {
             max: config.max_connections,
             max_per_address: config.max_connections_per_ip,
             counts: Mutex::default(),
-            memory: Arc::new(connection::Memory::new(config.queued_max_request_bytes)),
+            rate: config
+                .max_connection_creation_rate
+                .map(|per_second| Mutex::new(Rate::new(per_second))),
+            memory: Arc::new(Memory::new(config.queued_max_request_bytes)),
+        })
+    }
+
+    /// How long a connection that came now must wait.
+    fn pace(&self, now: Duration) -> Duration {
+        self.rate.as_ref().map_or(Duration::ZERO, |rate| {
+            rate.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(now)
         })
     }
 

@@ -1,5 +1,7 @@
 //! What the broker is: its topics, groups and transactions, each durable in the data folder.
 
+pub(crate) mod answers;
+mod complaints;
 pub(crate) mod entries;
 pub(crate) mod fetch_sessions;
 pub(crate) mod folders;
@@ -18,6 +20,7 @@ pub(crate) mod validate;
 
 use std::{io, path::Path, sync::Arc};
 
+use answers::Answers;
 use fetch_sessions::FetchSessions;
 use groups::{GroupSettings, Groups};
 use host::{Host, Lock};
@@ -53,6 +56,8 @@ pub(crate) struct State {
     pub(crate) fetch_sessions: FetchSessions,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    /// Answers that wait to be taken.
+    pub(crate) answers: Answers,
     /// Who may do what; none: everyone everything.
     pub(crate) authorizer: Option<Authorizer>,
     /// What SCRAM logins are checked with.
@@ -94,6 +99,7 @@ impl State {
         let authorizer = Authorizer::open(&host, &folder, &config.security)?;
         let credentials = Credentials::open(&host, &folder)?;
         credentials.add_missing(&host, &config.scram_users)?;
+        let answers = Answers::new(config.queued_max_request_bytes);
         Ok(Self {
             host,
             config,
@@ -103,6 +109,7 @@ impl State {
             transactions,
             fetch_sessions: FetchSessions::default(),
             metrics: Metrics::new(),
+            answers,
             authorizer,
             credentials,
             hooks: Arc::default(),

@@ -166,6 +166,28 @@ async fn only_so_many_come_from_one_address() {
     .await;
 }
 
+/// More than a second's worth at once wait in the system's queue, and are served in their turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_come_at_a_rate() {
+    for setting in [
+        "max.connection.creation.rate=10",
+        "listener.name.plaintext.max.connection.creation.rate=10",
+    ] {
+        let running = Running::start(&[setting]).await;
+        let address = running.broker.address();
+        blocking(move || {
+            let begun = Instant::now();
+            for _ in 0..20 {
+                is_served(address);
+            }
+            let taken = begun.elapsed();
+            assert!(taken > Duration::from_millis(900), "{setting}: {taken:?}");
+            assert!(taken < Duration::from_secs(5), "{setting}: {taken:?}");
+        })
+        .await;
+    }
+}
+
 /// Lengths that promise much cost nothing until the bytes come.
 #[tokio::test(flavor = "multi_thread")]
 async fn promised_bytes_are_not_reserved() {

@@ -47,4 +47,6 @@ async fn settings_that_do_not_fit_are_refused_before_anything_is_bound() {
         matches!(&error, StartError::Settings(why) if why.contains("ssl.keystore")),
         "{error}"
     );
+    let made = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(made, 0, "nor is anything made");
 }

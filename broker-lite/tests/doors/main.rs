@@ -12,6 +12,7 @@ mod listeners;
 mod logins;
 mod metrics;
 mod tls;
+mod tokens;
 
 use std::{net::SocketAddr, sync::Arc};
 

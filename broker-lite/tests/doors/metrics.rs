@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
 };
 
-use kafka_protocol::messages::MetadataRequest;
+use kafka_protocol::messages::{MetadataRequest, metadata_request::MetadataRequestTopic};
 
 use super::{Running, client};
 
@@ -22,6 +22,11 @@ async fn prometheus_reads_what_is_counted() {
         for _ in 0..3 {
             raw.call(12, &MetadataRequest::default());
         }
+        let topic = MetadataRequestTopic::default().with_name(Some(client::text("?").into()));
+        raw.call(
+            12,
+            &MetadataRequest::default().with_topics(Some(vec![topic])),
+        );
         let mut http = TcpStream::connect(metrics.unwrap()).unwrap();
         http.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
             .unwrap();
@@ -34,7 +39,8 @@ async fn prometheus_reads_what_is_counted() {
     for line in [
         "broker_lite_connections 1",
         "broker_lite_partitions 0",
-        "broker_lite_requests_total{api=\"Metadata\",outcome=\"answered\"} 3",
+        "broker_lite_requests_total{api=\"Metadata\",outcome=\"answered\"} 4",
+        "broker_lite_errors_total{api=\"Metadata\",error=\"INVALID_TOPIC_EXCEPTION\"} 1",
         "broker_lite_requests_total{api=\"Metadata\",outcome=\"closed\"} 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");

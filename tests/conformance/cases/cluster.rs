@@ -409,6 +409,13 @@ pub fn log_dirs(talk: &mut Talk) {
             vec![wanted(&topic.name, vec![1, 9, -1])],
         );
         ask("twice", vec![wanted(&topic.name, vec![1, 1])]);
+        ask(
+            "the topic twice",
+            vec![
+                wanted(&topic.name, vec![1]),
+                wanted(&topic.name, vec![1, 1]),
+            ],
+        );
         ask("no partitions", vec![wanted(&topic.name, vec![])]);
         ask("unknown topic", vec![wanted("cluster-nowhere", vec![0])]);
         ask("no topics", vec![]);

@@ -4,11 +4,13 @@
 
 mod admin;
 mod api_versions;
+mod bearers;
 mod cleaning;
 mod cluster;
 mod fetches;
 mod frames;
 mod groups;
+mod limits;
 mod logins;
 mod metadata;
 mod offsets;
@@ -63,6 +65,7 @@ cases! {
     fetches: offsets sessions;
     records: offsets epochs deletes producers;
     topics: creating growing deleting;
+    limits: partitions;
     metadata: topics;
     cluster: describing altering altering_legacy listing partitions log_dirs describe;
     cleaning: compacting expiring;
@@ -75,7 +78,14 @@ cases! {
     /// For brokers with logins and an authorizer.
     SECURED:
     logins: states tokens renewals credentials;
+    bearers: unsecured_tokens;
     rights: rules nothing some filters;
+}
+
+cases! {
+    /// For listeners that take signed tokens.
+    TOKENS:
+    bearers: signed_tokens;
 }
 
 /// What brokers that let everyone in have: cleaners that come often, and defaults of topics that are not Kafka's.
@@ -93,10 +103,14 @@ authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS;User:root
 connections.max.reauth.ms=60000
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.password.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
 listener.name.password.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
 user_root=\"root\" user_ann=\"ann\" user_eve=\"eve\" user_zoe=\"zoe\";
 listener.name.password.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
-listener.name.password.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;";
+listener.name.password.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.password.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule \
+required unsecuredLoginStringClaim_sub=\"kafka\" unsecuredValidatorRequiredScope=\"one two\" \
+unsecuredValidatorAllowableClockSkewMs=\"5000\";";
 
 /// Lets a broker that has just started find its coordinators.
 pub fn prepare(address: SocketAddr) {

@@ -116,12 +116,7 @@ fn read_header(frame: &mut Bytes, flexible: bool) -> Option<RequestHeader> {
         Err(_) => None,
     };
     if flexible {
-        let mut walk = Walk {
-            rest: frame,
-            version,
-            flexible,
-            elements: 0,
-        };
+        let mut walk = Walk::new(frame, version, flexible);
         walk.tagged()?;
         let rest = walk.rest.len();
         frame.advance(frame.len() - rest);
@@ -150,6 +145,45 @@ pub fn decode<R: Request>(mut body: Bytes, version: i16) -> Result<R, RequestErr
     })
 }
 
+/// What an element of an array becomes, in bytes: a structure, and another in the answer.
+const ELEMENT: usize = 400;
+/// Where the answer to one element has the configs of a topic, with their synonyms or without.
+const CONFIGS_WITH_SYNONYMS: usize = 32 << 10;
+const CONFIGS: usize = 8 << 10;
+/// Where it has the members of a group or what they have committed. More than this if the group is large.
+const GROUP: usize = 4 << 10;
+/// A number, mostly of a partition: it has an answer of its own, with its topic's name.
+const NUMBER: usize = 300;
+
+/// About how many bytes a request and its answer take in memory beside the bytes of the frame; `body` is what is behind the
+/// header. 0 for what [`decode`] refuses.
+pub fn cost(header: &RequestHeader, body: &[u8]) -> usize {
+    let Ok(api) = ApiKey::try_from(header.request_api_key) else {
+        return 0;
+    };
+    let version = header.request_api_version;
+    let fields = schema::fields(api).filter(|_| api == ApiKey::Produce || body.len() <= MAX_BYTES);
+    let Some(fields) = fields else {
+        return 0;
+    };
+    let flexible = api.request_header_version(version) >= 2;
+    let mut walk = Walk::new(body, version, flexible);
+    if walk.fields(fields).is_none() {
+        return 0;
+    }
+    let element = match api {
+        ApiKey::DescribeConfigs => CONFIGS_WITH_SYNONYMS,
+        ApiKey::CreateTopics => CONFIGS,
+        ApiKey::DescribeGroups
+        | ApiKey::DescribeLogDirs
+        | ApiKey::DescribeTransactions
+        | ApiKey::OffsetFetch => GROUP,
+        _ => ELEMENT,
+    };
+    let elements = walk.elements.saturating_mul(element);
+    elements.saturating_add(walk.numbers.saturating_mul(NUMBER))
+}
+
 /// Whether everything that `body` announces is in it.
 fn check(api: ApiKey, version: i16, body: &[u8]) -> Result<(), RequestError> {
     if api != ApiKey::Produce && body.len() > MAX_BYTES {
@@ -160,12 +194,7 @@ fn check(api: ApiKey, version: i16, body: &[u8]) -> Result<(), RequestError> {
     }
     let fields = schema::fields(api).ok_or(RequestError::Unknown(api as i16))?;
     let flexible = api.request_header_version(version) >= 2;
-    let mut walk = Walk {
-        rest: body,
-        version,
-        flexible,
-        elements: 0,
-    };
+    let mut walk = Walk::new(body, version, flexible);
     let walked = walk.fields(fields);
     if walk.elements > MAX_ELEMENTS {
         return Err(RequestError::TooMany { api });
@@ -180,10 +209,22 @@ struct Walk<'a> {
     flexible: bool,
     /// Of arrays, as far as they are more than numbers.
     elements: usize,
+    /// The others.
+    numbers: usize,
 }
 
 /// None from any of these: the frame does not hold what it announces.
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(rest: &'a [u8], version: i16, flexible: bool) -> Self {
+        Self {
+            rest,
+            version,
+            flexible,
+            elements: 0,
+            numbers: 0,
+        }
+    }
+
     fn fields(&mut self, fields: Fields) -> Option<()> {
         for (versions, kind) in fields {
             if versions.contains(&self.version) {
@@ -242,7 +283,9 @@ impl Walk<'_> {
                 if count > self.rest.len() {
                     return None;
                 }
-                if !matches!(element, Kind::I8 | Kind::I16 | Kind::I32 | Kind::I64) {
+                if matches!(element, Kind::I8 | Kind::I16 | Kind::I32 | Kind::I64) {
+                    self.numbers = self.numbers.saturating_add(count);
+                } else {
                     self.elements = self.elements.saturating_add(count);
                     if self.elements > MAX_ELEMENTS {
                         return None;

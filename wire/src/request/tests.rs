@@ -19,12 +19,7 @@ fn walks<R: Request + Clone + PartialEq + std::fmt::Debug>(request: &R, versions
             .unwrap_or_else(|e| panic!("{api:?} {version}: {e}"));
         let body = body.freeze();
         let flexible = api.request_header_version(version) >= 2;
-        let mut walk = Walk {
-            rest: &body,
-            version,
-            flexible,
-            elements: 0,
-        };
+        let mut walk = Walk::new(&body, version, flexible);
         let fields = schema::fields(api).unwrap();
         assert_eq!(walk.fields(fields), Some(()), "{api:?} {version}");
         assert!(
@@ -401,4 +396,32 @@ fn requests_have_so_many_elements_at_most() {
     request.encode(&mut body, 0).unwrap();
     let refused = decode::<DeleteRecordsRequest>(body.freeze(), 0);
     assert!(matches!(refused, Err(RequestError::TooMany { .. })));
+}
+
+/// By hand: elements and numbers of what the crate has written.
+#[test]
+fn what_is_many_costs_much() {
+    let cost_of = |key: ApiKey, version, body: &[u8]| {
+        let header = RequestHeader::default()
+            .with_request_api_key(key as i16)
+            .with_request_api_version(version);
+        cost(&header, body)
+    };
+    let topic = metadata_request::MetadataRequestTopic::default().with_name(Some(text("t").into()));
+    let request = MetadataRequest::default().with_topics(Some(vec![topic; 1000]));
+    let mut body = BytesMut::new();
+    request.encode(&mut body, 12).unwrap();
+    assert_eq!(cost_of(ApiKey::Metadata, 12, &body), 1000 * ELEMENT);
+    assert_eq!(cost_of(ApiKey::Metadata, 12, &body[..100]), 0);
+    let topic = offset_fetch_request::OffsetFetchRequestTopic::default()
+        .with_name(text("t").into())
+        .with_partition_indexes((0..500).collect());
+    let request = OffsetFetchRequest::default().with_topics(Some(vec![topic; 2]));
+    let mut body = BytesMut::new();
+    request.encode(&mut body, 5).unwrap();
+    assert_eq!(
+        cost_of(ApiKey::OffsetFetch, 5, &body),
+        2 * GROUP + 1000 * NUMBER
+    );
+    assert_eq!(cost_of(ApiKey::ConsumerGroupHeartbeat, 0, &body), 0);
 }

@@ -98,6 +98,7 @@ pub(super) async fn handle(cx: &Context, version: i16, request: FetchRequest) ->
         }
     }
     let node = (version >= LEADERS).then_some(&cx.listener.node);
+    let max = max.min(cx.state.answers.room());
     let mut data = answer::read_all(&wanted, isolation, max, node);
     let (session, finished) = sessions.finish(begun, &mut data, &cx.state.host);
     let answer = answer::answer(session, data, node);

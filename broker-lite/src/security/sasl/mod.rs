@@ -4,10 +4,13 @@
 //! SaslAuthenticate requests (version 1 of the handshake) or as bare frames (version 0). Anything else ends the
 //! connection. It does no I/O: it hears frames, and says what to send and whether to go on.
 
+mod mechanism;
+mod oauthbearer;
 mod plain;
 mod scram;
+mod settings;
 
-use std::{collections::BTreeMap, fmt, io, marker::PhantomData, time::Duration};
+use std::{io, marker::PhantomData, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use host::Random;
@@ -19,96 +22,14 @@ use kafka_protocol::{
     },
     protocol::{Request, StrBytes},
 };
+pub(crate) use mechanism::Mechanism;
+pub(crate) use oauthbearer::{JWT_VALIDATOR, is_handler};
 pub(crate) use scram::Credential;
-use wire::{request, security::Mechanism};
+pub(crate) use settings::Sasl;
+use wire::request;
 
-use super::{Principal, credentials::Credentials, jaas, properties::Settings};
+use super::{Principal, credentials::Credentials};
 use crate::api;
-
-/// Longest frame before a login, if `sasl.server.max.receive.size` says nothing else. Kafka takes 512 KiB; no
-/// token of these mechanisms is longer than a few hundred bytes.
-const MAX_FRAME: usize = 64 << 10;
-
-/// The settings of a listener with logins.
-pub(crate) struct Sasl {
-    /// In the order in which clients are told.
-    mechanisms: Vec<Mechanism>,
-    /// Of PLAIN, with their passwords.
-    users: BTreeMap<String, String>,
-    /// How long a login holds, where it does not for ever.
-    lifetimes: Vec<(Mechanism, Duration)>,
-    /// Longest frame before a login.
-    pub(crate) max_frame: usize,
-}
-
-impl fmt::Debug for Sasl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.mechanisms).finish()
-    }
-}
-
-impl Sasl {
-    /// Reads the settings.
-    ///
-    /// # Errors
-    /// A reason.
-    pub(crate) fn new(settings: &Settings<'_>) -> Result<Self, String> {
-        let names = settings
-            .get("sasl.enabled.mechanisms")
-            .ok_or("how do clients log in? Set sasl.enabled.mechanisms")?;
-        let mut mechanisms = Vec::new();
-        for name in names.split(',').map(str::trim) {
-            let known = || Mechanism::ALL.map(Mechanism::name).join(", ");
-            let mechanism = Mechanism::from_name(name).ok_or_else(|| {
-                format!("sasl.enabled.mechanisms: {name:?} is none of {}", known())
-            })?;
-            if !mechanisms.contains(&mechanism) {
-                mechanisms.push(mechanism);
-            }
-        }
-        let (mut users, mut lifetimes) = (BTreeMap::new(), Vec::new());
-        for &mechanism in &mechanisms {
-            let line = settings.of_mechanism(mechanism.name(), "sasl.jaas.config");
-            match (mechanism, line) {
-                (Mechanism::Plain, Some(line)) => {
-                    let wrong = |why| format!("plain.sasl.jaas.config: {why}");
-                    users = jaas::plain_users(line).map_err(wrong)?;
-                }
-                (Mechanism::Plain, None) => {
-                    let missing =
-                        "who logs in by PLAIN? Set listener.name.NAME.plain.sasl.jaas.config";
-                    return Err(missing.to_owned());
-                }
-                // Kafka wants a line with nothing in it.
-                _ => {}
-            }
-            let name = "connections.max.reauth.ms";
-            let lifetime = settings.of_mechanism(mechanism.name(), name);
-            let lifetime = lifetime.or_else(|| settings.get(name));
-            match lifetime.and_then(|text| text.parse().ok()) {
-                None | Some(0) => {}
-                Some(ms) => lifetimes.push((mechanism, Duration::from_millis(ms))),
-            }
-        }
-        let max_frame = settings.get("sasl.server.max.receive.size");
-        Ok(Self {
-            mechanisms,
-            users,
-            lifetimes,
-            max_frame: max_frame.and_then(|n| n.parse().ok()).unwrap_or(MAX_FRAME),
-        })
-    }
-
-    fn lifetime(&self, mechanism: Mechanism) -> Option<Duration> {
-        let found = self.lifetimes.iter().find(|(of, _)| *of == mechanism);
-        found.map(|(_, lifetime)| *lifetime)
-    }
-
-    fn names(&self) -> Vec<StrBytes> {
-        let names = self.mechanisms.iter().map(|one| one.name());
-        names.map(StrBytes::from_static_str).collect()
-    }
-}
 
 /// What came of a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +56,12 @@ enum Step {
     /// The client has to answer this.
     Challenge(Vec<u8>),
     /// It is who it says it is; the last word may be empty.
-    Done(Vec<u8>, String),
+    Done {
+        says: Vec<u8>,
+        name: String,
+        /// When what it proved it with is worth nothing any more, if it says so: milliseconds since 1970.
+        expires_ms: Option<i64>,
+    },
 }
 
 /// Why a step of a mechanism failed.
@@ -144,6 +70,8 @@ enum Failure {
     Told(String),
     /// The client is told nothing of it: it might learn who is known here (`SaslException`).
     Hidden(String),
+    /// The client is told, and the log says more.
+    Explained { told: String, reason: String },
 }
 
 /// Where a mechanism is.
@@ -151,6 +79,7 @@ enum Exchange {
     Plain,
     ScramFirst(Mechanism),
     ScramFinal(Box<scram::Server>),
+    OAuthBearer(oauthbearer::Exchange),
 }
 
 /// Where a login is (`SaslState`).
@@ -176,6 +105,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) sasl: &'a Sasl,
     pub(crate) credentials: &'a Credentials,
     pub(crate) random: &'a dyn Random,
+    /// Milliseconds since 1970.
+    pub(crate) now_ms: i64,
 }
 
 impl Login {
@@ -324,7 +255,11 @@ impl Login {
         let mechanism = *mechanism;
         match exchange.step(around, token) {
             Ok(Step::Challenge(says)) => Ok((says, None)),
-            Ok(Step::Done(says, name)) => {
+            Ok(Step::Done {
+                says,
+                name,
+                expires_ms,
+            }) => {
                 let principal = Principal::user(&name);
                 if let Some(before) = &self.previous
                     && before.principal != principal
@@ -339,11 +274,12 @@ impl Login {
                 let done = LoggedIn {
                     principal,
                     mechanism,
-                    lifetime: around.sasl.lifetime(mechanism),
+                    lifetime: lifetime(around, mechanism, expires_ms),
                 };
                 Ok((says, Some(done)))
             }
             Err(Failure::Told(why)) => Err((why.clone(), why)),
+            Err(Failure::Explained { told, reason }) => Err((told, reason)),
             Err(Failure::Hidden(reason)) => {
                 let what = match self.previous {
                     Some(_) => "re-authentication",
@@ -359,11 +295,29 @@ impl Login {
     }
 }
 
+/// How long a login holds: until what it was proven with expires, or the listener wants it renewed, whichever comes first
+/// (`calcCompletionTimesAndReturnSessionLifetimeMs`).
+fn lifetime(
+    around: &Surroundings<'_>,
+    mechanism: Mechanism,
+    expires_ms: Option<i64>,
+) -> Option<Duration> {
+    let left = expires_ms.map(|at| {
+        let left = at.saturating_sub(around.now_ms);
+        Duration::from_millis(u64::try_from(left).unwrap_or(0))
+    });
+    [left, around.sasl.lifetime(mechanism)]
+        .into_iter()
+        .flatten()
+        .min()
+}
+
 impl Exchange {
     fn begin(mechanism: Mechanism) -> Self {
         match mechanism {
             Mechanism::Plain => Self::Plain,
-            _ => Self::ScramFirst(mechanism),
+            Mechanism::OAuthBearer => Self::OAuthBearer(oauthbearer::Exchange::default()),
+            Mechanism::ScramSha256 | Mechanism::ScramSha512 => Self::ScramFirst(mechanism),
         }
     }
 
@@ -378,6 +332,12 @@ impl Exchange {
                 Ok(Step::Challenge(says))
             }
             Self::ScramFinal(server) => server.last(token),
+            Self::OAuthBearer(exchange) => {
+                // It is offered only where there is one.
+                let validator = around.sasl.tokens.as_ref();
+                let validator = validator.ok_or_else(|| Failure::Hidden("no tokens".to_owned()))?;
+                exchange.step(validator, around.now_ms, token)
+            }
         }
     }
 }

@@ -38,7 +38,11 @@ pub(super) fn step(users: &BTreeMap<String, String>, message: &[u8]) -> Result<S
             "Authentication failed: Client requested an authorization id that is different from username",
         ));
     }
-    Ok(Step::Done(Vec::new(), name.to_owned()))
+    Ok(Step::Done {
+        says: Vec::new(),
+        name: name.to_owned(),
+        expires_ms: None,
+    })
 }
 
 fn refused(why: &str) -> Failure {

@@ -9,9 +9,8 @@ use regex::Regex;
 use ring::{digest, hmac};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
-use wire::security::Mechanism;
 
-use super::{Failure, Step};
+use super::{Failure, Mechanism, Step};
 
 /// What is kept of a password: enough to check a proof, and not enough to make one.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,7 +202,11 @@ impl Server {
             messages.as_bytes(),
         );
         let says = format!("v={}", BASE64.encode(ours));
-        Ok(Step::Done(says.into_bytes(), self.name.clone()))
+        Ok(Step::Done {
+            says: says.into_bytes(),
+            name: self.name.clone(),
+            expires_ms: None,
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! The oracles are the RFCs' examples and what Kafka's tests say.
 
+use std::collections::BTreeMap;
+
 use host::sim::SeededRandom;
 
 use super::*;
@@ -24,7 +26,7 @@ fn scram_is_what_the_rfc_says() {
         &format!("n=user,r=rOprNGfwEbeRWgbNEkqO,r={nonce},s={SALT},i=4096"),
     );
     let last = format!("c=biws,r={nonce},p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
-    let Ok(Step::Done(says, name)) = server.last(last.as_bytes()) else {
+    let Ok(Step::Done { says, name, .. }) = server.last(last.as_bytes()) else {
         panic!("the proof is right");
     };
     assert_eq!(says, b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
@@ -87,7 +89,9 @@ fn plain_is_three_parts() {
     ]);
     for right in ["\0ann\0pencil", "ann\0ann\0pencil"] {
         let done = plain::step(&users, right.as_bytes());
-        assert!(matches!(done, Ok(Step::Done(says, name)) if says.is_empty() && name == "ann"));
+        assert!(
+            matches!(done, Ok(Step::Done { says, name, .. }) if says.is_empty() && name == "ann")
+        );
     }
     for (wrong, told) in [
         ("\0\0pencil", "username not specified"),

@@ -39,6 +39,7 @@ pub(crate) use self::{
     read::{Found, Read},
 };
 use super::{
+    complaints::Complaints,
     folders::Folder,
     producers::{ProducerDescription, Producers, snapshot},
 };
@@ -100,6 +101,7 @@ pub(crate) struct Partition {
     /// Held while the start moves. Taken before `syncing`.
     trimming: Mutex<()>,
     high_watermark: watch::Sender<i64>,
+    complaints: Complaints,
 }
 
 #[derive(Debug)]
@@ -171,6 +173,7 @@ impl Partition {
             syncing: Mutex::default(),
             cleaning: Mutex::default(),
             trimming: Mutex::default(),
+            complaints: Complaints::default(),
         };
         if partition.state().config.flush {
             partition.sync()?;
@@ -297,10 +300,12 @@ impl Partition {
         }
     }
 
-    /// Tells of an error of the disk; whether others are to be expected.
+    /// Tells of an error of the disk, once in a minute: to a full one producers come again and again.
     pub(crate) fn log_error(&self, error: &io::Error) -> ResponseError {
         self.home.note(error);
-        tracing::error!(folder = %self.folder.display(), %error, "storage failed");
+        if let Some(times) = self.complaints.say(self.host.clock.monotonic()) {
+            tracing::error!(folder = %self.folder.display(), %error, times, "storage failed");
+        }
         ResponseError::KafkaStorageError
     }
 

@@ -1,0 +1,100 @@
+//! Memory for requests, shared by all connections (`queued.max.request.bytes`).
+
+use std::io;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Two budgets of the same size, taken one after the other, so that nobody who waits for the second holds up those who have
+/// it: a frame's bytes from when its length is read, and what it becomes once decoded, with the answer, from before that;
+/// both until the answer is written.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    frames: Budget,
+    decoded: Budget,
+}
+
+/// What is decoded into less is not counted: requests of everyday must not wait for large ones. `max.connections` bounds
+/// what they take together.
+const SMALL: usize = 64 << 10;
+
+/// The second budget is never smaller: one request that decoding lets pass at all must have room in it.
+const LEAST_DECODED: usize = 128 << 20;
+
+impl Memory {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self {
+            frames: Budget::new(bytes),
+            decoded: Budget::new(bytes.max(LEAST_DECODED)),
+        }
+    }
+
+    /// Waits until there is room for a frame; for one that is larger than all room, until it is alone.
+    pub(super) async fn for_frame(&self, bytes: usize) -> io::Result<SemaphorePermit<'_>> {
+        self.frames.take(bytes).await
+    }
+
+    /// Waits until there is room for what a request becomes.
+    ///
+    /// # Errors
+    /// If there never is.
+    pub(super) async fn for_decoded(
+        &self,
+        bytes: usize,
+    ) -> io::Result<Option<SemaphorePermit<'_>>> {
+        if bytes <= SMALL {
+            return Ok(None);
+        }
+        if bytes > self.decoded.bytes {
+            let reason = format!("a request that takes about {bytes} bytes of memory");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        self.decoded.take(bytes).await.map(Some)
+    }
+}
+
+/// Bytes that are counted as one.
+const UNIT: usize = 1024;
+
+#[derive(Debug)]
+struct Budget {
+    units: Semaphore,
+    all: u32,
+    bytes: usize,
+}
+
+impl Budget {
+    fn new(bytes: usize) -> Self {
+        let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize);
+        let all = (bytes / UNIT).clamp(1, most);
+        Self {
+            units: Semaphore::new(all),
+            all: u32::try_from(all).unwrap_or(u32::MAX),
+            bytes,
+        }
+    }
+
+    async fn take(&self, bytes: usize) -> io::Result<SemaphorePermit<'_>> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let permit = self.units.acquire_many(units.min(self.all)).await;
+        permit.map_err(io::Error::other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn large_ones_wait_and_small_ones_do_not() {
+        let memory = Memory::new(1 << 20);
+        let first = memory.for_decoded(100 << 20).await.unwrap();
+        let mut second = Box::pin(memory.for_decoded(100 << 20));
+        let waits = std::time::Duration::from_millis(10);
+        assert!(tokio::time::timeout(waits, &mut second).await.is_err());
+        assert!(memory.for_decoded(SMALL).await.unwrap().is_none());
+        let frame = memory.for_frame(2 << 20).await.unwrap();
+        drop((first, frame));
+        assert!(second.await.unwrap().is_some());
+        assert!(memory.for_decoded(LEAST_DECODED + 1).await.is_err());
+    }
+}
