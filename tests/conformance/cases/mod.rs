@@ -63,8 +63,8 @@ cases! {
     fetches: offsets sessions;
     records: offsets epochs deletes producers;
     topics: creating growing deleting;
-    metadata: topics;
-    cluster: describing altering altering_legacy listing partitions log_dirs describe;
+    metadata: topics auto_creation;
+    cluster: describing altering altering_legacy brokers listing partitions log_dirs describe;
     cleaning: compacting expiring;
     groups: coordinators joining living listing;
     offsets: committing fetching deleting;
