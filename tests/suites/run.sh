@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD out=${SUITES_DIR:-$PWD/target/suites}
-[ $# -gt 0 ] || set -- rust-rdkafka rskafka
+[ $# -gt 0 ] || set -- rust-rdkafka rskafka kafka-tools mirrormaker librdkafka
 tests/kafka/fetch.sh
 [ -n "${BROKER:-}${BROKER_LITE:-}" ] || cargo build -q -p broker-lite
 mkdir -p "$out"

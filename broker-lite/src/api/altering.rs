@@ -14,10 +14,7 @@ use super::{
 use crate::{
     security::acl::Operation,
     state::{
-        topic_config::{
-            self, Kind, Overrides,
-            defaults::{self, Defaults},
-        },
+        topic_config::{self, Kind, Overrides, defaults},
         topics::{Topic, inherited::Scope},
     },
 };
@@ -145,7 +142,7 @@ impl Target {
     fn kind(&self, name: &str) -> Option<Kind> {
         match self {
             Self::Topic(_) => topic_config::kind(name),
-            Self::Inherited(_) => topic_config::kind(defaults::topic_config(name)?),
+            Self::Inherited(_) => defaults::dynamic(name).map(|(kind, _)| kind),
         }
     }
 
@@ -182,8 +179,8 @@ impl Target {
         match self {
             Self::Topic(_) => inherited.defaults().get(name).to_owned(),
             Self::Inherited(_) => {
-                let topic = defaults::topic_config(name).unwrap_or_default();
-                Defaults::default().get(topic).to_owned()
+                let found = defaults::dynamic(name);
+                found.map_or(String::new(), |(_, default)| default.to_owned())
             }
         }
     }

@@ -26,7 +26,7 @@ use crate::{
     state::{
         topic_config::{
             CONFIGS,
-            defaults::{last, setting},
+            defaults::{WITHOUT_EFFECT, last, setting},
             synonym, value,
         },
         topics::{
@@ -205,19 +205,30 @@ fn broker(
         }
         config
     });
-    let described = described.chain(of_topics(cx, source, synonyms));
+    let described = described.chain(dynamic(cx, source, synonyms));
     Ok(described
         .filter(|config| is_wanted(resource, &config.name))
         .collect())
 }
 
-/// What the broker gives topics, from wherever it has it or from one source.
-fn of_topics(cx: &Context, only: Option<i8>, synonyms: bool) -> Vec<DescribeConfigsResourceResult> {
+/// What clients can change, from wherever the broker has it or from one source.
+fn dynamic(cx: &Context, only: Option<i8>, synonyms: bool) -> Vec<DescribeConfigsResourceResult> {
     let inherited = cx.state.topics.inherited();
-    let settings = CONFIGS.iter().filter_map(|(topic, kind, default)| {
-        let name = setting(topic)?;
+    let of_topics = CONFIGS.iter().filter_map(|(topic, kind, default)| {
         let default = synonym(topic).map(|_| *default);
-        let mut values: Vec<(&str, &str, i8)> = given(&inherited, topic).collect();
+        let given = given(&inherited, topic).collect();
+        Some((setting(topic)?, *kind, default, last(topic), given))
+    });
+    let others = WITHOUT_EFFECT.iter().map(|(name, kind, default)| {
+        let given = inherited.values(name);
+        let given = given
+            .map(|(value, source)| (*name, value, source))
+            .collect();
+        (*name, *kind, Some(*default), None, given)
+    });
+    let settings = of_topics.chain(others);
+    let described = settings.filter_map(|(name, kind, default, last, given)| {
+        let mut values: Vec<(&str, &str, i8)> = given;
         values.retain(|(.., source)| only.is_none_or(|only| only == *source));
         let (value, source) = match (values.first(), only) {
             (Some((_, value, source)), _) => (Some(*value), *source),
@@ -231,7 +242,7 @@ fn of_topics(cx: &Context, only: Option<i8>, synonyms: bool) -> Vec<DescribeConf
         }
         if synonyms {
             // One that has no default of its own does not tell of what it falls back to.
-            let last = last(topic).filter(|_| !values.is_empty());
+            let last = last.filter(|_| !values.is_empty());
             let defaults = default.map(|default| (name, default)).into_iter();
             let defaults = defaults.chain(last).filter(|_| only.is_none());
             values.extend(defaults.map(|(name, value)| (name, value, DEFAULT)));
@@ -239,7 +250,7 @@ fn of_topics(cx: &Context, only: Option<i8>, synonyms: bool) -> Vec<DescribeConf
         }
         Some(config)
     });
-    settings.collect()
+    described.collect()
 }
 
 fn is_wanted(resource: &DescribeConfigsResource, name: &str) -> bool {

@@ -126,6 +126,8 @@ pub fn brokers(talk: &mut Talk) {
             "message.max.bytes",
             "compression.type",
             "log.cleaner.min.cleanable.ratio",
+            "sasl.kerberos.min.time.before.relogin",
+            "num.io.threads",
         ];
         let request = |version: i16| {
             let resources = vec![
@@ -162,6 +164,8 @@ pub fn brokers(talk: &mut Talk) {
         (0, "log.message.timestamp.type", Some("Never")),
         (0, "log.cleaner.min.cleanable.ratio", Some("2")),
         (0, "compression.type", Some("rar")),
+        (0, "num.io.threads", Some("0")),
+        (0, "sasl.kerberos.min.time.before.relogin", Some("soon")),
         (0, "num.partitions", Some("3")),
         (0, "node.id", Some("3")),
         (1, "node.id", None),
@@ -238,6 +242,14 @@ pub fn brokers(talk: &mut Talk) {
         (1, "1", 1, "log.retention.ms", None, Some("70000000")),
         (1, "", 1, "log.retention.ms", None, None),
         (1, "", 1, "log.roll.ms", None, None),
+        (
+            1,
+            "1",
+            0,
+            "sasl.kerberos.min.time.before.relogin",
+            Some("58000"),
+            Some("58000"),
+        ),
     ] {
         let request = on(broker, vec![change(op, key, value)]);
         talk.ask(&format!("{op} {key} on {broker:?}"), version, &request);

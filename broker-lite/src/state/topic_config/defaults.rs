@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{CONFIGS, check};
+use super::{CONFIGS, Kind, check};
 
 /// A topic's config and the broker's settings that it falls back to: the first that is set counts, times its factor.
 const FALLBACKS: &[(&str, &[(&str, i64)])] = &[
@@ -80,7 +80,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 
 /// The config of topics that falls back to the broker's setting `name`, where both have one unit. These settings can be
 /// changed while it runs (`DynamicLogConfig.ReconfigurableConfigs`).
-pub(crate) fn topic_config(name: &str) -> Option<&'static str> {
+fn topic_config(name: &str) -> Option<&'static str> {
     let mut all = FALLBACKS.iter();
     let of = |from: &[(&str, i64)]| {
         from.iter()
@@ -94,6 +94,37 @@ pub(crate) fn setting(topic: &str) -> Option<&'static str> {
     let mut all = FALLBACKS.iter();
     let (_, from) = all.find(|(one, _)| *one == topic)?;
     from.first().map(|(name, _)| *name)
+}
+
+/// Settings of other things that Kafka lets clients change, and that there are none of here, Kerberos and pools of threads:
+/// they are stored and shown. Name, type, default.
+pub(crate) const WITHOUT_EFFECT: &[(&str, Kind, &str)] = &[
+    ("background.threads", Kind::Int(1), "10"),
+    ("log.cleaner.threads", Kind::Int(0), "1"),
+    ("num.io.threads", Kind::Int(1), "8"),
+    ("num.network.threads", Kind::Int(1), "3"),
+    ("num.recovery.threads.per.data.dir", Kind::Int(1), "2"),
+    ("num.replica.fetchers", Kind::Int(1), "1"),
+    (
+        "sasl.kerberos.min.time.before.relogin",
+        Kind::Long(i64::MIN),
+        "60000",
+    ),
+    ("sasl.kerberos.ticket.renew.jitter", Kind::Double, "0.05"),
+    (
+        "sasl.kerberos.ticket.renew.window.factor",
+        Kind::Double,
+        "0.8",
+    ),
+];
+
+/// What the values of a setting may be that clients can change, and its default.
+pub(crate) fn dynamic(name: &str) -> Option<(Kind, &'static str)> {
+    let mut without = WITHOUT_EFFECT.iter();
+    let topic = topic_config(name);
+    let of_topics = CONFIGS.iter().find(|(one, ..)| Some(*one) == topic);
+    let found = of_topics.or_else(|| without.find(|(one, ..)| *one == name));
+    found.map(|(_, kind, default)| (*kind, *default))
 }
 
 /// The setting that a topic's config falls back to last, and its default, where the first one has none.
