@@ -40,8 +40,8 @@ test-conformance *arguments:
 test-foreign:
     tests/foreign/run.sh
 
-# Suites of others on broker-lite, all or some: rust-rdkafka rskafka kafka-tools mirrormaker librdkafka (half an hour; C++, Java 17,
-# Maven, python3; BROKER=kafka: on Apache Kafka; TESTS="0001 0012": only these of librdkafka's)
+# Suites of others on broker-lite, all or some: rust-rdkafka rskafka kafka-tools mirrormaker clients librdkafka (half an hour; C++, Java 17,
+# Maven, Python, Node, Go; BROKER=kafka: on Apache Kafka; TESTS="0001 0012": only these of librdkafka's)
 test-suites *names:
     tests/suites/run.sh {{names}}
 

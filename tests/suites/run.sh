@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Suites of others on broker-lite: `run.sh [SUITE]...`, all of them without. Each runs on a broker that is started for it, or on
 # BROKER=HOST:PORT, or with BROKER=kafka on an Apache Kafka that is started for it; BROKER_LITE=PATH is one that is built already. Prints a line for each suite, and fails if a
-# test fails that known.txt does not have. Needs Rust, a C compiler, make, perl, python3, Java 17 and Maven.
+# test fails that known.txt does not have. Needs Rust, a C++ compiler, make, perl, Python, Java 17, Maven, and for clients Node and Go.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD out=${SUITES_DIR:-$PWD/target/suites}
-[ $# -gt 0 ] || set -- rust-rdkafka rskafka kafka-tools mirrormaker librdkafka
+[ $# -gt 0 ] || set -- rust-rdkafka rskafka kafka-tools mirrormaker clients librdkafka
 tests/kafka/fetch.sh
 [ -n "${BROKER:-}${BROKER_LITE:-}" ] || cargo build -q -p broker-lite
 mkdir -p "$out"
