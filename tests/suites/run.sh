@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Suites of others on broker-lite: `run.sh [SUITE]...`, all of them without. Each runs on a broker that is started for it, or on
-# BROKER=HOST:PORT, or with BROKER=kafka on an Apache Kafka that is started for it; BROKER_LITE=PATH is one that is built already. Prints a line for each suite, and fails if a
-# test fails that known.txt does not have. Needs Rust, a C++ compiler, make, perl, Python, Java 17, Maven, and for clients Node and Go.
+# BROKER=HOST:PORT, or with BROKER=kafka on an Apache Kafka that is started for it; BROKER_LITE=PATH is a binary to use.
+# Prints a line for each suite, and fails if a test fails that known.txt does not have. What they told stays in target/suites.
+# Needs Rust, a C++ compiler, make, perl, Python, Java 17, Maven, and for the clients Node and Go.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD out=${SUITES_DIR:-$PWD/target/suites}
