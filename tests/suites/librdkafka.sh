@@ -1,7 +1,7 @@
 # The C client's own suite: all of its tests that need a broker, one process each; TESTS="0001 0012" runs only these.
 # Where a test calls scripts of Kafka's it gets Kafka's tools from the jars.
 suite() {
-    local tests number path="$out/kafka-path" makes_topics makes_none scenario version what name
+    local tests number path="$out/kafka-path" makes_topics makes_none takes_logins scenario version quick what name
     tests="$(crate rdkafka-sys)/librdkafka/tests"
     runner "$tests" >"$out/librdkafka.build" 2>&1 || { tail -5 "$out/librdkafka.build"; return 1; } >&2
     scripts "$path/bin"
@@ -11,21 +11,32 @@ suite() {
         allow.everyone.if.no.acl.found=true num.partitions=4)
     broker "${rights[@]}" && makes_topics=$address
     broker "${rights[@]}" auto.create.topics.enable=false && makes_none=$address
+    # Logins only where the broker is ours.
+    local logins=(listeners=LOGINS://127.0.0.1:0 listener.security.protocol.map=LOGINS:SASL_PLAINTEXT
+        sasl.enabled.mechanisms=PLAIN connections.max.reauth.ms=10000
+        'listener.name.logins.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_probe="secret";')
+    [ -n "${BROKER:-}" ] || broker "${logins[@]}" && takes_logins=$address
     : >"$out/librdkafka.log"
     cd "$tests"
     entries | while read -r number scenario; do
         [[ " ${TESTS:-$number} " == *" $number "* ]] || continue
         [ "$scenario" = default ] && address=$makes_topics || address=$makes_none
         printf 'metadata.broker.list=%s\nbroker.address.family=v4\ntest.topic.random=true\n' "$address" >test.conf
-        version=4.1.0
+        version=4.1.0 quick=-Q
         case $number in
         # Groups have configs since Kafka 4.0 (KIP-848), and none on broker-lite.
         0081) [ -n "${BROKER:-}" ] || version=3.9.0 ;;
         # It starts Java four times in 20 s.
         0119) echo test.timeout.multiplier=3 >>test.conf ;;
+        0082) quick= ;;
+        0135 | 0142) [ -n "${BROKER:-}" ] || {
+            address=$takes_logins
+            printf '%s\n' "metadata.broker.list=$address" broker.address.family=v4 test.topic.random=true security.protocol=SASL_PLAINTEXT \
+                sasl.mechanism=PLAIN sasl.username=probe sasl.password=secret >test.conf
+        } ;;
         esac
         TESTS=$number BROKERS=$address KAFKA_PATH=$path TEST_KAFKA_VERSION=$version LD_LIBRARY_PATH=../src:../src-cpp \
-            timeout -k 5 170 ./test-runner -p1 -Q -E -L -K -s $scenario >"$work/one" 2>&1 </dev/null || true
+            timeout -k 5 170 ./test-runner -p1 $quick -E -L -K -s $scenario >"$work/one" 2>&1 </dev/null || true
         sed -E 's/\x1b\[[0-9;]*m//g' "$work/one" >"$work/plain"
         sed -nE 's/^\| +([0-9]{4}_[^ ]+) +\| +(PASSED|FAILED|SKIPPED) .*/\2 \1/p' "$work/plain" | while read -r what name; do
             # Those that are skipped without a reason are without a broker, or of another scenario.

@@ -187,6 +187,16 @@ fn broker(
             3,
             Some("86400000"),
         ),
+        (
+            "connections.max.reauth.ms",
+            config
+                .security
+                .get("connections.max.reauth.ms")
+                .unwrap_or("0")
+                .to_owned(),
+            5,
+            Some("0"),
+        ),
         ("log.dirs", log_dirs(config), 2, None),
     ];
     // What is given to all brokers is not about this one.

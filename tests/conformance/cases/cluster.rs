@@ -88,7 +88,12 @@ pub fn describing(talk: &mut Talk) {
             vec![resource(
                 BROKER,
                 "1",
-                Some(&["node.id", "num.partitions", "auto.create.topics.enable"]),
+                Some(&[
+                    "node.id",
+                    "num.partitions",
+                    "auto.create.topics.enable",
+                    "connections.max.reauth.ms",
+                ]),
             )],
         );
         for kind in [0, 1, 3, 5, 127, -1] {
