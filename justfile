@@ -40,6 +40,11 @@ test-conformance *arguments:
 test-foreign:
     tests/foreign/run.sh
 
+# Suites of others on broker-lite, all or some: rust-rdkafka rskafka kafka-tools mirrormaker clients librdkafka (half an hour; C++, Java 17,
+# Maven, Python, Node, Go; BROKER=kafka: on Apache Kafka; TESTS="0001 0012": only these of librdkafka's)
+test-suites *names:
+    tests/suites/run.sh {{names}}
+
 # Decoders on hostile bytes
 fuzz seconds="20":
     FUZZ_SECONDS={{seconds}} cargo test -p wire --test fuzz_decoders

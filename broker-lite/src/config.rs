@@ -242,6 +242,7 @@ impl Config {
             "log.flush.interval.messages" => {
                 let every: i64 = parsed.parse(|n| *n == 1 || *n == i64::MAX)?;
                 self.flush = every == 1;
+                self.log.insert(name.to_owned(), value.to_owned());
             }
             "max.connection.creation.rate" => {
                 self.max_connection_creation_rate = Some(parsed.parse(|n| *n > 0)?);

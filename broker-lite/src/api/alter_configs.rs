@@ -1,25 +1,19 @@
 //! AlterConfigs (key 33), versions 0-2.
 //!
-//! Replaces all that is set on a topic; what is not named goes back to its default. Superseded by
+//! Replaces all that is set on a topic, or on a broker and can be changed; what is not named goes back to its default. Superseded by
 //! IncrementalAlterConfigs, and still used by older clients.
 
-use kafka_protocol::{
-    error::ResponseError,
-    messages::{
-        AlterConfigsRequest, AlterConfigsResponse, alter_configs_request::AlterConfigsResource,
-        alter_configs_response::AlterConfigsResourceResponse,
-    },
+use kafka_protocol::messages::{
+    AlterConfigsRequest, AlterConfigsResponse, alter_configs_request::AlterConfigsResource,
+    alter_configs_response::AlterConfigsResourceResponse,
 };
 
 use super::{
     Context,
-    altering::{Refusal, Resources, check_names, not_allowed, told, topic},
+    altering::{Refusal, Resources, Target, check_names, not_allowed, told},
     message,
 };
-use crate::{
-    security::acl::Operation,
-    state::topic_config::{self, Overrides},
-};
+use crate::{security::acl::Operation, state::topic_config::Overrides};
 
 pub(super) async fn handle(
     cx: &Context,
@@ -62,17 +56,15 @@ fn alter(
             .iter()
             .map(|config| (&*config.name, config.value.is_some())),
     )?;
-    let topic = topic(cx, resource.resource_type, &resource.resource_name)?;
+    let target = Target::find(cx, resource.resource_type, &resource.resource_name)?;
     let mut set = Overrides::new();
     for config in configs {
         let value = config.value.as_deref().unwrap_or_default();
-        let wrong = |why| (ResponseError::InvalidConfig, Some(why));
-        topic_config::check(&config.name, value).map_err(wrong)?;
+        target.check(&config.name, value)?;
         set.insert(config.name.to_string(), value.to_owned());
     }
-    if validate_only {
-        return Ok(());
+    match validate_only {
+        true => Ok(()),
+        false => target.replace(cx, set),
     }
-    let done = cx.state.topics.configure(&topic, set);
-    done.map_err(|error| (error, None))
 }

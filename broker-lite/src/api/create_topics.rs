@@ -116,17 +116,16 @@ fn create(
         configs.insert(config.name.to_string(), value.to_string());
     }
     let partitions = partitions(cx, topic)?;
-    let defaults = cx.state.topics.defaults();
+    let inherited = cx.state.topics.inherited();
     let shown = CONFIGS.iter().map(|(name, ..)| {
         let source = match configs.contains_key(*name) {
             true => 1,
-            false if defaults.is_set(name) => 4,
-            false => 5,
+            false => inherited.source(name).unwrap_or(5),
         };
         CreatableTopicConfigs::default()
             .with_name(StrBytes::from_static_str(name))
             .with_value(Some(StrBytes::from_string(
-                topic_config::value(&configs, defaults, name).to_owned(),
+                topic_config::value(&configs, inherited.defaults(), name).to_owned(),
             )))
             .with_config_source(source)
     });

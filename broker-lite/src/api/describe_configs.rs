@@ -1,7 +1,7 @@
 //! DescribeConfigs (key 32), versions 1-4.
 //!
 //! Topics with all their configs and where each value comes from; this broker with the settings it
-//! has. Other brokers and resource types are INVALID_REQUEST. Version 3: types.
+//! has; without a name, what all brokers were given. Other brokers and resource types are INVALID_REQUEST. Version 3: types.
 
 use kafka_protocol::{
     error::ResponseError,
@@ -24,8 +24,15 @@ use super::{
 use crate::{
     security::acl::Operation,
     state::{
-        topic_config::{CONFIGS, defaults::HOURS, synonym, value},
-        topics::check_name,
+        topic_config::{
+            CONFIGS,
+            defaults::{WITHOUT_EFFECT, last, setting},
+            synonym, value,
+        },
+        topics::{
+            check_name,
+            inherited::{DYNAMIC_CLUSTER, Inherited, STATIC_BROKER},
+        },
     },
 };
 
@@ -33,7 +40,6 @@ type Refusal = (ResponseError, StrBytes);
 
 /// `DescribeConfigsResponse.ConfigSource`
 const DYNAMIC_TOPIC: i8 = 1;
-const STATIC_BROKER: i8 = 4;
 const DEFAULT: i8 = 5;
 
 pub(super) async fn handle(
@@ -92,34 +98,40 @@ fn topic(
     let wanted = CONFIGS
         .iter()
         .filter(|(name, ..)| is_wanted(resource, name));
-    let defaults = cx.state.topics.defaults();
+    let inherited = cx.state.topics.inherited();
+    let defaults = inherited.defaults();
     let described = wanted.map(|(name, kind, default)| {
-        let by_broker = defaults.source(name);
-        let source = match set.contains_key(*name) {
-            true => DYNAMIC_TOPIC,
-            false if by_broker.is_some() => STATIC_BROKER,
-            false => DEFAULT,
-        };
+        let own = set.get(*name);
+        let own = own.map(|value| (*name, value.as_str(), DYNAMIC_TOPIC));
+        let mut values: Vec<(&str, &str, i8)> = own.into_iter().collect();
+        values.extend(given(&inherited, name));
+        let source = values.first().map_or(DEFAULT, |(.., source)| *source);
         let shown = value(&set, defaults, name);
         let mut config = entry(name, shown, source, kind.number(), false);
         if synonyms {
-            let own = set
-                .get(*name)
-                .map(|value| (*name, value.as_str(), DYNAMIC_TOPIC));
-            let inherited = synonym(name).map(|name| (name, *default, DEFAULT));
-            let by_broker = by_broker.map(|by| (by, defaults.get(name), STATIC_BROKER));
-            let (coarser, hours) = defaults.coarser(name);
-            let coarser = coarser
-                .iter()
-                .map(|(name, value)| (*name, value.as_str(), STATIC_BROKER));
-            let hours = hours.map(|name| (name, HOURS, DEFAULT));
-            let by_broker = by_broker.into_iter().chain(coarser);
-            let inherited = hours.into_iter().chain(inherited);
-            config.synonyms = synonyms_of(own.into_iter().chain(by_broker).chain(inherited));
+            let last = last(name).filter(|_| defaults.source(name).is_some());
+            let default = synonym(name).map(|name| (name, *default));
+            let defaults = last.into_iter().chain(default);
+            values.extend(defaults.map(|(name, value)| (name, value, DEFAULT)));
+            config.synonyms = synonyms_of(values.into_iter());
         }
         config
     });
     Ok(described.collect())
+}
+
+/// What a broker was given for a topic's config, with settings in other units behind that in the config's own.
+fn given<'a>(
+    inherited: &'a Inherited,
+    topic: &str,
+) -> impl Iterator<Item = (&'static str, &'a str, i8)> {
+    let own = inherited.defaults().source(topic);
+    let own = own.into_iter().flat_map(|setting| {
+        let values = inherited.values(setting);
+        values.map(move |(value, source)| (setting, value, source))
+    });
+    let coarser = inherited.defaults().coarser(topic).iter();
+    own.chain(coarser.map(|(setting, value)| (*setting, value.as_str(), STATIC_BROKER)))
 }
 
 fn synonyms_of<'a>(
@@ -175,23 +187,80 @@ fn broker(
             3,
             Some("86400000"),
         ),
+        (
+            "connections.max.reauth.ms",
+            config
+                .security
+                .get("connections.max.reauth.ms")
+                .unwrap_or("0")
+                .to_owned(),
+            5,
+            Some("0"),
+        ),
         ("log.dirs", log_dirs(config), 2, None),
     ];
-    let wanted = settings
-        .into_iter()
-        .filter(|(name, ..)| is_wanted(resource, name));
-    let described = wanted.map(|(name, value, kind, default)| {
-        let is_default = default == Some(value.as_str());
+    // What is given to all brokers is not about this one.
+    let (settings, source) = match name.is_empty() {
+        true => (&settings[..0], Some(DYNAMIC_CLUSTER)),
+        false => (&settings[..], None),
+    };
+    let described = settings.iter().map(|(name, value, kind, default)| {
+        let is_default = *default == Some(value.as_str());
         let source = if is_default { DEFAULT } else { STATIC_BROKER };
-        let mut config = entry(name, &value, source, kind, true);
+        let mut config = entry(name, value, source, *kind, true);
         if synonyms {
-            let set = (!is_default).then_some((name, value.as_str(), STATIC_BROKER));
-            let default = default.map(|default| (name, default, DEFAULT));
+            let set = (!is_default).then_some((*name, value.as_str(), STATIC_BROKER));
+            let default = default.map(|default| (*name, default, DEFAULT));
             config.synonyms = synonyms_of(set.into_iter().chain(default));
         }
         config
     });
-    Ok(described.collect())
+    let described = described.chain(dynamic(cx, source, synonyms));
+    Ok(described
+        .filter(|config| is_wanted(resource, &config.name))
+        .collect())
+}
+
+/// What clients can change, from wherever the broker has it or from one source.
+fn dynamic(cx: &Context, only: Option<i8>, synonyms: bool) -> Vec<DescribeConfigsResourceResult> {
+    let inherited = cx.state.topics.inherited();
+    let of_topics = CONFIGS.iter().filter_map(|(topic, kind, default)| {
+        let default = synonym(topic).map(|_| *default);
+        let given = given(&inherited, topic).collect();
+        Some((setting(topic)?, *kind, default, last(topic), given))
+    });
+    let others = WITHOUT_EFFECT.iter().map(|(name, kind, default)| {
+        let given = inherited.values(name);
+        let given = given
+            .map(|(value, source)| (*name, value, source))
+            .collect();
+        (*name, *kind, Some(*default), None, given)
+    });
+    let settings = of_topics.chain(others);
+    let described = settings.filter_map(|(name, kind, default, last, given)| {
+        let mut values: Vec<(&str, &str, i8)> = given;
+        values.retain(|(.., source)| only.is_none_or(|only| only == *source));
+        let (value, source) = match (values.first(), only) {
+            (Some((_, value, source)), _) => (Some(*value), *source),
+            (None, None) => (default, DEFAULT),
+            (None, Some(_)) => return None,
+        };
+        let shown = value.unwrap_or_default();
+        let mut config = entry(name, shown, source, kind.number(), false);
+        if value.is_none() {
+            config.value = None;
+        }
+        if synonyms {
+            // One that has no default of its own does not tell of what it falls back to.
+            let last = last.filter(|_| !values.is_empty());
+            let defaults = default.map(|default| (name, default)).into_iter();
+            let defaults = defaults.chain(last).filter(|_| only.is_none());
+            values.extend(defaults.map(|(name, value)| (name, value, DEFAULT)));
+            config.synonyms = synonyms_of(values.into_iter());
+        }
+        Some(config)
+    });
+    described.collect()
 }
 
 fn is_wanted(resource: &DescribeConfigsResource, name: &str) -> bool {

@@ -1,29 +1,23 @@
 //! IncrementalAlterConfigs (key 44), versions 0-1.
 //!
-//! Changes configs of topics: set, delete, append to and subtract from lists (KIP-339). The partitions
-//! follow at once. Other resources are INVALID_REQUEST: a broker's settings are those it was started with.
+//! Changes configs of topics, and what the broker gives topics that have none (KIP-226): set, delete, append to and subtract
+//! from lists (KIP-339). The partitions follow at once. A broker's other settings are those it was started with, and other
+//! resources are INVALID_REQUEST.
 
-use kafka_protocol::{
-    error::ResponseError,
-    messages::{
-        IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
-        incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
-        incremental_alter_configs_response::AlterConfigsResourceResponse,
-    },
+use kafka_protocol::messages::{
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
+    incremental_alter_configs_response::AlterConfigsResourceResponse,
 };
 
 use super::{
     Context,
-    altering::{Refusal, Resources, check_names, not_allowed, told, topic},
+    altering::{
+        APPEND, DELETE, Refusal, Resources, SUBTRACT, Target, check_names, not_allowed, told,
+    },
     message,
 };
-use crate::{
-    security::acl::Operation,
-    state::topic_config::{self, Kind, Overrides, defaults::Defaults},
-};
-
-/// `AlterConfigOp.OpType`
-const DELETE: i8 = 1;
+use crate::{security::acl::Operation, state::topic_config::Overrides};
 
 pub(super) async fn handle(
     cx: &Context,
@@ -64,69 +58,53 @@ fn alter(
         |change: &AlterableConfig| change.config_operation == DELETE || change.value.is_some();
     let changes = resource.configs.iter();
     check_names(changes.map(|change| (&*change.name, has_value(change))))?;
-    let topic = topic(cx, resource.resource_type, &resource.resource_name)?;
-    let mut configs = topic.configs();
+    let target = Target::find(cx, resource.resource_type, &resource.resource_name)?;
+    let mut set = target.set(cx);
     for change in &resource.configs {
-        apply(&mut configs, cx.state.topics.defaults(), change)?;
+        apply(cx, &target, &mut set, change)?;
     }
-    if validate_only {
-        return Ok(());
+    match validate_only {
+        true => Ok(()),
+        false => target.replace(cx, set),
     }
-    cx.state
-        .topics
-        .configure(&topic, configs)
-        .map_err(|error| (error, None))
 }
 
 fn apply(
-    configs: &mut Overrides,
-    defaults: &Defaults,
+    cx: &Context,
+    target: &Target,
+    set: &mut Overrides,
     change: &AlterableConfig,
 ) -> Result<(), Refusal> {
     let name = &*change.name;
-    let wrong = |why: String| (ResponseError::InvalidConfig, Some(why));
     let given = change.value.as_deref().unwrap_or_default();
-    let current = || {
-        topic_config::value(configs, defaults, name)
-            .split(',')
-            .filter(|part| !part.is_empty())
-    };
-    let is_list = |op: &str| {
-        let kind = topic_config::CONFIGS
-            .iter()
-            .find(|(known, ..)| *known == name);
-        if matches!(kind, Some((_, Kind::List(_), _))) {
-            return Ok(());
-        }
-        Err(wrong(format!(
-            "Can't {op} to key {name} because its type is not LIST."
-        )))
-    };
     let value = match change.config_operation {
         0 => given.to_owned(),
         DELETE => {
-            configs.remove(name);
+            set.remove(name);
             return Ok(());
         }
-        2 => {
-            is_list("APPEND")?;
-            let more: Vec<_> = given
-                .split(',')
-                .filter(|p| !current().any(|c| c == *p))
-                .collect();
-            current().chain(more).collect::<Vec<_>>().join(",")
+        operation @ (APPEND | SUBTRACT) => {
+            let now = target.list(cx, name, set, operation)?;
+            listed(&now, given, operation)
         }
-        3 => {
-            is_list("SUBTRACT")?;
-            let less: Vec<_> = given.split(',').collect();
-            current()
-                .filter(|part| !less.contains(part))
-                .collect::<Vec<_>>()
-                .join(",")
-        }
-        _ => return Err((ResponseError::UnknownServerError, None)),
+        other => return Err(target.unknown(other)),
     };
-    topic_config::check(name, &value).map_err(wrong)?;
-    configs.insert(name.to_owned(), value);
+    target.check(name, &value)?;
+    set.insert(name.to_owned(), value);
     Ok(())
+}
+
+/// A list with more in it, or less.
+fn listed(now: &str, given: &str, operation: i8) -> String {
+    let parts = now.split(',').filter(|part| !part.is_empty());
+    let given: Vec<_> = given.split(',').collect();
+    let kept: Vec<_> = match operation {
+        APPEND => {
+            let now: Vec<_> = parts.collect();
+            let more = given.into_iter().filter(|part| !now.contains(part));
+            now.iter().copied().chain(more).collect()
+        }
+        _ => parts.filter(|part| !given.contains(part)).collect(),
+    };
+    kept.join(",")
 }

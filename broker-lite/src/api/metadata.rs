@@ -1,7 +1,7 @@
 //! Metadata (key 3), versions 0-13.
 //!
 //! This broker leads every partition. Topics that are asked for by name and are not
-//! there are created if the request and `auto.create.topics.enable` allow it.
+//! there are created if the request and `auto.create.topics.enable` allow it; the next request finds them.
 //! Topics that the client may not describe are refused by name, and left out where all are asked for.
 //! Authorized operations: 8 on; those on the cluster 8-10.
 //! Version 0: no topics means all. Version 4: the client may forbid creation. Version 10: topic ids; version
@@ -159,18 +159,17 @@ fn by_name(cx: &Context, name: TopicName, create: bool) -> MetadataResponseTopic
         return failed(ResponseError::UnknownTopicOrPartition.code(), Some(name));
     }
     let partitions = cx.state.config.num_partitions;
-    match cx
+    let created = cx
         .state
         .topics
-        .create(&name, partitions, Default::default())
-    {
-        Ok(topic) => describe(cx, &topic),
-        // Somebody else was faster.
-        Err(ResponseError::TopicAlreadyExists) => {
-            failed(ResponseError::LeaderNotAvailable.code(), Some(name))
-        }
-        Err(error) => failed(error.code(), Some(name)),
-    }
+        .create(&name, partitions, Default::default());
+    // Once it is made the client has to ask again, as with Kafka, whose controller makes it meanwhile
+    // (`AutoTopicCreationManager.createTopics`).
+    let error = match created {
+        Ok(_) | Err(ResponseError::TopicAlreadyExists) => ResponseError::UnknownTopicOrPartition,
+        Err(error) => error,
+    };
+    failed(error.code(), Some(name))
 }
 
 fn describe(cx: &Context, topic: &Topic) -> MetadataResponseTopic {

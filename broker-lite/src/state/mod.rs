@@ -24,7 +24,6 @@ use answers::Answers;
 use fetch_sessions::FetchSessions;
 use groups::{GroupSettings, Groups};
 use host::{Host, Lock};
-use topic_config::defaults::Defaults;
 use topics::{TopicSettings, Topics};
 use transactions::{Participants, TransactionSettings, Transactions, machine::Producer};
 use wire::TopicPartition;
@@ -74,7 +73,7 @@ impl State {
         let folder = config.data.clone();
         let cluster_id = cluster_id(&host, &folder, config.node_id)?;
         let settings = TopicSettings {
-            defaults: Defaults::of(&config.log),
+            started_with: config.log.clone(),
             flush: config.flush,
             producer_id_expiration_ms: config.producer_id_expiration_ms,
         };

@@ -39,7 +39,7 @@ impl Kind {
     }
 
     /// Kafka's message if `value` may not be set (`ConfigDef.parseType`, its validators).
-    fn check(self, name: &str, value: &str) -> Result<(), String> {
+    pub(crate) fn check(self, name: &str, value: &str) -> Result<(), String> {
         let wrong = |value: &str, why: &str| {
             Err(format!(
                 "Invalid value {value} for configuration {name}: {why}"
@@ -75,8 +75,13 @@ impl Kind {
             Self::Long(least) => number(value.parse().ok(), "LONG", least),
             Self::Double => match value.parse::<f64>() {
                 Err(_) => wrong(value, "Not a number of type DOUBLE"),
-                Ok(number) if number < 0.0 => wrong(value, "Value must be at least 0"),
-                Ok(number) if number > 1.0 => wrong(value, "Value must be no more than 1"),
+                // As Java writes it, with a point.
+                Ok(number) if number < 0.0 => {
+                    wrong(&format!("{number:?}"), "Value must be at least 0")
+                }
+                Ok(number) if number > 1.0 => {
+                    wrong(&format!("{number:?}"), "Value must be no more than 1")
+                }
                 Ok(_) => Ok(()),
             },
             Self::List(allowed) => {
@@ -190,11 +195,15 @@ pub(crate) fn value<'a>(overrides: &'a Overrides, defaults: &'a Defaults, name: 
     set.map_or_else(|| defaults.get(name), String::as_str)
 }
 
+/// What the values of a config may be.
+pub(crate) fn kind(name: &str) -> Option<Kind> {
+    let mut all = CONFIGS.iter();
+    all.find_map(|(one, kind, _)| (*one == name).then_some(*kind))
+}
+
 /// Whether a value may be set; the error is Kafka's message.
 pub(crate) fn check(name: &str, value: &str) -> Result<(), String> {
-    let Some((_, kind, _)) = CONFIGS.iter().find(|(n, ..)| *n == name) else {
-        return Err(format!("Unknown topic config name: {name}"));
-    };
+    let kind = kind(name).ok_or_else(|| format!("Unknown topic config name: {name}"))?;
     kind.check(name, value)
 }
 

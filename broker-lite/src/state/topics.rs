@@ -4,6 +4,7 @@
 //! change is in the journal, synced, before it is answered; folders follow it: made when a partition
 //! is opened, removed after the topic is, and at start if no topic owns them.
 
+pub(crate) mod inherited;
 mod placement;
 
 use std::{
@@ -19,12 +20,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wire::TopicPartition;
 
-use self::placement::in_parallel;
+use self::{
+    inherited::{Inherited, Scope},
+    placement::in_parallel,
+};
 use super::{
     entries::Entries,
     folders::Folder,
     partition::{LogConfig, Partition},
-    topic_config::{Overrides, defaults::Defaults, log_config},
+    topic_config::{Overrides, defaults::LogSettings, log_config},
 };
 
 /// Longest topic name (`org.apache.kafka.common.internals.Topic`).
@@ -33,8 +37,8 @@ const MAX_NAME: usize = 249;
 /// What all topics share.
 #[derive(Clone, Debug)]
 pub(crate) struct TopicSettings {
-    /// What a topic has where nothing is set on it.
-    pub(crate) defaults: Defaults,
+    /// What the broker was started with of what topics fall back to.
+    pub(crate) started_with: LogSettings,
     /// Sync every append.
     pub(crate) flush: bool,
     /// `producer.id.expiration.ms`
@@ -104,6 +108,11 @@ enum Entry {
     Deleted {
         id: Uuid,
     },
+    /// What topics fall back to, given by a client.
+    Given {
+        scope: Scope,
+        settings: LogSettings,
+    },
 }
 
 /// All topics.
@@ -112,6 +121,7 @@ pub(crate) struct Topics {
     host: Host,
     folders: Vec<Arc<Folder>>,
     settings: TopicSettings,
+    inherited: RwLock<Arc<Inherited>>,
     known: RwLock<Known>,
     /// Held over each change, so that changes come one by one.
     journal: Mutex<Entries<Entry>>,
@@ -141,8 +151,10 @@ impl Topics {
     ) -> io::Result<Self> {
         let folder = folders.first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut recorded: BTreeMap<Uuid, Recorded> = BTreeMap::new();
-        let journal = Entries::open(&host, &folder.join("topics"), |entry| {
-            apply(&mut recorded, entry);
+        let mut inherited = Inherited::new(settings.started_with.clone());
+        let journal = Entries::open(&host, &folder.join("topics"), |entry| match entry {
+            Entry::Given { scope, settings } => inherited = inherited.with(scope, settings),
+            entry => apply(&mut recorded, entry),
         })?;
         let topics = Self {
             host,
@@ -151,6 +163,7 @@ impl Topics {
                 .map(|one| Arc::new(Folder::new(one)))
                 .collect(),
             settings,
+            inherited: RwLock::new(Arc::new(inherited)),
             known: RwLock::default(),
             journal: Mutex::new(journal.flushing(true)),
         };
@@ -174,8 +187,9 @@ impl Topics {
     }
 
     /// What a topic has where nothing is set on it.
-    pub(crate) fn defaults(&self) -> &Defaults {
-        &self.settings.defaults
+    pub(crate) fn inherited(&self) -> Arc<Inherited> {
+        let inherited = self.inherited.read();
+        Arc::clone(&inherited.unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Topic>> {
@@ -274,6 +288,24 @@ impl Topics {
         Ok(())
     }
 
+    /// Replaces what topics fall back to; all partitions follow at once.
+    pub(crate) fn give(&self, scope: Scope, settings: LogSettings) -> Result<(), ResponseError> {
+        let mut journal = self.journal();
+        let new = self.inherited().with(scope, settings.clone());
+        let done = journal.append(&Entry::Given { scope, settings });
+        done.map_err(|error| storage_error("of all", &error))?;
+        let inherited = self.inherited.write();
+        *inherited.unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        for topic in self.all() {
+            let log = self.log_config(&topic.configs());
+            for partition in topic.partitions() {
+                partition.set_config(log.clone());
+            }
+        }
+        self.compact(&mut journal);
+        Ok(())
+    }
+
     /// Deletes a topic and its records.
     pub(crate) fn delete(&self, topic: &Topic) -> Result<(), ResponseError> {
         let mut journal = self.journal();
@@ -320,7 +352,15 @@ impl Topics {
                 partitions: topic.partition_count(),
                 configs: topic.configs(),
             };
-            self.all().iter().map(created).collect()
+            let inherited = self.inherited();
+            let given = [Scope::Cluster, Scope::Broker].map(|scope| Entry::Given {
+                scope,
+                settings: inherited.given(scope).clone(),
+            });
+            given
+                .into_iter()
+                .chain(self.all().iter().map(created))
+                .collect()
         });
         if let Err(error) = compacted {
             tracing::error!(%error, "cannot rewrite the topics' journal");
@@ -351,7 +391,8 @@ impl Topics {
     fn log_config(&self, configs: &Overrides) -> LogConfig {
         let settings = &self.settings;
         let expiration = settings.producer_id_expiration_ms;
-        log_config(configs, &settings.defaults, settings.flush, expiration)
+        let inherited = self.inherited();
+        log_config(configs, inherited.defaults(), settings.flush, expiration)
     }
 
     fn known(&self) -> std::sync::RwLockReadGuard<'_, Known> {
@@ -413,6 +454,8 @@ fn apply(recorded: &mut BTreeMap<Uuid, Recorded>, entry: Entry) {
         Entry::Deleted { id } => {
             recorded.remove(&id);
         }
+        // Not of a topic.
+        Entry::Given { .. } => {}
     }
 }
 

@@ -3,17 +3,27 @@
 use std::{net::SocketAddr, path::Path};
 
 use broker_lite::{Broker, Config};
-use kafka_protocol::messages::JoinGroupRequest;
+use host::Host;
+use kafka_protocol::messages::{
+    DescribeConfigsRequest, IncrementalAlterConfigsRequest, JoinGroupRequest,
+    describe_configs_request::DescribeConfigsResource,
+    incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
+};
+use wire::{
+    TopicPartition,
+    client::{Client as Produces, ClientSettings},
+    record::{BatchBuilder, Codec},
+};
 
 use super::{
     RECORDS,
-    client::{Client, Transcript},
+    client::{Client, Transcript, text},
     groups, members, records, transactions,
 };
 
 async fn start(folder: &Path) -> Broker {
     let config = Config::new("127.0.0.1:0", folder);
-    Broker::start(config, host::Host::real()).await.unwrap()
+    Broker::start(config, Host::real()).await.unwrap()
 }
 
 /// Runs `scene` against the broker and tells what it noted.
@@ -87,5 +97,74 @@ async fn groups_offsets_and_transactions_survive_a_kill() {
     has("end 3 commit true, done: 0");
     has(r#"read 1: end 3 stable 3 aborted [] ["0 P1/0 transactional true", "2 P1/0 Commit"]"#);
     has("newer producer true");
+    broker.stop().await.unwrap();
+}
+
+/// `ConfigResource.Type`
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+
+/// The largest batch of a topic, and where it has that from.
+fn largest(address: SocketAddr, t: &mut Transcript) {
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(TOPIC)
+        .with_resource_name(text(RECORDS))
+        .with_configuration_keys(Some(vec![text("max.message.bytes")]));
+    let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+    let answer = Client::connect(address).call(4, &request);
+    let config = &answer.results[0].configs[0];
+    let value = config.value.as_deref().unwrap_or_default();
+    t.note(format!("{value} from {}", config.config_source));
+}
+
+/// Gives all brokers, or this one, a largest batch for topics that have none of their own.
+fn limit(address: SocketAddr, broker: &str, bytes: &str) {
+    let config = AlterableConfig::default()
+        .with_name(text("message.max.bytes"))
+        .with_value(Some(text(bytes)));
+    let resource = AlterConfigsResource::default()
+        .with_resource_type(BROKER)
+        .with_resource_name(text(broker))
+        .with_configs(vec![config]);
+    let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+    let answer = Client::connect(address).call(1, &request);
+    assert_eq!(answer.responses[0].error_code, 0);
+}
+
+/// Whether a batch of two thousand bytes is taken.
+async fn takes(broker: &Broker) -> bool {
+    let bootstrap = vec![("127.0.0.1".to_owned(), broker.address().port())];
+    let client = Produces::new(Host::real(), ClientSettings::new(bootstrap, "restart"));
+    let mut batch = BatchBuilder::new(Codec::None);
+    batch.push(1, None, Some(&[7; 2000]), &[]);
+    let partition = TopicPartition::new(RECORDS, 0);
+    client
+        .produce(&partition, batch.build(0).unwrap())
+        .await
+        .is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_topics_inherit_survives_a_kill_and_is_acted_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(folder.path()).await;
+    let limits = |address: SocketAddr, t: &mut Transcript| {
+        super::prepare(address);
+        largest(address, t);
+        limit(address, "", "1000");
+        largest(address, t);
+        limit(address, "1", "1500");
+        largest(address, t);
+    };
+    let lines = noted(&broker, limits).await;
+    assert_eq!(lines, ["1048588 from 5", "1000 from 3", "1500 from 2"]);
+    assert!(!takes(&broker).await, "at once");
+    broker.kill().await;
+    let broker = start(folder.path()).await;
+    assert_eq!(noted(&broker, largest).await, ["1500 from 2"]);
+    assert!(!takes(&broker).await, "after a kill");
+    let more = |address: SocketAddr, _: &mut Transcript| limit(address, "1", "5000");
+    noted(&broker, more).await;
+    assert!(takes(&broker).await, "when it may be more");
     broker.stop().await.unwrap();
 }

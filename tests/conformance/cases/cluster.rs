@@ -1,5 +1,7 @@
 //! Configs, log directories, and the cluster itself.
 
+use std::{sync::RwLock, thread, time::Duration};
+
 use kafka_protocol::messages::{
     AlterConfigsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeConfigsResponse,
     DescribeLogDirsRequest, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
@@ -29,7 +31,11 @@ fn resource(kind: i8, name: &str, keys: Option<&[&str]>) -> DescribeConfigsResou
         .with_configuration_keys(keys.map(|keys| keys.iter().map(|key| text(key)).collect()))
 }
 
+/// What topics inherit from the broker: read by cases that show it, written by the one that changes it.
+pub static INHERITED: RwLock<()> = RwLock::new(());
+
 pub fn describing(talk: &mut Talk) {
+    let _unchanged = INHERITED.read();
     let name = topic(
         talk,
         "cluster-described",
@@ -82,7 +88,12 @@ pub fn describing(talk: &mut Talk) {
             vec![resource(
                 BROKER,
                 "1",
-                Some(&["node.id", "num.partitions", "auto.create.topics.enable"]),
+                Some(&[
+                    "node.id",
+                    "num.partitions",
+                    "auto.create.topics.enable",
+                    "connections.max.reauth.ms",
+                ]),
             )],
         );
         for kind in [0, 1, 3, 5, 127, -1] {
@@ -102,6 +113,177 @@ fn sorted(answer: &mut DescribeConfigsResponse) {
             .configs
             .sort_by(|one, other| one.name.cmp(&other.name));
     }
+}
+
+/// What a broker gives topics that have no config of their own (KIP-226).
+pub fn brokers(talk: &mut Talk) {
+    let _alone = INHERITED.write();
+    let name = topic(talk, "cluster-inherits", 1, &[]).name;
+    let described = |what: &str, talk: &mut Talk| {
+        let keys = [
+            "log.retention.ms",
+            "log.roll.ms",
+            "log.cleanup.policy",
+            "log.flush.interval.messages",
+            "log.flush.interval.ms",
+            "log.message.timestamp.type",
+            "log.segment.bytes",
+            "message.max.bytes",
+            "compression.type",
+            "log.cleaner.min.cleanable.ratio",
+            "sasl.kerberos.min.time.before.relogin",
+            "num.io.threads",
+        ];
+        let request = |version: i16| {
+            let resources = vec![
+                resource(BROKER, "1", Some(&keys)),
+                resource(BROKER, "", Some(&keys)),
+                resource(TOPIC, &name, None),
+            ];
+            let request = DescribeConfigsRequest::default().with_resources(resources);
+            request.with_include_synonyms(version % 2 == 0)
+        };
+        for version in 1..=4 {
+            talk.ask_edited(what, version, &request(version), sorted);
+        }
+    };
+    described("before", talk);
+    let change = |op, key: &str, value: Option<&str>| {
+        AlterableConfig::default()
+            .with_name(text(key))
+            .with_config_operation(op)
+            .with_value(value.map(text))
+    };
+    let on = |name: &str, changes: Vec<AlterableConfig>| {
+        let resource = AlterConfigsResource::default()
+            .with_resource_type(BROKER)
+            .with_resource_name(text(name))
+            .with_configs(changes);
+        IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
+    };
+    for (op, key, value) in [
+        (0, "log.retention.ms", Some("soon")),
+        (0, "log.retention.ms", None),
+        (0, "log.segment.bytes", Some("1")),
+        (0, "log.cleanup.policy", Some("shred")),
+        (0, "log.message.timestamp.type", Some("Never")),
+        (0, "log.cleaner.min.cleanable.ratio", Some("2")),
+        (0, "compression.type", Some("rar")),
+        (0, "num.io.threads", Some("0")),
+        (0, "sasl.kerberos.min.time.before.relogin", Some("soon")),
+        (0, "num.partitions", Some("3")),
+        (0, "node.id", Some("3")),
+        (1, "node.id", None),
+        (0, "log.retention.hours", Some("3")),
+        (2, "log.retention.ms", Some("3")),
+        (2, "log.cleanup.policy", Some("shred")),
+        (4, "log.retention.ms", Some("1")),
+    ] {
+        for broker in ["1", ""] {
+            let request = on(broker, vec![change(op, key, value)]).with_validate_only(true);
+            talk.ask(&format!("{op} {key}={value:?} on {broker:?}"), 1, &request);
+        }
+    }
+    // Kafka's brokers see a change a moment after it was answered. What is not seen the next answers tell.
+    let shown = |talk: &mut Talk, broker: &str, key: &str, value: Option<&str>| {
+        let request = DescribeConfigsRequest::default().with_resources(vec![resource(
+            BROKER,
+            broker,
+            Some(&[key]),
+        )]);
+        for _ in 0..100 {
+            let answer = talk.quietly(4, &request);
+            let configs = answer.results.iter().flat_map(|one| &one.configs);
+            let mut dynamic = configs.filter(|one| [2, 3].contains(&one.config_source));
+            let seen = dynamic.next().and_then(|one| one.value.as_deref());
+            if seen == value {
+                break;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    };
+    for (version, broker, op, key, value, shows) in [
+        (
+            0,
+            "",
+            0,
+            "log.retention.ms",
+            Some("70000000"),
+            Some("70000000"),
+        ),
+        (
+            1,
+            "1",
+            0,
+            "log.retention.ms",
+            Some("80000000"),
+            Some("80000000"),
+        ),
+        (
+            1,
+            "1",
+            2,
+            "log.cleanup.policy",
+            Some("compact"),
+            Some("delete,compact"),
+        ),
+        (
+            1,
+            "1",
+            3,
+            "log.cleanup.policy",
+            Some("compact"),
+            Some("delete"),
+        ),
+        (
+            1,
+            "1",
+            0,
+            "log.flush.interval.messages",
+            Some("1234"),
+            Some("1234"),
+        ),
+        (1, "", 0, "log.roll.ms", Some("90000000"), Some("90000000")),
+        (1, "1", 1, "log.retention.ms", None, Some("70000000")),
+        (1, "", 1, "log.retention.ms", None, None),
+        (1, "", 1, "log.roll.ms", None, None),
+        (
+            1,
+            "1",
+            0,
+            "sasl.kerberos.min.time.before.relogin",
+            Some("58000"),
+            Some("58000"),
+        ),
+    ] {
+        let request = on(broker, vec![change(op, key, value)]);
+        talk.ask(&format!("{op} {key} on {broker:?}"), version, &request);
+        shown(talk, broker, key, shows);
+        described(&format!("{op} {key} on {broker:?}, described"), talk);
+    }
+    // Not for all brokers: with Kafka those have a setting that must not go (KIP-966).
+    for (version, broker) in [(0, "1"), (1, "1"), (2, "1")] {
+        let legacy = |configs: &[(&str, &str)]| {
+            let config = |(key, value): &(&str, &str)| {
+                alter_configs_request::AlterableConfig::default()
+                    .with_name(text(key))
+                    .with_value(Some(text(value)))
+            };
+            let resource = alter_configs_request::AlterConfigsResource::default()
+                .with_resource_type(BROKER)
+                .with_resource_name(text(broker))
+                .with_configs(configs.iter().map(config).collect());
+            AlterConfigsRequest::default().with_resources(vec![resource])
+        };
+        let key = "log.flush.interval.ms";
+        talk.ask("legacy", version, &legacy(&[(key, "5000")]));
+        shown(talk, broker, key, Some("5000"));
+        described("legacy, described", talk);
+        talk.ask("legacy, wrong", version, &legacy(&[("node.id", "5")]));
+        talk.ask("legacy, nothing", version, &legacy(&[]));
+        shown(talk, broker, key, None);
+    }
+    described("after", talk);
 }
 
 pub fn altering(talk: &mut Talk) {

@@ -85,3 +85,15 @@ pub fn topics(talk: &mut Talk) {
         }
     }
 }
+
+/// The request that makes a topic does not find it yet.
+pub fn auto_creation(talk: &mut Talk) {
+    for version in 0..=13 {
+        let name = text(&format!("metadata-made-{version}"));
+        let named = MetadataRequestTopic::default().with_name(Some(name.into()));
+        let request = MetadataRequest::default().with_topics(Some(vec![named]));
+        talk.ask("a new one", version, &request);
+        super::until(|| talk.quietly(version, &request).topics[0].error_code == 0);
+        talk.ask("again", version, &request);
+    }
+}

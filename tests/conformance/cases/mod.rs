@@ -66,8 +66,8 @@ cases! {
     records: offsets epochs deletes producers;
     topics: creating growing deleting;
     limits: partitions;
-    metadata: topics;
-    cluster: describing altering altering_legacy listing partitions log_dirs describe;
+    metadata: topics auto_creation;
+    cluster: describing altering altering_legacy brokers listing partitions log_dirs describe;
     cleaning: compacting expiring;
     groups: coordinators joining living listing;
     offsets: committing fetching deleting;

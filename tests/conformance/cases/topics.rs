@@ -31,6 +31,7 @@ fn config(name: &str, value: Option<&str>) -> CreatableTopicConfig {
 }
 
 pub fn creating(talk: &mut Talk) {
+    let _unchanged = super::cluster::INHERITED.read();
     let long = "x".repeat(249);
     let too_long = "x".repeat(250);
     for version in 2..=7 {

@@ -2,16 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use super::{CONFIGS, check};
+use super::{CONFIGS, Kind, check};
 
 /// A topic's config and the broker's settings that it falls back to: the first that is set counts, times its factor.
 const FALLBACKS: &[(&str, &[(&str, i64)])] = &[
     ("cleanup.policy", &[("log.cleanup.policy", 1)]),
+    ("compression.gzip.level", &[("compression.gzip.level", 1)]),
+    ("compression.lz4.level", &[("compression.lz4.level", 1)]),
     ("compression.type", &[("compression.type", 1)]),
+    ("compression.zstd.level", &[("compression.zstd.level", 1)]),
     (
         "delete.retention.ms",
         &[("log.cleaner.delete.retention.ms", 1)],
     ),
+    (
+        "file.delete.delay.ms",
+        &[("log.segment.delete.delay.ms", 1)],
+    ),
+    ("flush.messages", &[("log.flush.interval.messages", 1)]),
+    ("flush.ms", &[("log.flush.interval.ms", 1)]),
+    ("index.interval.bytes", &[("log.index.interval.bytes", 1)]),
+    ("local.retention.bytes", &[("log.local.retention.bytes", 1)]),
+    ("local.retention.ms", &[("log.local.retention.ms", 1)]),
     (
         "max.compaction.lag.ms",
         &[("log.cleaner.max.compaction.lag.ms", 1)],
@@ -37,6 +49,7 @@ const FALLBACKS: &[(&str, &[(&str, i64)])] = &[
         "min.compaction.lag.ms",
         &[("log.cleaner.min.compaction.lag.ms", 1)],
     ),
+    ("preallocate", &[("log.preallocate", 1)]),
     ("retention.bytes", &[("log.retention.bytes", 1)]),
     (
         "retention.ms",
@@ -47,6 +60,7 @@ const FALLBACKS: &[(&str, &[(&str, i64)])] = &[
         ],
     ),
     ("segment.bytes", &[("log.segment.bytes", 1)]),
+    ("segment.index.bytes", &[("log.index.size.max.bytes", 1)]),
     (
         "segment.ms",
         &[("log.roll.ms", 1), ("log.roll.hours", 3_600_000)],
@@ -62,6 +76,65 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
         .iter()
         .flat_map(|(_, from)| from.iter())
         .map(|(name, _)| *name)
+}
+
+/// The config of topics that falls back to the broker's setting `name`, where both have one unit. These settings can be
+/// changed while it runs (`DynamicLogConfig.ReconfigurableConfigs`).
+fn topic_config(name: &str) -> Option<&'static str> {
+    let mut all = FALLBACKS.iter();
+    let of = |from: &[(&str, i64)]| {
+        from.iter()
+            .any(|(one, factor)| *one == name && *factor == 1)
+    };
+    all.find_map(|(topic, from)| of(from).then_some(*topic))
+}
+
+/// The broker's setting that a topic's config falls back to first.
+pub(crate) fn setting(topic: &str) -> Option<&'static str> {
+    let mut all = FALLBACKS.iter();
+    let (_, from) = all.find(|(one, _)| *one == topic)?;
+    from.first().map(|(name, _)| *name)
+}
+
+/// Settings of other things that Kafka lets clients change, and that there are none of here, Kerberos and pools of threads:
+/// they are stored and shown. Name, type, default.
+pub(crate) const WITHOUT_EFFECT: &[(&str, Kind, &str)] = &[
+    ("background.threads", Kind::Int(1), "10"),
+    ("log.cleaner.threads", Kind::Int(0), "1"),
+    ("num.io.threads", Kind::Int(1), "8"),
+    ("num.network.threads", Kind::Int(1), "3"),
+    ("num.recovery.threads.per.data.dir", Kind::Int(1), "2"),
+    ("num.replica.fetchers", Kind::Int(1), "1"),
+    (
+        "sasl.kerberos.min.time.before.relogin",
+        Kind::Long(i64::MIN),
+        "60000",
+    ),
+    ("sasl.kerberos.ticket.renew.jitter", Kind::Double, "0.05"),
+    (
+        "sasl.kerberos.ticket.renew.window.factor",
+        Kind::Double,
+        "0.8",
+    ),
+];
+
+/// What the values of a setting may be that clients can change, and its default.
+pub(crate) fn dynamic(name: &str) -> Option<(Kind, &'static str)> {
+    let mut without = WITHOUT_EFFECT.iter();
+    let topic = topic_config(name);
+    let of_topics = CONFIGS.iter().find(|(one, ..)| Some(*one) == topic);
+    let found = of_topics.or_else(|| without.find(|(one, ..)| *one == name));
+    found.map(|(_, kind, default)| (*kind, *default))
+}
+
+/// The setting that a topic's config falls back to last, and its default, where the first one has none.
+pub(crate) fn last(topic: &str) -> Option<(&'static str, &'static str)> {
+    match topic {
+        "flush.ms" => Some(("log.flush.scheduler.interval.ms", "9223372036854775807")),
+        "retention.ms" => Some(("log.retention.hours", "168")),
+        "segment.ms" => Some(("log.roll.hours", "168")),
+        _ => None,
+    }
 }
 
 /// Whether the broker's setting `name` may have `value`; none if it is not one of these.
@@ -124,17 +197,10 @@ impl Defaults {
         }
     }
 
-    /// Settings in other units that the one of [`Defaults::source`] goes before, and the one that has a default.
-    pub(crate) fn coarser(&self, name: &str) -> (&[(&'static str, String)], Option<&'static str>) {
+    /// Settings in other units that the one of [`Defaults::source`] goes before.
+    pub(crate) fn coarser(&self, name: &str) -> &[(&'static str, String)] {
         let set = self.0.get(name).filter(|set| set.from.is_some());
-        let units = FALLBACKS.iter().find(|(one, _)| *one == name);
-        let hours = units
-            .and_then(|(_, all)| all.last())
-            .filter(|(_, factor)| *factor > 1);
-        match set {
-            Some(set) => (&set.coarser, hours.map(|(name, _)| *name)),
-            None => (&[], None),
-        }
+        set.map_or(&[], |set| &set.coarser)
     }
 
     /// Whether a setting of the broker made the default of a config, in whatever unit.
@@ -148,9 +214,6 @@ impl Defaults {
         self.0.get(name)?.from
     }
 }
-
-/// Kafka's default of settings in hours.
-pub(crate) const HOURS: &str = "168";
 
 /// `value` in a unit of which it has `factor`; -1 means no limit in each.
 fn scale(value: &str, factor: i64) -> Option<String> {
