@@ -15,6 +15,8 @@ mod diagnose;
 mod partition;
 mod poller;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, thread};
 

@@ -42,6 +42,8 @@ use crate::{
 
 /// How long the thread waits for records when there is nothing else to do.
 const IDLE: Duration = Duration::from_millis(50);
+/// The same where all that is to be handed on has no room.
+const STALLED: Duration = Duration::from_millis(5);
 /// How long it waits for the budget before it stalls a partition.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// Records taken before commands are looked at.
@@ -85,11 +87,7 @@ impl Poller {
     /// Until the source is dropped.
     pub(super) fn run(mut self) {
         while self.obey() {
-            let timeout = if self.dirty.is_empty() {
-                IDLE
-            } else {
-                Duration::ZERO
-            };
+            let timeout = self.timeout();
             // Records come in bursts: commands and stalled partitions are looked at once per burst.
             for _ in 0..BURST {
                 let taken = match self.consumer.poll(timeout) {
@@ -108,6 +106,18 @@ impl Poller {
             }
             self.hand_on_all();
             self.diagnose_if_due();
+        }
+    }
+
+    /// How long to wait for a record: not at all before a batch that is to be handed on.
+    fn timeout(&mut self) -> Duration {
+        let mut waiting = self.dirty.iter();
+        if self.dirty.is_empty() {
+            IDLE
+        } else if waiting.all(|one| get(&mut self.partitions, one).is_some_and(|one| one.stalled)) {
+            STALLED
+        } else {
+            Duration::ZERO
         }
     }
 
@@ -263,6 +273,8 @@ impl Poller {
         })
     }
 
+    /// Takes it from the consumer until there is room, which each burst looks for: also where only its end is to be told, as
+    /// nothing comes any more that would do so.
     fn stall(&mut self, partition: &TopicPartition) {
         let Some(state) = get(&mut self.partitions, partition) else {
             return;
@@ -270,6 +282,7 @@ impl Poller {
         if !std::mem::replace(&mut state.stalled, true) {
             self.unassign(partition);
         }
+        self.dirty.insert(partition.clone());
     }
 
     /// A range without records becomes a batch without records.
