@@ -94,6 +94,11 @@ bench-roundtrip:
     tests/kafka/fetch.sh
     BROKERS=${BROKERS:-kafka} cargo bench --bench roundtrip
 
+# broker-lite beside one node of Apache Kafka, with Kafka's own perf tools (CODEC, RECORDS, ROUNDS)
+bench-broker:
+    tests/kafka/fetch.sh
+    cargo bench -p broker-lite --bench broker
+
 # All that CI runs
 ci:
     .ci/run
