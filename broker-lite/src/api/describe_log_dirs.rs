@@ -86,7 +86,6 @@ fn describe_folder(
     }
 }
 
-/// The partitions of a topic, or some of them, that are in a folder.
 /// Each topic once, with all of its partitions that are asked for: a set, as in `KafkaApis.handleDescribeLogDirsRequest`.
 fn once_each(wanted: &[DescribableLogDirTopic]) -> BTreeMap<&str, BTreeSet<i32>> {
     let mut topics: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
@@ -99,6 +98,7 @@ fn once_each(wanted: &[DescribableLogDirTopic]) -> BTreeMap<&str, BTreeSet<i32>>
     topics
 }
 
+/// The partitions of a topic, or some of them, that are in a folder.
 fn describe(
     topic: &Topic,
     wanted: Option<&BTreeSet<i32>>,

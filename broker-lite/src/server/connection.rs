@@ -19,7 +19,10 @@ use kafka_protocol::messages::{ApiKey, RequestHeader};
 use tokio::io::AsyncWriteExt;
 use wire::{frame, request};
 
-use super::{deadline::Deadline, memory::Memory};
+use super::{
+    deadline::Deadline,
+    memory::{Memory, SMALL},
+};
 use crate::{
     api::{self, Context},
     security::{
@@ -124,8 +127,10 @@ impl Connection {
                 let login = self.log_in(login, Some(frame));
                 deadline.bound("the login", login).await?;
             } else {
-                let _room = memory.for_decoded(request::cost(&header, &body)).await?;
-                let answer = answer(self.context(&header), header, body).await?;
+                let cost = request::cost(&header, &body);
+                let _room = memory.for_decoded(cost).await?;
+                let is_large = length.saturating_add(cost) > SMALL;
+                let answer = answer(self.context(&header, is_large), header, body).await?;
                 self.say_some(answer).await?;
             }
         }
@@ -206,13 +211,14 @@ impl Connection {
     }
 
     /// Who asks this.
-    fn context(&self, header: &RequestHeader) -> Context {
+    fn context(&self, header: &RequestHeader, is_large: bool) -> Context {
         Context {
             state: Arc::clone(&self.state),
             listener: Arc::clone(&self.listener),
             principal: Arc::clone(&self.principal),
             client_id: header.client_id.as_deref().unwrap_or_default().to_owned(),
             client_host: self.client_host.clone(),
+            is_large,
             hangs_up: Arc::default(),
         }
     }

@@ -15,7 +15,7 @@ pub(crate) struct Memory {
 
 /// What is decoded into less is not counted: requests of everyday must not wait for large ones. `max.connections` bounds
 /// what they take together.
-const SMALL: usize = 64 << 10;
+pub(super) const SMALL: usize = 64 << 10;
 
 /// The second budget is never smaller: one request that decoding lets pass at all must have room in it.
 const LEAST_DECODED: usize = 128 << 20;

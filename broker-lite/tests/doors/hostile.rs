@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kafka_protocol::messages::{MetadataRequest, metadata_request::MetadataRequestTopic};
+use kafka_protocol::messages::{
+    FetchRequest, MetadataRequest,
+    fetch_request::{FetchPartition, FetchTopic},
+    metadata_request::MetadataRequestTopic,
+};
 
 use super::{
     Running,
@@ -271,6 +275,47 @@ async fn requests_wait_for_room() {
         };
         let all: Vec<_> = (0..16).map(|_| std::thread::spawn(ask)).collect();
         all.into_iter().for_each(|one| one.join().unwrap());
+    })
+    .await;
+}
+
+/// Whoever waits for records gives the memory of a large request back soon, however long it says it would wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_fetch_that_waits_holds_nobody_up() {
+    let running = Running::start(&[
+        "queued.max.request.bytes=1048576",
+        "socket.request.max.bytes=4194304",
+    ])
+    .await;
+    let address = running.broker.address();
+    blocking(move || {
+        let topic = |name: &str| {
+            let partition = FetchPartition::default().with_partition_max_bytes(1 << 20);
+            FetchTopic::default()
+                .with_topic(text(name).into())
+                .with_partitions(vec![partition])
+        };
+        let mut fetcher = client::Client::connect(address);
+        let made = MetadataRequestTopic::default().with_name(Some(text("t").into()));
+        fetcher.call(
+            12,
+            &MetadataRequest::default().with_topics(Some(vec![made])),
+        );
+        let unknown = (0..10_000).map(|n| topic(&format!("{n:0>150}")));
+        let request = FetchRequest::default()
+            .with_max_wait_ms(i32::MAX)
+            .with_min_bytes(1)
+            .with_max_bytes(1 << 20)
+            .with_topics([topic("t")].into_iter().chain(unknown).collect());
+        fetcher.send(4, &request);
+        // Until it has arrived and waits.
+        std::thread::sleep(Duration::from_millis(500));
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            is_served(address);
+            tell.send(()).unwrap();
+        });
+        told.recv_timeout(Duration::from_secs(20)).unwrap();
     })
     .await;
 }

@@ -18,7 +18,7 @@ use schema::Fields;
 /// Longest request but Produce, in bytes.
 pub const MAX_BYTES: usize = 16 << 20;
 
-/// Most elements that one request may have in arrays of structures and texts. Each has about 200 bytes in memory and
+/// Most elements that one request may have in arrays of structures and texts, and tagged fields. Each has about 200 bytes in memory and
 /// as much again in the answer, so that a request takes its own bytes and at most about 100 MiB.
 pub const MAX_ELEMENTS: usize = 1 << 18;
 
@@ -207,7 +207,7 @@ struct Walk<'a> {
     version: i16,
     /// Compact lengths and tagged fields (KIP-482).
     flexible: bool,
-    /// Of arrays, as far as they are more than numbers.
+    /// Of arrays, as far as they are more than numbers, and tagged fields.
     elements: usize,
     /// The others.
     numbers: usize,
@@ -286,14 +286,17 @@ impl<'a> Walk<'a> {
                 if matches!(element, Kind::I8 | Kind::I16 | Kind::I32 | Kind::I64) {
                     self.numbers = self.numbers.saturating_add(count);
                 } else {
-                    self.elements = self.elements.saturating_add(count);
-                    if self.elements > MAX_ELEMENTS {
-                        return None;
-                    }
+                    self.count(count)?;
                 }
                 (0..count).try_for_each(|_| self.value(*element))
             }
         }
+    }
+
+    /// Counts elements; none if they are too many.
+    fn count(&mut self, more: usize) -> Option<()> {
+        self.elements = self.elements.saturating_add(more);
+        (self.elements <= MAX_ELEMENTS).then_some(())
     }
 
     /// Whether the length that comes next says that there is nothing.
@@ -311,6 +314,8 @@ impl<'a> Walk<'a> {
         if count > self.rest.len() {
             return None;
         }
+        // The crate keeps those that it does not know, each in a map.
+        self.count(count)?;
         (0..count).try_for_each(|_| {
             self.varint()?;
             let size = self.varint()?;

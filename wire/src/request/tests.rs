@@ -425,3 +425,24 @@ fn what_is_many_costs_much() {
     );
     assert_eq!(cost_of(ApiKey::ConsumerGroupHeartbeat, 0, &body), 0);
 }
+
+/// Tagged fields that nobody knows are kept as well, in far more memory than they take on the wire.
+#[test]
+fn tagged_fields_cost_and_are_bounded() {
+    let with_tags = |count: usize| {
+        let mut request = MetadataRequest::default().with_topics(Some(Vec::new()));
+        let tags = (100..).take(count).map(|tag| (tag, Bytes::new()));
+        request.unknown_tagged_fields.extend(tags);
+        let mut body = BytesMut::new();
+        request.encode(&mut body, 12).unwrap();
+        body.freeze()
+    };
+    let header = RequestHeader::default()
+        .with_request_api_key(ApiKey::Metadata as i16)
+        .with_request_api_version(12);
+    assert_eq!(cost(&header, &with_tags(1000)), 1000 * ELEMENT);
+    let most = decode::<MetadataRequest>(with_tags(MAX_ELEMENTS), 12).unwrap();
+    assert_eq!(most.unknown_tagged_fields.len(), MAX_ELEMENTS);
+    let refused = decode::<MetadataRequest>(with_tags(MAX_ELEMENTS + 1), 12);
+    assert!(matches!(refused, Err(RequestError::TooMany { .. })));
+}

@@ -34,6 +34,9 @@ use crate::{
 /// Largest answer, in bytes (`fetch.max.bytes` of a broker).
 const MAX_BYTES: u64 = 55 << 20;
 
+/// Longest wait of a large request: others wait for the memory that it has. (In Kafka it gives that back once it is decoded.)
+const LARGE_WAIT: Duration = Duration::from_secs(1);
+
 /// From these versions on: topics by id, leaders named.
 const BY_ID: i16 = 13;
 const LEADERS: i16 = 16;
@@ -69,6 +72,11 @@ pub(super) async fn handle(cx: &Context, version: i16, request: FetchRequest) ->
     let max = u64::try_from(request.max_bytes).unwrap_or(0).min(MAX_BYTES);
     let min = u64::try_from(request.min_bytes).unwrap_or(0).min(max);
     let wait = Duration::from_millis(u64::from(request.max_wait_ms.max(0).unsigned_abs()));
+    let wait = if cx.is_large {
+        wait.min(LARGE_WAIT)
+    } else {
+        wait
+    };
     let deadline = cx.state.host.clock.sleep(wait);
     tokio::pin!(deadline);
 
