@@ -69,7 +69,14 @@ fn text(outcome: &demo::Outcome) -> String {
         text.push_str(&format!("  {difference}\n"));
     }
     if outcome.is_proof() {
-        text.push_str("proved: every record arrived, unaltered and in order (at least once)\n");
+        let times = if outcome.duplicated == 0 {
+            "exactly"
+        } else {
+            "at least"
+        };
+        text.push_str(&format!(
+            "proved: every record arrived, unaltered and in order, {times} once\n"
+        ));
     }
     if let Some(folder) = &outcome.folder {
         text.push_str(&format!("kept: {}\n", folder.display()));
