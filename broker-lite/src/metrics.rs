@@ -69,8 +69,8 @@ impl Metrics {
         self.apis.get(&key)
     }
 
-    /// Counts an error in an answer, by Kafka's name for it.
-    pub(crate) fn error(&self, api: ApiKey, code: i16) {
+    /// Counts an error that an answer has so many times, by Kafka's name for it.
+    pub(crate) fn errors(&self, api: ApiKey, code: i16, times: u64) {
         let name = match ResponseError::try_from_code(code) {
             Some(error) => screaming(&format!("{error:?}")),
             None => code.to_string(),
@@ -81,7 +81,8 @@ impl Metrics {
         ];
         let key = Key::from_parts("broker_lite_errors_total", labels);
         let about = Metadata::new(module_path!(), Level::INFO, None);
-        self.recorder.register_counter(&key, &about).increment(1);
+        let counter = self.recorder.register_counter(&key, &about);
+        counter.increment(times);
     }
 
     /// Everything as text, as it is now.

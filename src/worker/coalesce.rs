@@ -17,8 +17,10 @@ use crate::checkpoint::LastRecord;
 const ANSWERS: usize = 8;
 /// From a nearer target a guarded unit is not held up by its window.
 const LONG: Duration = Duration::from_millis(10);
-/// Batches of so many records and bytes at most that are not compressed cost less put together than each by itself.
-const CHEAP: (u64, u64) = (40, 24 << 10);
+/// Batches of so many records, and so many bytes, at most that are not compressed cost less put together than each by
+/// itself.
+const CHEAP_RECORDS: u64 = 40;
+const CHEAP_BYTES: u64 = 24 << 10;
 /// Bytes per second: what the window lets through of larger batches is enough.
 const ENOUGH: u128 = 64 << 20;
 
@@ -52,9 +54,8 @@ impl Pace {
         if self.is_held_up(window, part.size()) {
             return Some(LARGE);
         }
-        let (records, bytes) = CHEAP;
-        let is_cheap = part.records <= records && part.size() <= bytes;
-        (is_cheap && codec(part) == Some(Codec::None)).then_some(HANDY)
+        let is_small = part.records <= CHEAP_RECORDS && part.size() <= CHEAP_BYTES;
+        (is_small && codec(part) == Some(Codec::None)).then_some(HANDY)
     }
 
     /// Whether the window lets too little of such batches through. Five are held up by nothing but distance: a target that

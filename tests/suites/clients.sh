@@ -7,8 +7,8 @@ suite() {
     {
         [ -d "$out/venv" ] || python3 -m venv "$out/venv"
         "$out/venv/bin/pip" install -q confluent-kafka==2.16.1 aiokafka==0.14.0 cramjam
-        "$out/venv/bin/python" -u "$own/client_confluent.py" "$address" || echo "failed confluent"
-        "$out/venv/bin/python" -u "$own/client_aiokafka.py" "$address" || echo "failed aiokafka"
+        PYTHONPATH="$root/tests/suites" "$out/venv/bin/python" -u "$own/client_confluent.py" "$address" || echo "failed confluent"
+        PYTHONPATH="$root/tests/suites" "$out/venv/bin/python" -u "$own/client_aiokafka.py" "$address" || echo "failed aiokafka"
         mkdir -p "$out/node" && cp "$own/kafkajs.mjs" "$out/node"
         (cd "$out/node" && npm install --silent --no-fund --no-audit kafkajs@2.2.4 && node kafkajs.mjs "$address") || echo "failed kafkajs"
         (cd "$own/go" && go run . "$address") || echo "failed go"

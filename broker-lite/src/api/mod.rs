@@ -58,6 +58,7 @@ mod sync_group;
 mod txn_offset_commit;
 
 use std::{
+    collections::BTreeMap,
     io,
     marker::PhantomData,
     sync::{Arc, atomic::AtomicBool},
@@ -179,12 +180,17 @@ apis! {
 }
 
 fn count_errors(cx: &Context, api: ApiKey, response: Option<&impl ErrorCodes>) {
+    // An answer may have a hundred thousand, mostly of one kind.
+    let mut counts = BTreeMap::new();
     if let Some(response) = response {
         response.error_codes(&mut |code| {
             if code != 0 {
-                cx.state.metrics.error(api, code);
+                *counts.entry(code).or_insert(0) += 1;
             }
         });
+    }
+    for (code, times) in counts {
+        cx.state.metrics.errors(api, code, times);
     }
 }
 

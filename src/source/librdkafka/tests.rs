@@ -53,7 +53,12 @@ async fn an_end_that_nobody_has_room_for_does_not_stop_a_partition() {
     // As `tail` tells it, when the record itself is still on its way.
     let ends = Command::Ends(HashMap::from([(partition.clone(), 2)]));
     source.commands.send(ends).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // One command more: the thread that takes it is through with the other.
+    let none = Command::Ends(HashMap::new());
+    source.commands.send(none).await.unwrap();
+    while source.commands.capacity() < COMMANDS {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     drop(held);
     write(&client, &partition).await;
     while next(&mut reader).await.next_offset < 2 {}

@@ -6,7 +6,7 @@ import sys
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from probe import report
+from tools import report
 
 AT = sys.argv[1]
 

@@ -6,7 +6,7 @@ import time
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
 
-from probe import report
+from tools import report
 
 AT = {"bootstrap.servers": sys.argv[1], "broker.address.family": "v4"}
 admin = AdminClient(AT)
