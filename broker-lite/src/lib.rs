@@ -11,7 +11,6 @@ pub mod faults;
 mod fuzz;
 mod log;
 mod metrics;
-mod scrapers;
 mod security;
 mod server;
 mod state;

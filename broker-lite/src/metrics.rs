@@ -5,12 +5,13 @@
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
 use axum::{Router, extract::State as Shared, http::header, routing::get};
+use host::bounded::{BoundedListener, BoundedStream};
 use kafka_protocol::{ResponseError, messages::ApiKey};
 use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder, counter, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tokio_util::sync::CancellationToken;
 
-use crate::{api::API, scrapers::Scrapers, state::State};
+use crate::{api::API, state::State};
 
 /// Counters and gauges of one broker.
 #[derive(Debug)]
@@ -131,6 +132,24 @@ fn screaming(name: &str) -> String {
     text
 }
 
+/// The bounded listener as axum wants it.
+struct Scrapers(BoundedListener);
+
+impl axum::serve::Listener for Scrapers {
+    type Io = BoundedStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (BoundedStream, SocketAddr) {
+        let failed =
+            |error: &io::Error| tracing::warn!(%error, "cannot accept a connection for metrics");
+        self.0.accept(failed).await
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_address()
+    }
+}
+
 /// Listens on `address`, and serves until `stop`.
 pub(crate) async fn serve(
     address: &str,
@@ -139,7 +158,7 @@ pub(crate) async fn serve(
 ) -> io::Result<(SocketAddr, impl Future<Output = ()> + Send + 'static)> {
     let socket = state.host.net.listen(address).await?;
     let bound = socket.local_address()?;
-    let scrapers = Scrapers::new(socket, Arc::clone(&state.host.clock));
+    let scrapers = Scrapers(BoundedListener::new(socket, Arc::clone(&state.host.clock)));
     let app = Router::new()
         .route("/metrics", get(render))
         .with_state(state);

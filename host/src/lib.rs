@@ -6,10 +6,12 @@
 //!
 //! * [`clock`]: wall time, time that counts suspend, sleep
 //! * [`net`]: connect and listen, byte streams
+//! * [`bounded`]: a listener that lets few in, for so long
 //! * [`files`]: files by position, and the few durable steps (sync, rename, sync the folder)
 //! * [`random`]: random bytes and jitter
 //! * [`sim`]: the simulated ones
 
+pub mod bounded;
 pub mod clock;
 pub mod files;
 pub mod net;

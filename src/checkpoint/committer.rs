@@ -49,7 +49,7 @@ pub struct Committer {
     cluster: String,
     store: Arc<dyn CheckpointStore>,
     host: Host,
-    units: Mutex<BTreeMap<TopicPartition, Unit>>,
+    units: Mutex<BTreeMap<TopicPartition, Box<Unit>>>,
     acknowledged: Meter,
     /// Held while commits are on their way: one after the other, so that an older one never comes last.
     busy: tokio::sync::Mutex<()>,
@@ -148,7 +148,7 @@ impl Committer {
             progress,
             state,
         };
-        self.units().insert(target, unit);
+        self.units().insert(target, Box::new(unit));
     }
 
     /// Looks at another state from now on: `target`'s unit was stopped by somebody else than its worker.
@@ -259,7 +259,7 @@ impl Committer {
         }
     }
 
-    fn units(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Unit>> {
+    fn units(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Box<Unit>>> {
         self.units.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,14 +19,13 @@ use axum::{
     routing::{get, post},
 };
 use guard::Peer;
-use host::{BoxFuture, Host};
+use host::{BoxFuture, Host, bounded::BoundedListener};
+use listener::Bounded;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-
-use listener::BoundedListener;
 
 use crate::{
     flow::adjust::{AdjustError, Changes, Request},
@@ -79,6 +78,7 @@ impl Server {
         let listener = host.net.listen(listen).await?;
         let address = listener.local_address()?;
         let listener = BoundedListener::new(listener, Arc::clone(&host.clock));
+        let listener = Bounded(listener);
         let app = Router::new()
             .route("/live", get(live))
             .route("/ready", get(ready))

@@ -1,6 +1,6 @@
 use std::{sync::Mutex, time::Duration};
 
-use host::sim::SimClock;
+use host::{bounded, sim::SimClock};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -136,14 +136,14 @@ async fn each_path_answers() {
 async fn silent_connections_are_cut_and_make_room() {
     let running = start().await;
     let mut silent = Vec::new();
-    for _ in 0..listener::MAX_CONNECTIONS {
+    for _ in 0..bounded::MAX_CONNECTIONS {
         silent.push(running.connect().await);
     }
     let answer = running.get("/live");
     tokio::pin!(answer);
     let early = tokio::time::timeout(Duration::from_millis(200), &mut answer).await;
     assert!(early.is_err(), "served beyond the cap");
-    running.clock.advance(listener::MAX_LIFETIME);
+    running.clock.advance(bounded::MAX_LIFETIME);
     assert!(answer.await.starts_with("HTTP/1.1 200"));
 }
 

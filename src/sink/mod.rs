@@ -105,8 +105,8 @@ pub struct Sealed {
 pub struct Answer {
     /// As given to [`Lane::send`].
     pub ticket: u64,
-    /// Where the records are, or why they may not be there.
-    pub outcome: Result<Appended, SinkError>,
+    /// Where the records are, or why they may not be there. Small, as is an [`Event`](crate::source::Event).
+    pub outcome: Result<Appended, Box<SinkError>>,
 }
 
 /// Where the records of an acknowledged batch are on the target.

@@ -40,8 +40,8 @@ pub trait Source: Send + Sync + std::fmt::Debug {
 }
 
 /// What a partition yields, in order: batches, some at a time, or the reason why there are no more.
-/// Nothing follows an error.
-pub type Event = Result<Vec<Batch>, SourceError>;
+/// Nothing follows an error. Small: a channel sets aside room for 32 of them, whatever it may hold.
+pub type Event = Result<Vec<Batch>, Box<SourceError>>;
 
 /// What a partition yields, one by one. Bounded; the source stops fetching when it is full.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub struct PartitionReader {
     looks: Looks,
     arrived: VecDeque<Batch>,
     /// Why nothing follows what has arrived.
-    failure: Option<SourceError>,
+    failure: Option<Box<SourceError>>,
 }
 
 impl PartitionReader {
@@ -76,11 +76,11 @@ impl PartitionReader {
                 return Some(Ok(batch));
             }
             if let Some(failure) = self.failure.take() {
-                return Some(Err(failure));
+                return Some(Err(*failure));
             }
             match self.events.recv().await? {
                 Ok(batches) => self.arrived = batches.into(),
-                Err(error) => return Some(Err(error)),
+                Err(error) => return Some(Err(*error)),
             }
         }
     }
@@ -93,7 +93,12 @@ impl PartitionReader {
                 Err(failure) => self.failure = Some(failure),
             }
         }
-        self.arrived.pop_front()
+        let batch = self.arrived.pop_front();
+        if self.arrived.is_empty() {
+            // Who waits for more has nothing in memory.
+            self.arrived = VecDeque::new();
+        }
+        batch
     }
 }
 

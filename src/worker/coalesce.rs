@@ -49,13 +49,12 @@ impl Pace {
         self.answers.push_front(took);
     }
 
-    /// How large a batch to make of ones like `part`, `window` of which may be unresolved; none if they are not worth opening.
-    pub(super) fn wanted(&self, window: usize, part: &Part) -> Option<usize> {
+    /// What to make of batches like `part`, `window` of which may be unresolved; none if they are not worth opening.
+    pub(super) fn wanted(&self, window: usize, part: &Part) -> Option<Goal> {
         if self.is_held_up(window, part.size()) {
-            return Some(LARGE);
+            return Some(Goal::LARGE);
         }
-        let is_small = part.records <= CHEAP_RECORDS && part.size() <= CHEAP_BYTES;
-        (is_small && codec(part) == Some(Codec::None)).then_some(HANDY)
+        (codec(part) == Some(Codec::None) && is_cheap(part)).then_some(Goal::HANDY)
     }
 
     /// Whether the window lets too little of such batches through. Five are held up by nothing but distance: a target that
@@ -73,6 +72,30 @@ impl Pace {
     }
 }
 
+/// What batches are to become, together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Goal {
+    /// Sealed bytes, at most.
+    pub(super) bytes: usize,
+    /// Only of batches that are each cheap to open.
+    of_cheap: bool,
+}
+
+impl Goal {
+    const LARGE: Self = Self {
+        bytes: LARGE,
+        of_cheap: false,
+    };
+    const HANDY: Self = Self {
+        bytes: HANDY,
+        of_cheap: true,
+    };
+}
+
+fn is_cheap(part: &Part) -> bool {
+    part.records <= CHEAP_RECORDS && part.size() <= CHEAP_BYTES
+}
+
 /// Parts that follow each other and may become one batch.
 #[derive(Debug, Default)]
 pub(super) struct Run {
@@ -87,24 +110,25 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// The longest one at the front of `parts` that has `limit` bytes at most.
-    pub(super) fn of<'a>(parts: impl Iterator<Item = &'a Part>, limit: usize) -> Self {
+    /// The longest one at the front of `parts` that `goal` allows.
+    pub(super) fn of<'a>(parts: impl Iterator<Item = &'a Part>, goal: Goal) -> Self {
         let mut run = Self::default();
         for part in parts {
-            run.take(part, limit);
+            run.take(part, goal);
         }
         run
     }
 
     /// Takes one more, if it joins.
-    pub(super) fn take(&mut self, part: &Part, limit: usize) {
+    pub(super) fn take(&mut self, part: &Part, goal: Goal) {
         let bytes = self.bytes + part.size() as usize;
         let joins = match &part.body {
             Body::Nothing => self.batches > 0,
             Body::Refused(_) | Body::Open(_) => false,
             Body::Sealed(view) => view.header.codec().is_ok_and(|codec| {
                 self.batches < BATCHES
-                    && bytes <= limit
+                    && bytes <= goal.bytes
+                    && (is_cheap(part) || !goal.of_cheap)
                     && *self.codec.get_or_insert(codec) == codec
             }),
         };
@@ -257,14 +281,14 @@ mod tests {
             let value = vec![b'x'; bytes];
             near.wanted(5, &part(0, &vec![value; records], codec, false))
         };
-        assert_eq!(wanted(1, 10, Codec::None), Some(HANDY));
-        assert_eq!(wanted(15, 1_000, Codec::None), Some(HANDY));
+        assert_eq!(wanted(1, 10, Codec::None), Some(Goal::HANDY));
+        assert_eq!(wanted(15, 1_000, Codec::None), Some(Goal::HANDY));
         assert_eq!(wanted(41, 10, Codec::None), None);
         assert_eq!(wanted(4, 10_000, Codec::None), None);
         assert_eq!(wanted(1, 10, Codec::Lz4), None);
         let far = paced(ms(150), &[]);
         let part = part(0, &vec![vec![b'x'; 10]; 5], Codec::None, false);
-        assert_eq!(far.wanted(5, &part), Some(LARGE));
+        assert_eq!(far.wanted(5, &part), Some(Goal::LARGE));
     }
 
     const LIMIT: usize = 1 << 20;
@@ -313,12 +337,23 @@ mod tests {
             (vec![lz4(0), nothing(3), lz4(4), refused(7), lz4(8)], 3),
             (vec![nothing(0), lz4(1)], 0),
         ] {
-            let run = Run::of(parts.iter(), LIMIT);
+            let run = Run::of(parts.iter(), Goal::LARGE);
             assert_eq!(
                 (run.parts, run.is_open()),
                 (joined, false),
                 "{joined} of {parts:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_dear_to_open_ends_a_run_that_is_made_only_because_it_is_cheap() {
+        let plain = |offset, count, bytes| part(offset, &values(count, bytes), Codec::None, false);
+        let dear = [plain(2, 41, 10), plain(2, 2, 20_000)];
+        for dear in dear {
+            let parts = [plain(0, 1, 10), plain(1, 1, 10), dear];
+            assert_eq!(Run::of(parts.iter(), Goal::HANDY).parts, 2);
+            assert_eq!(Run::of(parts.iter(), Goal::LARGE).parts, 3);
         }
     }
 
@@ -367,7 +402,8 @@ mod tests {
                 offset = part.next_offset;
                 parts.push(part);
             }
-            let run = Run::of(parts.iter(), limit);
+            let goal = Goal { bytes: limit, of_cheap: false };
+            let run = Run::of(parts.iter(), goal);
             if let Some((joined, batches, whole)) = coalesce(parts.iter().take(run.parts), limit) {
                 prop_assert!(joined >= 2 && joined <= run.parts && batches == joined as u64);
                 let of = &parts[..joined];

@@ -116,7 +116,7 @@ impl Worker {
             timeline,
             stop.clone(),
         );
-        let task = tokio::spawn(task.run());
+        let task = tokio::spawn(Box::new(task).run());
         Self {
             route,
             progress: progress_seen,

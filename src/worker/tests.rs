@@ -184,8 +184,10 @@ impl Lane for TargetLane {
             panic!("{batch:?}");
         };
         let outcome = self.outcome(&records);
-        self.answers
-            .extend(outcome.map(|outcome| Answer { ticket, outcome }));
+        self.answers.extend(outcome.map(|outcome| Answer {
+            ticket,
+            outcome: outcome.map_err(Box::new),
+        }));
         Box::pin(async { Ok(()) })
     }
 

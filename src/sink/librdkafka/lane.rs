@@ -158,7 +158,7 @@ impl Lane for LibrdkafkaLane {
                     self.waiting.pop_front();
                     return Answer {
                         ticket,
-                        outcome: outcome.map_err(|e| located(e, first)),
+                        outcome: outcome.map_err(|e| Box::new(located(e, first))),
                     };
                 }
                 told.await;

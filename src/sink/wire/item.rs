@@ -75,7 +75,7 @@ impl Item {
         }
         let answer = Answer {
             ticket: self.ticket,
-            outcome,
+            outcome: outcome.map_err(Box::new),
         };
         // There is room for all that a worker may have outstanding; a lane that is gone does not mind.
         self.reply.answers.try_send(answer).ok();

@@ -91,7 +91,8 @@ fn batch() -> Outgoing {
 async fn send(lane: &mut dyn Lane) -> Result<Appended, SinkError> {
     lane.send(1, batch()).await.unwrap();
     let answer = tokio::time::timeout(DEADLINE, lane.answer()).await;
-    answer.expect("an answer in time").outcome
+    let answer = answer.expect("an answer in time");
+    answer.outcome.map_err(|error| *error)
 }
 
 /// Whether a batch of `lane` passes one of `other` that hangs.

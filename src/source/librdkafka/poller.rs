@@ -358,7 +358,7 @@ impl Poller {
         if let Some(state) = get(&mut self.partitions, &partition)
             && state.building.is_empty()
         {
-            state.sender.try_send(Err(failure)).ok();
+            state.sender.try_send(Err(Box::new(failure))).ok();
             self.close(&partition);
         } else {
             // No room for what came before: the failure is found again later.

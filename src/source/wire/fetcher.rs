@@ -417,7 +417,9 @@ impl Fetcher {
         if let Some(partition) = self.partitions.remove(name) {
             self.session.leave(name, partition.asked);
             let sender = partition.sender;
-            if let Err(mpsc::error::TrySendError::Full(failure)) = sender.try_send(Err(failure)) {
+            if let Err(mpsc::error::TrySendError::Full(failure)) =
+                sender.try_send(Err(Box::new(failure)))
+            {
                 // Behind what is still in its queue; ends when the reader does.
                 tokio::spawn(async move { sender.send(failure).await.ok() });
             }

@@ -19,9 +19,12 @@ impl Task {
         self.outstanding -= 1;
         let appended = match answer.outcome {
             Ok(appended) => appended,
-            Err(error) => return Err(self.sink_end(error)),
+            Err(error) => return Err(self.sink_end(*error)),
         };
-        self.confirm(appended).await?;
+        let awaited = self.unit.as_ref().map(|unit| &unit.first);
+        if matches!(awaited, Some(First::Sent(_))) {
+            Box::pin(self.confirm(appended)).await?;
+        }
         let clock = &self.settings.host.clock;
         match self
             .ledger

@@ -5,7 +5,7 @@ use crate::{
     base::budget::Permit,
     source::PartitionReader,
     worker::{
-        coalesce::{Run, coalesce},
+        coalesce::{Goal, Run, coalesce},
         prepare::Body,
     },
 };
@@ -19,14 +19,14 @@ impl Task {
 
     /// Takes what has arrived and may go together with what is ready.
     pub(super) async fn gather(&mut self, reader: &mut PartitionReader) {
-        let Some(limit) = self.wanted() else {
+        let Some(goal) = self.wanted() else {
             return;
         };
         let mut known = 0;
         let mut run = Run::default();
         loop {
             for (part, _) in self.ready.iter().skip(known) {
-                run.take(part, limit);
+                run.take(part, goal);
             }
             known = self.ready.len();
             if self.toll.is_some() || self.behind.is_some() || !run.is_open() {
@@ -44,12 +44,12 @@ impl Task {
         if self.ready.len() < 2 {
             return;
         }
-        let Some(limit) = self.wanted() else {
+        let Some(goal) = self.wanted() else {
             return;
         };
         let paid = self.ready.iter().take(self.paid()).map(|(part, _)| part);
-        let run = Run::of(paid.clone(), limit);
-        let Some((parts, batches, part)) = coalesce(paid.take(run.parts), limit) else {
+        let run = Run::of(paid.clone(), goal);
+        let Some((parts, batches, part)) = coalesce(paid.take(run.parts), goal.bytes) else {
             return;
         };
         self.settings.events.opened("coalesced", batches);
@@ -58,8 +58,8 @@ impl Task {
         self.ready.push_front((part, permit));
     }
 
-    /// How large a batch what is ready is to be made with what follows it; none if it goes as it is.
-    fn wanted(&self) -> Option<usize> {
+    /// What is made of what is ready and what follows it; none if it goes as it is.
+    fn wanted(&self) -> Option<Goal> {
         let (unit, (part, _)) = (self.unit.as_ref()?, self.ready.front()?);
         let Body::Sealed(view) = &part.body else {
             return None;
@@ -70,7 +70,8 @@ impl Task {
         let (_, oldest) = self.ledger.unresolved();
         let wall_ms = self.settings.host.clock.wall_ms();
         let window = unit.window(oldest, view.header.max_timestamp, wall_ms);
-        let wanted = self.pace.wanted(window, part)?;
-        Some(wanted.min(self.settings.limits.max_batch_bytes))
+        let mut goal = self.pace.wanted(window, part)?;
+        goal.bytes = goal.bytes.min(self.settings.limits.max_batch_bytes);
+        Some(goal)
     }
 }

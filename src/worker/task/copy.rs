@@ -82,7 +82,7 @@ impl Task {
         }
         self.held = batch.held;
         if self.unit.as_ref().is_some_and(|unit| unit.skip.is_some()) {
-            let rest = self.pass_over(&batch).await?;
+            let rest = Box::pin(self.pass_over(&batch)).await?;
             let Some(rest) = rest else { return Ok(()) };
             batch.first_offset = self.ledger.progress().source_offset;
             batch.content = rest;
@@ -162,7 +162,7 @@ impl Task {
                 return Ok(());
             }
             Body::Refused(offsets) => {
-                return self.leave_out(&offsets).await;
+                return Box::pin(self.leave_out(&offsets)).await;
             }
             Body::Open(records) => Outgoing::Open(records),
             Body::Sealed(view) => {

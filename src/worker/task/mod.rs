@@ -102,7 +102,9 @@ impl Task {
         }
     }
 
-    pub(super) async fn run(mut self) {
+    /// What is rarely waited for within it is boxed: what a future may ever hold is in memory all the time, for each
+    /// partition.
+    pub(super) async fn run(mut self: Box<Self>) {
         let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
         self.settings
             .events
@@ -160,7 +162,7 @@ impl Task {
         let opened = tokio::select! {
             biased;
             () = stop.cancelled() => return End::Asked,
-            opened = self.open() => opened,
+            opened = Box::pin(self.open()) => opened,
         };
         let (mut reader, mut lane) = match opened {
             Ok(opened) => opened,
