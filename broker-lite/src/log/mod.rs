@@ -17,6 +17,7 @@
 mod cleaner;
 mod index;
 pub(crate) mod offset_file;
+mod place;
 mod reader;
 mod retention;
 mod segment;
@@ -33,7 +34,8 @@ use std::{
 pub(crate) use cleaner::{Cleaned, Compaction, LastRecord, Source, Terms};
 use host::{File, Files};
 pub(crate) use index::AbortedTransaction;
-pub(crate) use reader::{MAX_DECOMPRESSED, Place, Reader};
+pub(crate) use place::{Place, Slice};
+pub(crate) use reader::{MAX_DECOMPRESSED, Reader};
 use retention::Extent;
 pub(crate) use retention::Retention;
 use segment::{Active, Sealed};
@@ -352,7 +354,13 @@ impl Log {
                 for base in behind {
                     segment::remove(&*self.files, &self.folder, base)?;
                 }
-                reader.log.set_len(position)?;
+                swap::cut(
+                    &*self.files,
+                    &self.folder,
+                    reader.base,
+                    &*reader.log,
+                    position,
+                )?;
                 return Ok(true);
             }
             // The segment ends in a gap.

@@ -33,14 +33,14 @@ fn known(machine: &Machine) -> String {
         .partition
         .find(0, Isolation::ReadUncommitted)
         .unwrap();
-    let read = machine.partition.read(&found, usize::MAX, true).unwrap();
+    let read = machine.partition.read(&found, u64::MAX, true).unwrap();
     let producers: Vec<_> = machine.partition.producers();
     format!(
         "{:?} {:?} {:?} {:x} {:?}",
         machine.ends(),
         machine.aborted(0),
         machine.partition.offset_at(NOW + 9).unwrap(),
-        crc32c::crc32c(&read.records),
+        crc32c::crc32c(&read.bytes()),
         producers
     )
 }
