@@ -95,7 +95,7 @@ pub(crate) struct Context {
     pub(crate) principal: Arc<Principal>,
     pub(crate) client_id: String,
     pub(crate) client_host: String,
-    /// Whether others may need the memory that the request has: it must not wait long.
+    /// Whether others may need the memory of what the request has become: it must not wait long.
     pub(crate) is_large: bool,
     /// Set where the only answer that can be given is to close the connection.
     pub(crate) hangs_up: Arc<AtomicBool>,

@@ -16,6 +16,10 @@ pub(crate) enum Piece {
 pub(crate) struct Answer(pub(crate) Vec<Piece>);
 
 impl Answer {
+    pub(crate) fn len(&self) -> u64 {
+        self.0.iter().map(Piece::len).sum()
+    }
+
     /// Bytes of it that are in memory.
     pub(crate) fn held(&self) -> usize {
         let held = self.0.iter().map(|piece| match piece {
@@ -33,7 +37,7 @@ impl From<BytesMut> for Answer {
 }
 
 impl Piece {
-    pub(crate) fn len(&self) -> u64 {
+    fn len(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Records(records) => records.slice.len,

@@ -21,6 +21,7 @@ mod place;
 mod reader;
 mod retention;
 mod segment;
+mod shared;
 mod swap;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ use retention::Extent;
 pub(crate) use retention::Retention;
 use segment::{Active, Sealed};
 pub(crate) use segment::{Replay, Scanned};
+use shared::Shared;
 use wire::batch::{BatchHeader, BatchView};
 
 /// Where a file of a log begins.
@@ -59,6 +61,7 @@ pub(crate) struct Log {
     has_new_names: bool,
     /// How often segments were replaced or removed.
     changed: u64,
+    shared: Shared,
 }
 
 /// What a sync has to reach so that a log is durable up to `end`.
@@ -146,6 +149,7 @@ impl Log {
             unsynced,
             has_new_names: true,
             changed: 0,
+            shared: Shared::default(),
         };
         if log.end() < start {
             log.restart_at(start)?;
@@ -224,7 +228,11 @@ impl Log {
             .sealed
             .partition_point(|segment| segment.next <= offset);
         match self.sealed.get(at) {
-            Some(segment) => segment.reader(&self.files, &self.folder).map(Some),
+            Some(segment) => {
+                let name = segment::path(&self.folder, segment.base, "log");
+                let log = self.shared.get(segment.base, || self.files.open(&name))?;
+                segment.reader_of(log, &self.files, &self.folder).map(Some)
+            }
             None if offset < self.end() => Ok(Some(self.active.reader().clone())),
             None => Ok(None),
         }

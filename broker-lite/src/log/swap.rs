@@ -173,6 +173,7 @@ impl Log {
         complete(&*self.files, &self.folder, *first, others)?;
         self.sealed
             .splice(at..at + cleaned.of.len(), [cleaned.segment]);
+        self.shared.forget(*first);
         self.changed += 1;
         Ok(Some(gone))
     }

@@ -338,6 +338,21 @@ fn first_at(log: &Log, timestamp: i64) -> Option<i64> {
     found.next().map(|(_, offset)| offset)
 }
 
+#[test]
+fn one_file_is_open_for_all_who_read_a_full_segment() {
+    let mut model = Model::new();
+    (0..6).for_each(|_| model.append(1, 5_000, 5));
+    let reader = |from| model.log.reader(from).unwrap().unwrap();
+    let (first, second, other) = (reader(0), reader(1), reader(2));
+    assert!(Arc::ptr_eq(&first.log, &second.log));
+    assert!(!Arc::ptr_eq(&first.log, &other.log));
+    assert_eq!(first.next(), other.base);
+    // Nobody else keeps it open.
+    let file = Arc::downgrade(&first.log);
+    drop((first, second));
+    assert_eq!(file.strong_count(), 0);
+}
+
 proptest! {
     #[test]
     fn the_log_is_the_durable_prefix_of_what_was_appended(steps in steps()) {

@@ -116,14 +116,13 @@ impl Connection {
             let Some(length) = next.bound("the next request", length).await? else {
                 return Ok(());
             };
-            // Held until the answer is written.
-            let _room = memory.for_frame(length).await?;
+            let room = memory.for_frame(length).await?;
             deadline.set(FRAME_TIMEOUT + Duration::from_secs((length / SLOWEST) as u64));
             let frame = frame::read_body(&mut self.stream, length);
-            let frame = deadline.bound("a request", frame).await?;
+            let frame = room.keep(deadline.bound("a request", frame).await?);
             self.state.metrics.bytes_in.increment(4 + length as u64);
             let mut body = frame.clone();
-            let header = request::header(&mut body).map_err(api::invalid)?;
+            let mut header = request::header(&mut body).map_err(api::invalid)?;
             if let Some(login) = self.renewal(&header)? {
                 deadline.set(self.state.config.login_timeout);
                 let login = self.log_in(login, Some(frame));
@@ -131,8 +130,11 @@ impl Connection {
             } else {
                 let cost = request::cost(&header, &body);
                 let _room = memory.for_decoded(cost).await?;
-                let is_large = length.saturating_add(cost) > SMALL;
-                let answer = answer(self.context(&header, is_large), header, body).await?;
+                let cx = self.context(&header, cost > SMALL);
+                // Of the frame only the request is left, which whoever waits for long has dropped.
+                drop(frame);
+                (header.client_id, header.unknown_tagged_fields) = Default::default();
+                let answer = answer(cx, header, body).await?;
                 self.say_some(answer).await?;
             }
         }

@@ -37,7 +37,7 @@ use crate::{
 /// Largest answer, in bytes (`fetch.max.bytes` of a broker).
 const MAX_BYTES: u64 = 55 << 20;
 
-/// Longest wait of a large request: others wait for the memory that it has. (In Kafka it gives that back once it is decoded.)
+/// Longest wait of a large request: others wait for the memory of what it has become, which Kafka does not count.
 const LARGE_WAIT: Duration = Duration::from_secs(1);
 
 /// From these versions on: topics by id, leaders named.
@@ -117,6 +117,8 @@ async fn handle(cx: &Context, version: i16, request: FetchRequest) -> Answer {
         _ => Reader::Client,
     };
     let rack = !request.rack_id.is_empty();
+    // Who waits leaves the frame's memory to others.
+    drop(request);
     let asked = begun.asked.iter();
     let mut wanted: Vec<_> = asked.map(|one| resolve(cx, one, rack, reader)).collect();
     // Subscribed before the look, so that nothing that comes after it is missed.

@@ -28,10 +28,11 @@ impl Connection {
 
     async fn say(&mut self, answer: Answer) -> io::Result<()> {
         let state = Arc::clone(&self.state);
-        let _held = state.answers.hold(answer.held() + TOGETHER);
+        let all = usize::try_from(answer.len()).unwrap_or(TOGETHER);
+        let _held = state.answers.hold(answer.held() + all.min(TOGETHER));
+        state.metrics.bytes_out.increment(answer.len());
         let mut ahead = Vec::new();
         for piece in &answer.0 {
-            state.metrics.bytes_out.increment(piece.len());
             match piece {
                 Piece::Bytes(bytes) => self.put(bytes, &mut ahead).await?,
                 Piece::Records(records) => {
