@@ -17,7 +17,7 @@ pub(crate) struct Found {
     pub(crate) ends: Ends,
     offset: i64,
     isolation: Isolation,
-    place: Option<Place>,
+    place: Option<Box<Place>>,
     /// [`crate::log::Log::changed`] before it was looked for.
     changed: u64,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Found {
 impl Found {
     /// Bytes that are there, up to the end of a segment.
     pub(crate) fn len(&self) -> u64 {
-        self.place.as_ref().map_or(0, Place::len)
+        self.place.as_ref().map_or(0, |place| place.len())
     }
 }
 
@@ -68,7 +68,7 @@ impl Partition {
         }
         let limit = ends.of(isolation);
         let place = match offset < limit {
-            true => self.place(offset, limit)?,
+            true => self.place(offset, limit)?.map(Box::new),
             false => None,
         };
         Ok(Found {
@@ -110,7 +110,7 @@ impl Partition {
         min_one: bool,
     ) -> Result<Read, ResponseError> {
         let cut = |place: &Place| place.cut(max_bytes, min_one);
-        let slice = found.place.as_ref().map_or(Ok(None), cut);
+        let slice = found.place.as_deref().map_or(Ok(None), cut);
         let slice = slice.map_err(|error| self.log_error(&error))?;
         let mut aborted = Vec::new();
         if found.isolation == Isolation::ReadCommitted

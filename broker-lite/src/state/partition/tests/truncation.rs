@@ -69,3 +69,22 @@ fn what_is_left_is_what_was_before() {
         }
     }
 }
+
+/// A reader that takes its time gets the batches that its answer promised, not what was written in their place.
+#[test]
+fn what_is_being_sent_stays_what_it_was() {
+    let machine = steps(&config(), 0..STEPS);
+    let found = machine.partition.find(0, Isolation::ReadUncommitted);
+    let read = |found| machine.partition.read(&found, u64::MAX, true).unwrap();
+    let sending = read(found.unwrap());
+    let promised = sending.bytes();
+    let end = steps(&config(), 0..10).ends().2;
+    assert_eq!(machine.partition.truncate(end), Ok(end));
+    // Another leader's records.
+    for sequence in 0..40 {
+        machine.base(&batch(ID + 2, sequence * 2, NOW));
+    }
+    assert!(sending.bytes() == promised);
+    let found = machine.partition.find(0, Isolation::ReadUncommitted);
+    assert!(read(found.unwrap()).bytes() != promised);
+}
