@@ -7,7 +7,10 @@ use std::{
     fmt::Debug,
     fs::{self, TryLockError},
     io::{self, ErrorKind},
-    os::unix::fs::FileExt,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::FileExt,
+    },
     path::Path,
     sync::Arc,
     time::UNIX_EPOCH,
@@ -84,6 +87,10 @@ pub trait File: Send + Sync + Debug {
     /// When it was last written, milliseconds since 1970; `Unsupported` where nobody knows.
     fn modified_ms(&self) -> io::Result<i64> {
         Err(ErrorKind::Unsupported.into())
+    }
+    /// What the kernel knows it by, if it does.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
 
     /// Reads exactly `len` bytes at `offset`; `UnexpectedEof` if the file ends before.
@@ -222,5 +229,8 @@ impl File for fs::File {
         let modified = self.metadata()?.modified()?;
         let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
     }
 }

@@ -1,19 +1,43 @@
 //! Sockets: connect and listen.
 
-use std::{fmt::Debug, io, net::SocketAddr, time::Duration};
+use std::{any::Any, fmt::Debug, io, net::SocketAddr, time::Duration};
 
 use rustix::net::sockopt;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, Interest},
     net::{TcpListener, TcpStream, lookup_host},
     task::JoinSet,
 };
 
-use crate::BoxFuture;
+use crate::{BoxFuture, File};
 
 /// A connected byte stream, for example a TCP connection.
-pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + Any {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + Any> ByteStream for T {}
+
+/// What is sent at once; the system takes no more than 2 GB.
+const MOST_SENT: usize = 1 << 30;
+
+impl dyn ByteStream {
+    /// Sends at most `max` bytes of `file` from `position` on, which the kernel takes to the socket itself
+    /// (sendfile(2)): how many; 0 at the end of the file. None where that cannot be: under TLS, on simulated machines.
+    /// A disk that does not support it says so by `InvalidInput` or `Unsupported`.
+    pub fn send_file<'a>(
+        &'a self,
+        file: &'a dyn File,
+        position: u64,
+        max: usize,
+    ) -> Option<impl Future<Output = io::Result<usize>> + Send + use<'a>> {
+        let stream: &dyn Any = self;
+        let socket: &TcpStream = stream.downcast_ref()?;
+        let file = file.descriptor()?;
+        Some(socket.async_io(Interest::WRITABLE, move || {
+            let mut from = position;
+            let sent = rustix::fs::sendfile(socket, file, Some(&mut from), max.min(MOST_SENT));
+            Ok(sent?)
+        }))
+    }
+}
 
 /// A way to reach other machines and to be reached.
 pub trait Net: Send + Sync + Debug {
@@ -128,6 +152,8 @@ impl Listener for TcpListener {
 
 #[cfg(test)]
 mod tests {
+    use crate::Files;
+
     use super::*;
 
     /// A port of this machine that refuses connections.
@@ -154,6 +180,66 @@ mod tests {
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         let error = connect_first(Vec::new()).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    /// All of a file that is there, however much is asked for, in as many parts as the peer makes it.
+    #[tokio::test]
+    async fn the_kernel_sends_files() {
+        let folder = std::env::temp_dir().join(format!("host-net-{}", std::process::id()));
+        let file = crate::files::Disk.open(&folder).unwrap();
+        std::fs::remove_file(&folder).unwrap();
+        let bytes: Vec<u8> = (0..9_000_000u32).map(|at| (at * 7 / 5) as u8).collect();
+        file.write_all_at(&bytes, 0).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = Tcp.connect("127.0.0.1", address.port()).await.unwrap();
+        let (mut peer, _) = TcpListener::accept(&listener).await.unwrap();
+        let from = 1_001;
+        let reading = tokio::spawn(async move {
+            let mut read = Vec::new();
+            tokio::io::AsyncReadExt::read_to_end(&mut peer, &mut read)
+                .await
+                .unwrap();
+            read
+        });
+        let (mut position, mut parts) = (from as u64, 0);
+        loop {
+            match stream
+                .send_file(&*file, position, usize::MAX)
+                .unwrap()
+                .await
+                .unwrap()
+            {
+                0 => break,
+                sent => position += sent as u64,
+            }
+            parts += 1;
+        }
+        drop(stream);
+        assert!(
+            parts > 1,
+            "a socket does not take {} bytes at once",
+            bytes.len()
+        );
+        assert!(reading.await.unwrap() == bytes[from..]);
+    }
+
+    #[tokio::test]
+    async fn other_streams_and_files_do_not() {
+        let (near, _far) = tokio::io::duplex(10);
+        let near: Box<dyn ByteStream> = Box::new(near);
+        let disk = crate::files::Disk
+            .open(std::path::Path::new("/dev/null"))
+            .unwrap();
+        assert!(near.send_file(&*disk, 0, 1).is_none());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let socket = Tcp.connect("127.0.0.1", port).await.unwrap();
+        let files = crate::sim::SimFiles::default();
+        files.create_dir_all(std::path::Path::new("/")).unwrap();
+        let file = files.open(std::path::Path::new("/a")).unwrap();
+        assert!(socket.send_file(&*file, 0, 1).is_none());
+        assert!(socket.send_file(&*disk, 0, 1).is_some());
     }
 
     #[tokio::test]

@@ -120,7 +120,7 @@ impl<'a> Segments<'a> {
 }
 
 /// An unsigned varint (KIP-482).
-fn put_varint(to: &mut BytesMut, value: usize) {
+pub fn put_varint(to: &mut BytesMut, value: usize) {
     let mut rest = value;
     while rest >= 0x80 {
         to.put_u8(rest as u8 | 0x80);

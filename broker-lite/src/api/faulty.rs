@@ -70,14 +70,14 @@ pub(crate) fn takes_errors(api: ApiKey) -> bool {
 }
 
 /// Answers `request` with `handle`, unless it cannot be read or a fault is in the way; an error ends the connection.
-pub(super) async fn serve<R: Faulty, F>(
+pub(super) async fn serve<R: Faulty, A: From<R::Response>, F>(
     cx: &Context,
     version: i16,
     request: R,
     handle: impl FnOnce(R) -> F,
-) -> io::Result<Option<R::Response>>
+) -> io::Result<Option<A>>
 where
-    F: Future<Output: Into<Option<R::Response>>>,
+    F: Future<Output: Into<Option<A>>>,
 {
     if !request.is_readable() {
         let reason = "a request with elements that nobody knows";
@@ -96,7 +96,7 @@ where
     }
     let refused = |error: ResponseError| {
         let answer = request.refused(cx, version, error.code());
-        answer.ok_or_else(closed)
+        answer.map(A::from).ok_or_else(closed)
     };
     let failed = plan.fail_after.map(refused).transpose()?;
     let answer = match plan.refuse {

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use kafka_protocol::{
     error::ResponseError,
     messages::{JoinGroupRequest, JoinGroupResponse, join_group_response::JoinGroupResponseMember},
@@ -33,11 +34,8 @@ pub(super) async fn handle(
         let error = ResponseError::GroupAuthorizationFailed;
         return response(version, Joined::error(error, ""));
     }
-    let joined = cx
-        .state
-        .groups
-        .join(&group, join(cx, version, request))
-        .await;
+    let join = join(cx, version, request);
+    let joined = cx.state.groups.join(&group, join).await;
     response(version, joined)
 }
 
@@ -51,7 +49,8 @@ fn join(cx: &Context, version: i16, request: JoinGroupRequest) -> Join {
     for protocol in request.protocols {
         let name = protocol.name.to_string();
         if protocols.iter().all(|p| p.name != name) {
-            let metadata = protocol.metadata;
+            // A part of the frame would keep all of it in memory, for as long as the member is there.
+            let metadata = Bytes::copy_from_slice(&protocol.metadata);
             protocols.push(Protocol { name, metadata });
         }
     }

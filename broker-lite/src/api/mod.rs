@@ -50,6 +50,7 @@ mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
+mod pieces;
 mod produce;
 mod rights;
 mod sasl_authenticate;
@@ -73,6 +74,7 @@ use kafka_protocol::{
     messages::{ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader},
     protocol::{Encodable, HeaderVersion, Request},
 };
+pub(crate) use pieces::{Answer, Piece};
 
 use wire::request;
 
@@ -93,7 +95,7 @@ pub(crate) struct Context {
     pub(crate) principal: Arc<Principal>,
     pub(crate) client_id: String,
     pub(crate) client_host: String,
-    /// Whether others may need the memory that the request has: it must not wait long.
+    /// Whether others may need the memory of what the request has become: it must not wait long.
     pub(crate) is_large: bool,
     /// Set where the only answer that can be given is to close the connection.
     pub(crate) hangs_up: Arc<AtomicBool>,
@@ -107,32 +109,39 @@ pub(crate) struct Api {
     serve: for<'a> fn(&'a Context, &'a RequestHeader, Bytes) -> Served<'a>,
 }
 
-type Served<'a> = BoxFuture<'a, io::Result<Option<BytesMut>>>;
+type Served<'a> = BoxFuture<'a, io::Result<Option<Answer>>>;
 
-/// `module key min..=max`: decodes, handles, encodes.
+/// `module key min..=max`: decodes, handles, encodes, unless `=>` names what does it instead.
 macro_rules! apis {
-    ($($module:ident $key:ident $min:literal ..= $max:literal,)*) => {
+    (@serve $module:ident $key:ident) => {
+        |cx, header, body| Box::pin(async move {
+            let version = header.request_api_version;
+            let request = request::decode(body, version).map_err(invalid)?;
+            let kind = kind(&request);
+            let handle = |request| $module::handle(cx, version, request);
+            let response = faulty::serve(cx, version, request, handle).await?;
+            count_errors(cx, ApiKey::$key, response.as_ref());
+            let frame = encode(kind, header.correlation_id, version, response)?;
+            Ok(frame.map(Answer::from))
+        })
+    };
+    (@serve $module:ident $key:ident $serve:path) => {
+        |cx, header, body| Box::pin($serve(cx, header, body))
+    };
+    ($($module:ident $key:ident $min:literal ..= $max:literal $(=> $serve:path)?,)*) => {
         /// What is served.
         pub(crate) const API: &[Api] = &[$(Api {
             key: ApiKey::$key,
             min: $min,
             max: $max,
-            serve: |cx, header, body| Box::pin(async move {
-                let version = header.request_api_version;
-                let request = request::decode(body, version).map_err(invalid)?;
-                let kind = kind(&request);
-                let handle = |request| $module::handle(cx, version, request);
-                let response = faulty::serve(cx, version, request, handle).await?;
-                count_errors(cx, ApiKey::$key, response.as_ref());
-                encode(kind, header.correlation_id, version, response)
-            }),
+            serve: apis!(@serve $module $key $($serve)?),
         },)*];
     };
 }
 
 apis! {
     produce Produce 3..=13,
-    fetch Fetch 4..=18,
+    fetch Fetch 4..=18 => fetch::serve,
     list_offsets ListOffsets 1..=10,
     metadata Metadata 0..=13,
     offset_commit OffsetCommit 2..=9,
@@ -199,7 +208,7 @@ pub(crate) async fn serve(
     cx: &Context,
     header: &RequestHeader,
     body: Bytes,
-) -> io::Result<Option<BytesMut>> {
+) -> io::Result<Option<Answer>> {
     let (key, version) = (header.request_api_key, header.request_api_version);
     let served = API.iter().find(|api| api.key as i16 == key);
     match served {
@@ -207,7 +216,9 @@ pub(crate) async fn serve(
         // The client learns what it may ask instead, in the one version that every client reads (KIP-511).
         Some(api) if api.key == ApiKey::ApiVersions => {
             let kind = PhantomData::<ApiVersionsRequest>;
-            encode(kind, header.correlation_id, 0, api_versions::unsupported())
+            let answer = Some(api_versions::unsupported());
+            let frame = encode(kind, header.correlation_id, 0, answer)?;
+            Ok(frame.map(Answer::from))
         }
         _ => Err(invalid(format!(
             "API {key} is not served in version {version}"
@@ -229,13 +240,13 @@ pub(crate) fn versions(
     let (id, version) = (header.correlation_id, header.request_api_version);
     let kind = PhantomData::<ApiVersionsRequest>;
     if !serves(ApiKey::ApiVersions, version) {
-        let answer = encode(kind, id, 0, api_versions::unsupported())?;
+        let answer = encode(kind, id, 0, Some(api_versions::unsupported()))?;
         return Ok((answer, false));
     }
     let request = request::decode(body, version).map_err(invalid)?;
     let answer = api_versions::answer(version, &request);
     let is_sound = answer.error_code == 0;
-    Ok((encode(kind, id, version, answer)?, is_sound))
+    Ok((encode(kind, id, version, Some(answer))?, is_sound))
 }
 
 /// The request's type, to find its response's.
@@ -248,9 +259,9 @@ pub(crate) fn encode<R: Request>(
     _kind: PhantomData<R>,
     correlation_id: i32,
     version: i16,
-    response: impl Into<Option<R::Response>>,
+    response: Option<R::Response>,
 ) -> io::Result<Option<BytesMut>> {
-    let Some(response) = response.into() else {
+    let Some(response) = response else {
         return Ok(None);
     };
     // Answers of many megabytes must not be moved while they grow.

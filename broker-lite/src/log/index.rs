@@ -136,9 +136,16 @@ impl OffsetIndex {
 
     /// The last indexed batch whose last offset is not behind `offset`: last offset and position.
     pub(super) fn floor(&self, offset: i64) -> io::Result<Option<(i64, u64)>> {
-        let count = self
-            .table
-            .count_while(|entry| self.decode(entry).0 <= offset)?;
+        self.last_while(|entry| self.decode(entry).0 <= offset)
+    }
+
+    /// The last indexed batch that begins at or before byte `position`: last offset and position.
+    pub(super) fn before(&self, position: u64) -> io::Result<Option<(i64, u64)>> {
+        self.last_while(|entry| self.decode(entry).1 <= position)
+    }
+
+    fn last_while(&self, counts: impl Fn(&[u8; 8]) -> bool) -> io::Result<Option<(i64, u64)>> {
+        let count = self.table.count_while(counts)?;
         let entry = count
             .checked_sub(1)
             .map(|at| self.table.get(at))

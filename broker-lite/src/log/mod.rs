@@ -17,9 +17,11 @@
 mod cleaner;
 mod index;
 pub(crate) mod offset_file;
+mod place;
 mod reader;
 mod retention;
 mod segment;
+mod shared;
 mod swap;
 #[cfg(test)]
 mod tests;
@@ -33,11 +35,13 @@ use std::{
 pub(crate) use cleaner::{Cleaned, Compaction, LastRecord, Source, Terms};
 use host::{File, Files};
 pub(crate) use index::AbortedTransaction;
-pub(crate) use reader::{MAX_DECOMPRESSED, Place, Reader};
+pub(crate) use place::{Place, Slice};
+pub(crate) use reader::{MAX_DECOMPRESSED, Reader};
 use retention::Extent;
 pub(crate) use retention::Retention;
 use segment::{Active, Sealed};
 pub(crate) use segment::{Replay, Scanned};
+use shared::Shared;
 use wire::batch::{BatchHeader, BatchView};
 
 /// Where a file of a log begins.
@@ -57,6 +61,7 @@ pub(crate) struct Log {
     has_new_names: bool,
     /// How often segments were replaced or removed.
     changed: u64,
+    shared: Shared,
 }
 
 /// What a sync has to reach so that a log is durable up to `end`.
@@ -144,6 +149,7 @@ impl Log {
             unsynced,
             has_new_names: true,
             changed: 0,
+            shared: Shared::default(),
         };
         if log.end() < start {
             log.restart_at(start)?;
@@ -222,7 +228,11 @@ impl Log {
             .sealed
             .partition_point(|segment| segment.next <= offset);
         match self.sealed.get(at) {
-            Some(segment) => segment.reader(&self.files, &self.folder).map(Some),
+            Some(segment) => {
+                let name = segment::path(&self.folder, segment.base, "log");
+                let log = self.shared.get(segment.base, || self.files.open(&name))?;
+                segment.reader_of(log, &self.files, &self.folder).map(Some)
+            }
             None if offset < self.end() => Ok(Some(self.active.reader().clone())),
             None => Ok(None),
         }
@@ -352,7 +362,13 @@ impl Log {
                 for base in behind {
                     segment::remove(&*self.files, &self.folder, base)?;
                 }
-                reader.log.set_len(position)?;
+                swap::cut(
+                    &*self.files,
+                    &self.folder,
+                    reader.base,
+                    &*reader.log,
+                    position,
+                )?;
                 return Ok(true);
             }
             // The segment ends in a gap.

@@ -8,11 +8,14 @@ use std::{io, sync::Arc};
 use bytes::Bytes;
 use host::File;
 use wire::{
-    batch::{BatchHeader, BatchView, HEADER_LEN, batches},
+    batch::{BatchHeader, BatchView, HEADER_LEN},
     record::decode,
 };
 
-use super::index::{OffsetIndex, TimeIndex};
+use super::{
+    Place,
+    index::{OffsetIndex, TimeIndex},
+};
 
 /// Batches decompress to at most as much.
 pub(crate) const MAX_DECOMPRESSED: usize = 256 << 20;
@@ -26,14 +29,6 @@ pub(crate) struct Reader {
     pub(super) log: Arc<dyn File>,
     pub(super) offsets: OffsetIndex,
     pub(super) times: TimeIndex,
-}
-
-/// Whole batches that follow each other in a segment.
-#[derive(Debug)]
-pub(crate) struct Place {
-    log: Arc<dyn File>,
-    position: u64,
-    end: u64,
 }
 
 impl Reader {
@@ -54,9 +49,10 @@ impl Reader {
             self.position(limit)?.unwrap_or(self.len)
         };
         Ok(Some(Place {
-            log: Arc::clone(&self.log),
+            reader: self.clone(),
             position,
             end: end.max(position),
+            next: limit.min(self.next),
         }))
     }
 
@@ -112,7 +108,12 @@ impl Reader {
 
     /// The header of the batch at `position`.
     pub(super) fn header(&self, position: u64) -> io::Result<BatchHeader> {
-        header_at(&*self.log, position, self.len)?.ok_or_else(|| {
+        self.header_before(position, self.len)
+    }
+
+    /// The same, of a batch that lies before `end`.
+    pub(super) fn header_before(&self, position: u64, end: u64) -> io::Result<BatchHeader> {
+        header_at(&*self.log, position, end)?.ok_or_else(|| {
             let text = format!("segment {:020}: no batch at byte {position}", self.base);
             io::Error::new(io::ErrorKind::InvalidData, text)
         })
@@ -127,8 +128,8 @@ impl Reader {
     }
 }
 
-/// Bytes that [`Batches`] reads at once.
-const PIECE: usize = 1 << 20;
+/// Bytes that are read at once where all of a segment is.
+pub(super) const PIECE: usize = 1 << 20;
 
 /// The batches of a segment, one after the other.
 #[derive(Debug)]
@@ -141,22 +142,28 @@ pub(super) struct Batches {
 
 impl Batches {
     fn read_next(&mut self) -> io::Result<Option<BatchView>> {
-        if self.read.is_empty() && self.position < self.end {
-            let place = Place {
-                log: Arc::clone(&self.log),
-                position: self.position,
-                end: self.end,
-            };
-            self.read = place.read(PIECE, true)?;
-            if self.read.is_empty() {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            self.position += self.read.len() as u64;
+        if let Some(batch) = self.take_next()? {
+            return Ok(Some(batch));
         }
+        if self.position == self.end {
+            return Ok(None);
+        }
+        let Some(header) = header_at(&*self.log, self.position, self.end)? else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
+        let piece = left.min(PIECE).max(header.size());
+        self.read = self.log.read_exact_at(piece, self.position)?.into();
+        self.take_next()
+    }
+
+    /// The next batch of what was read; none if it is not whole.
+    fn take_next(&mut self) -> io::Result<Option<BatchView>> {
         let next = BatchView::read(&self.read);
         let next = next.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         if let Some(batch) = &next {
             self.read = self.read.slice(batch.bytes.len()..);
+            self.position += batch.bytes.len() as u64;
         }
         Ok(next)
     }
@@ -181,32 +188,6 @@ fn first_record_at(
     let mut records = records.iter();
     let found = records.find(|one| one.timestamp >= timestamp && one.offset >= start);
     Ok(found.map(|one| (one.timestamp, one.offset)))
-}
-
-impl Place {
-    /// Bytes of the batches.
-    pub(crate) fn len(&self) -> u64 {
-        self.end - self.position
-    }
-
-    /// At most `max` bytes of whole batches; if not even the first is that small, it alone if `min_one`.
-    pub(crate) fn read(&self, max: usize, min_one: bool) -> io::Result<Bytes> {
-        let wanted = usize::try_from(self.len()).unwrap_or(usize::MAX).min(max);
-        let mut bytes = Bytes::from(self.log.read_exact_at(wanted, self.position)?);
-        let mut whole = 0;
-        for batch in batches(bytes.clone()) {
-            let batch = batch.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            whole += batch.bytes.len();
-        }
-        if whole > 0 || !min_one {
-            bytes.truncate(whole);
-            return Ok(bytes);
-        }
-        match header_at(&*self.log, self.position, self.end)? {
-            None => Ok(Bytes::new()),
-            Some(header) => Ok(self.log.read_exact_at(header.size(), self.position)?.into()),
-        }
-    }
 }
 
 /// The header at `position`, if a whole batch lies before `end` and its offsets ascend.

@@ -103,8 +103,18 @@ impl Sealed {
     }
 
     pub(super) fn reader(&self, files: &Arc<dyn Files>, folder: &Path) -> io::Result<Reader> {
-        let later = |kind| Later::new(files, path(folder, self.base, kind));
         let log = files.open(&path(folder, self.base, "log"))?;
+        self.reader_of(log, files, folder)
+    }
+
+    /// The same, with its log open already.
+    pub(super) fn reader_of(
+        &self,
+        log: Arc<dyn File>,
+        files: &Arc<dyn Files>,
+        folder: &Path,
+    ) -> io::Result<Reader> {
+        let later = |kind| Later::new(files, path(folder, self.base, kind));
         Ok(Reader {
             base: self.base,
             next: self.next,

@@ -16,7 +16,7 @@ use host::{File, Files};
 use super::{
     Log,
     cleaner::Cleaned,
-    reader::header_at,
+    reader::{PIECE, header_at},
     segment::{self, Active, KINDS, path},
 };
 
@@ -116,6 +116,28 @@ pub(super) fn recover(files: &dyn Files, folder: &Path) -> io::Result<Vec<String
     files.list(folder)
 }
 
+/// Cuts a log off at byte `len`, in a file of its own: whoever reads the old one, or sends it, finds in it what was there.
+pub(super) fn cut(
+    files: &dyn Files,
+    folder: &Path,
+    base: i64,
+    log: &dyn File,
+    len: u64,
+) -> io::Result<()> {
+    let kept_name = named(folder, base, "log", CLEANED);
+    files.remove(&kept_name)?;
+    let kept = files.open(&kept_name)?;
+    let mut at = 0;
+    while at < len {
+        let piece = usize::try_from(len - at).unwrap_or(PIECE).min(PIECE);
+        kept.write_all_at(&log.read_exact_at(piece, at)?, at)?;
+        at += piece as u64;
+    }
+    kept.sync()?;
+    files.rename(&kept_name, &path(folder, base, "log"))?;
+    files.sync_dir(folder)
+}
+
 /// Where a segment that counts ends; none if nothing whole is in it.
 fn end(files: &dyn Files, folder: &Path, base: i64) -> io::Result<Option<i64>> {
     let log = files.open(&named(folder, base, "log", SWAP))?;
@@ -151,6 +173,7 @@ impl Log {
         complete(&*self.files, &self.folder, *first, others)?;
         self.sealed
             .splice(at..at + cleaned.of.len(), [cleaned.segment]);
+        self.shared.forget(*first);
         self.changed += 1;
         Ok(Some(gone))
     }

@@ -259,7 +259,7 @@ impl Model {
             read_all(&self.log, self.start, end) == all.concat(),
             "all from the start"
         );
-        for batch in kept {
+        for (at, batch) in kept.iter().enumerate() {
             let from = batch.header.base_offset.max(self.start);
             let reader = self.log.reader(from).unwrap().unwrap();
             let place = reader
@@ -267,7 +267,28 @@ impl Model {
                 .unwrap()
                 .unwrap();
             assert_eq!(place.len(), batch.bytes.len() as u64);
-            assert_eq!(place.read(0, true).unwrap(), batch.bytes, "one from {from}");
+            let one = place.cut(0, true).unwrap().unwrap();
+            assert_eq!(one.read(), batch.bytes, "one from {from}");
+            assert!(
+                place
+                    .cut(batch.bytes.len() as u64 - 1, false)
+                    .unwrap()
+                    .is_none()
+            );
+            for max in [900, 4_000, 9_000] {
+                let place = reader.place(from, end).unwrap().unwrap();
+                let rest = kept[at..].iter().map(|batch| &batch.bytes[..]);
+                let (mut left, mut whole) = (place.len().min(max) as usize, Vec::new());
+                for bytes in rest.take_while(|bytes| {
+                    let fits = bytes.len() <= left;
+                    left -= bytes.len().min(left);
+                    fits
+                }) {
+                    whole.extend_from_slice(bytes);
+                }
+                let cut = place.cut(max, false).unwrap();
+                assert!(cut.map_or(Bytes::new(), |cut| cut.read()) == whole);
+            }
             for timestamp in [batch.header.max_timestamp, batch.header.max_timestamp + 1] {
                 assert_eq!(first_at(&self.log, timestamp), self.first_at(timestamp));
             }
@@ -305,7 +326,8 @@ fn readers(log: &Log, mut next: i64) -> impl Iterator<Item = Reader> {
 fn read_all(log: &Log, from: i64, to: i64) -> Vec<u8> {
     let places = readers(log, from).filter_map(|reader| reader.place(from, to).unwrap());
     let bytes: Vec<Bytes> = places
-        .map(|place| place.read(usize::MAX, true).unwrap())
+        .filter_map(|place| place.cut(u64::MAX, true).unwrap())
+        .map(|slice| slice.read())
         .collect();
     bytes.concat()
 }
@@ -314,6 +336,21 @@ fn first_at(log: &Log, timestamp: i64) -> Option<i64> {
     let mut found = readers(log, log.first_segment_at(timestamp))
         .filter_map(|reader| reader.first_at(timestamp, log.start()).unwrap());
     found.next().map(|(_, offset)| offset)
+}
+
+#[test]
+fn one_file_is_open_for_all_who_read_a_full_segment() {
+    let mut model = Model::new();
+    (0..6).for_each(|_| model.append(1, 5_000, 5));
+    let reader = |from| model.log.reader(from).unwrap().unwrap();
+    let (first, second, other) = (reader(0), reader(1), reader(2));
+    assert!(Arc::ptr_eq(&first.log, &second.log));
+    assert!(!Arc::ptr_eq(&first.log, &other.log));
+    assert_eq!(first.next(), other.base);
+    // Nobody else keeps it open.
+    let file = Arc::downgrade(&first.log);
+    drop((first, second));
+    assert_eq!(file.strong_count(), 0);
 }
 
 proptest! {
@@ -348,7 +385,7 @@ proptest! {
         if let Ok(mut log) = Log::open(&files, folder, trusted, &mut |_| None) {
             if let Ok(Some(reader)) = log.reader(from) {
                 if let Ok(Some(place)) = reader.place(from, i64::MAX) {
-                    let _any = place.read(1_000, true).is_ok();
+                    let _any = place.cut(1_000, true).is_ok();
                 }
                 let _any = reader.first_at(5, 0).is_ok();
             }

@@ -6,6 +6,8 @@
 //! What a peer costs is bounded: time by deadlines for the login, for the rest of a frame that has begun, between
 //! frames, and for taking an answer; memory by the longest frame and by [`Memory`] for all connections together.
 
+mod sending;
+
 use std::{
     io,
     net::SocketAddr,
@@ -13,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use host::ByteStream;
 use kafka_protocol::messages::{ApiKey, RequestHeader};
 use tokio::io::AsyncWriteExt;
@@ -24,7 +26,7 @@ use super::{
     memory::{Memory, SMALL},
 };
 use crate::{
-    api::{self, Context},
+    api::{self, Answer, Context},
     security::{
         Principal,
         listeners::Listener,
@@ -114,14 +116,13 @@ impl Connection {
             let Some(length) = next.bound("the next request", length).await? else {
                 return Ok(());
             };
-            // Held until the answer is written.
-            let _room = memory.for_frame(length).await?;
+            let room = memory.for_frame(length).await?;
             deadline.set(FRAME_TIMEOUT + Duration::from_secs((length / SLOWEST) as u64));
             let frame = frame::read_body(&mut self.stream, length);
-            let frame = deadline.bound("a request", frame).await?;
+            let frame = room.keep(deadline.bound("a request", frame).await?);
             self.state.metrics.bytes_in.increment(4 + length as u64);
             let mut body = frame.clone();
-            let header = request::header(&mut body).map_err(api::invalid)?;
+            let mut header = request::header(&mut body).map_err(api::invalid)?;
             if let Some(login) = self.renewal(&header)? {
                 deadline.set(self.state.config.login_timeout);
                 let login = self.log_in(login, Some(frame));
@@ -129,8 +130,11 @@ impl Connection {
             } else {
                 let cost = request::cost(&header, &body);
                 let _room = memory.for_decoded(cost).await?;
-                let is_large = length.saturating_add(cost) > SMALL;
-                let answer = answer(self.context(&header, is_large), header, body).await?;
+                let cx = self.context(&header, cost > SMALL);
+                // Of the frame only the request is left, which whoever waits for long has dropped.
+                drop(frame);
+                (header.client_id, header.unknown_tagged_fields) = Default::default();
+                let answer = answer(cx, header, body).await?;
                 self.say_some(answer).await?;
             }
         }
@@ -222,37 +226,10 @@ impl Connection {
             hangs_up: Arc::default(),
         }
     }
-
-    async fn say_some(&mut self, answer: Option<BytesMut>) -> io::Result<()> {
-        match answer {
-            Some(answer) => self.say(&answer).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Writes a frame, for as long as the peer takes some of it now and then.
-    async fn say(&mut self, mut frame: &[u8]) -> io::Result<()> {
-        let patience = self.state.config.write_timeout;
-        let state = Arc::clone(&self.state);
-        let _held = state.answers.hold(frame.len());
-        self.state.metrics.bytes_out.increment(frame.len() as u64);
-        while !frame.is_empty() {
-            self.write_deadline.set(patience);
-            let write = self.stream.write(frame);
-            match self.write_deadline.bound("taking an answer", write).await? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                written => frame = &frame[written..],
-            }
-        }
-        // TLS holds bytes back.
-        self.write_deadline.set(patience);
-        let flush = self.stream.flush();
-        self.write_deadline.bound("taking an answer", flush).await
-    }
 }
 
 /// The answer as a frame; none for a request that wants none.
-async fn answer(cx: Context, header: RequestHeader, body: Bytes) -> io::Result<Option<BytesMut>> {
+async fn answer(cx: Context, header: RequestHeader, body: Bytes) -> io::Result<Option<Answer>> {
     let answer = match api::serve(&cx, &header, body).await {
         Ok(_) if cx.hangs_up.load(Ordering::Relaxed) => {
             let reason = "a request that failed wants no answer";

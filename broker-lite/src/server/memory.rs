@@ -1,16 +1,41 @@
 //! Memory for requests, shared by all connections (`queued.max.request.bytes`).
 
-use std::io;
+use std::{io, sync::Arc};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Two budgets of the same size, taken one after the other, so that nobody who waits for the second holds up those who have
-/// it: a frame's bytes from when its length is read, and what it becomes once decoded, with the answer, from before that;
-/// both until the answer is written.
+/// it: a frame's bytes from when its length is read until nobody holds a part of them ([`Room::keep`]), and what it becomes
+/// once decoded, with the answer, from before that until the answer is written.
 #[derive(Debug)]
 pub(crate) struct Memory {
     frames: Budget,
     decoded: Budget,
+}
+
+/// Memory that may be used until this is dropped.
+#[derive(Debug)]
+pub(super) struct Room {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Room {
+    /// The same bytes, which have this room until the last part of them is dropped.
+    pub(super) fn keep(self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(Kept { bytes, _room: self })
+    }
+}
+
+struct Kept {
+    bytes: Bytes,
+    _room: Room,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// What is decoded into less is not counted: requests of everyday must not wait for large ones. `max.connections` bounds
@@ -29,7 +54,7 @@ impl Memory {
     }
 
     /// Waits until there is room for a frame; for one that is larger than all room, until it is alone.
-    pub(super) async fn for_frame(&self, bytes: usize) -> io::Result<SemaphorePermit<'_>> {
+    pub(super) async fn for_frame(&self, bytes: usize) -> io::Result<Room> {
         self.frames.take(bytes).await
     }
 
@@ -37,10 +62,7 @@ impl Memory {
     ///
     /// # Errors
     /// If there never is.
-    pub(super) async fn for_decoded(
-        &self,
-        bytes: usize,
-    ) -> io::Result<Option<SemaphorePermit<'_>>> {
+    pub(super) async fn for_decoded(&self, bytes: usize) -> io::Result<Option<Room>> {
         if bytes <= SMALL {
             return Ok(None);
         }
@@ -57,7 +79,7 @@ const UNIT: usize = 1024;
 
 #[derive(Debug)]
 struct Budget {
-    units: Semaphore,
+    units: Arc<Semaphore>,
     all: u32,
     bytes: usize,
 }
@@ -67,16 +89,18 @@ impl Budget {
         let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize);
         let all = (bytes / UNIT).clamp(1, most);
         Self {
-            units: Semaphore::new(all),
+            units: Arc::new(Semaphore::new(all)),
             all: u32::try_from(all).unwrap_or(u32::MAX),
             bytes,
         }
     }
 
-    async fn take(&self, bytes: usize) -> io::Result<SemaphorePermit<'_>> {
+    async fn take(&self, bytes: usize) -> io::Result<Room> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let permit = self.units.acquire_many(units.min(self.all)).await;
-        permit.map_err(io::Error::other)
+        let all = Arc::clone(&self.units);
+        let permit = all.acquire_many_owned(units.min(self.all)).await;
+        let permit = permit.map_err(io::Error::other)?;
+        Ok(Room { _permit: permit })
     }
 }
 
@@ -96,5 +120,20 @@ mod tests {
         drop((first, frame));
         assert!(second.await.unwrap().is_some());
         assert!(memory.for_decoded(LEAST_DECODED + 1).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_frame_has_its_room_while_a_part_of_it_is_held() {
+        let memory = Memory::new(1 << 20);
+        let room = memory.for_frame(1 << 20).await.unwrap();
+        let frame = room.keep(Bytes::from(vec![7; 1 << 20]));
+        let part = frame.slice(5..9);
+        drop(frame);
+        let waits = std::time::Duration::from_millis(10);
+        let mut next = Box::pin(memory.for_frame(1));
+        assert!(tokio::time::timeout(waits, &mut next).await.is_err());
+        assert_eq!(part, [7; 4][..]);
+        drop(part);
+        next.await.unwrap();
     }
 }

@@ -1,9 +1,9 @@
-//! Memory of answers that wait to be taken. Kafka sends records from its files and needs none; here they are copied.
+//! Memory of answers that wait to be taken. Records need none, since they are sent from their files.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes of all answers that are on their way. Nobody waits for room: while there is little, fetches get less at a time,
-/// at least a batch (as if `fetch.max.bytes` were smaller).
+/// Bytes in memory of all answers that are on their way. Nobody waits for room: while there is little, fetches get less at
+/// a time, at least a batch (as if `fetch.max.bytes` were smaller), and with it fewer aborted transactions.
 #[derive(Debug)]
 pub(crate) struct Answers {
     most: usize,

@@ -7,8 +7,9 @@ use std::{
 };
 
 use kafka_protocol::messages::{
-    FetchRequest, MetadataRequest,
+    FetchRequest, JoinGroupRequest, MetadataRequest,
     fetch_request::{FetchPartition, FetchTopic},
+    join_group_request::JoinGroupRequestProtocol,
     metadata_request::MetadataRequestTopic,
 };
 
@@ -275,6 +276,48 @@ async fn requests_wait_for_room() {
         };
         let all: Vec<_> = (0..16).map(|_| std::thread::spawn(ask)).collect();
         all.into_iter().for_each(|one| one.join().unwrap());
+    })
+    .await;
+}
+
+/// Whoever waits for others to join leaves the memory of its frame to others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_member_that_waits_holds_nobody_up() {
+    let running = Running::start(&[
+        "queued.max.request.bytes=1048576",
+        "socket.request.max.bytes=4194304",
+        "group.initial.rebalance.delay.ms=60000",
+    ])
+    .await;
+    let address = running.broker.address();
+    blocking(move || {
+        let protocol = JoinGroupRequestProtocol::default()
+            .with_name(text("range"))
+            .with_metadata(vec![0; 2 << 20].into());
+        let join = JoinGroupRequest::default()
+            .with_group_id(text("g").into())
+            .with_session_timeout_ms(60_000)
+            .with_rebalance_timeout_ms(60_000)
+            .with_protocol_type(text("any"))
+            .with_protocols(vec![protocol]);
+        let mut member = client::Client::connect(address);
+        member.send(3, &join);
+        // Until it has arrived and waits.
+        std::thread::sleep(Duration::from_millis(500));
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            is_served(address);
+            tell.send(()).unwrap();
+        });
+        told.recv_timeout(Duration::from_secs(20)).unwrap();
+        let soon = Some(Duration::from_millis(50));
+        member.stream.set_read_timeout(soon).unwrap();
+        let error = member.stream.read(&mut [0]).unwrap_err();
+        assert_eq!(
+            error.kind(),
+            std::io::ErrorKind::WouldBlock,
+            "it waits still"
+        );
     })
     .await;
 }

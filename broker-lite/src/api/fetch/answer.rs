@@ -1,6 +1,5 @@
 //! Reading what was found, and the answer's form.
 
-use bytes::Bytes;
 use kafka_protocol::{
     error::ResponseError,
     messages::{
@@ -20,10 +19,24 @@ use crate::{
     faults::Failure,
     state::{
         Node,
-        fetch_sessions::{Asked, Key, TopicKey},
-        partition::{Partition, Read},
+        fetch_sessions::{Asked, Key, Told, TopicKey},
+        partition::{Partition, Read, Records},
     },
 };
+
+/// A response, and the records of its partitions in their order, which stay in their files.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) response: FetchResponse,
+    pub(super) records: Vec<Option<Records>>,
+}
+
+impl From<FetchResponse> for Answer {
+    fn from(response: FetchResponse) -> Self {
+        let records = Vec::new();
+        Self { response, records }
+    }
+}
 
 /// Reads what was found, within the limits. Partitions that are not known come last, as in Kafka.
 pub(super) fn read_all(
@@ -31,59 +44,61 @@ pub(super) fn read_all(
     isolation: Isolation,
     max: u64,
     node: Option<&Node>,
-) -> Vec<(Key, PartitionData)> {
+) -> Vec<(Key, Told)> {
     let (known, unknown): (Vec<_>, Vec<_>) = wanted.iter().partition(|one| one.is_known());
     let mut so_far = 0;
     let each = known.into_iter().chain(unknown).map(|one| {
-        let mut data = read(one, isolation, max, so_far);
-        so_far += data
-            .records
-            .as_ref()
-            .map_or(0, |records| records.len() as u64);
+        let mut told = read(one, isolation, max, so_far);
+        let records = told.records.as_ref();
+        so_far += records.map_or(0, |records| records.slice.len);
         if let Some(node) = node {
-            name_leader(one, &mut data, node);
+            name_leader(one, &mut told.data, node);
         }
-        (one.asked.key.clone(), data)
+        (one.asked.key.clone(), told)
     });
     each.collect()
 }
 
-fn read(wanted: &Wanted<'_>, isolation: Isolation, max: u64, so_far: u64) -> PartitionData {
+fn read(wanted: &Wanted<'_>, isolation: Isolation, max: u64, so_far: u64) -> Told {
     if let Some(Failure::After(error)) = wanted.failure {
-        return failed(wanted, error);
+        return failed(wanted, error).into();
     }
     let nothing = |partition: &Partition| Read {
-        records: Bytes::new(),
+        records: None,
         ends: partition.ends(),
         aborted: Vec::new(),
     };
     let (found, partition) = match (&wanted.look, &wanted.partition) {
         (Look::Found(_), Some(partition)) if let Some(Failure::Elsewhere(id)) = wanted.failure => {
-            let data = data(wanted, nothing(partition), isolation);
-            return data.with_preferred_read_replica(BrokerId(id));
+            let data = data(wanted, &nothing(partition), isolation);
+            return data.with_preferred_read_replica(BrokerId(id)).into();
         }
         (Look::Found(found), Some(partition)) => (found, partition),
         (Look::Diverged(epoch, end), Some(partition)) => {
             let end = EpochEndOffset::default()
                 .with_epoch(*epoch)
                 .with_end_offset(*end);
-            return data(wanted, nothing(partition), isolation).with_diverging_epoch(end);
+            let data = data(wanted, &nothing(partition), isolation);
+            return data.with_diverging_epoch(end).into();
         }
         (Look::Failed(error), Some(_)) => {
-            return failed(wanted, *error).with_aborted_transactions(None);
+            let data = failed(wanted, *error);
+            return data.with_aborted_transactions(None).into();
         }
-        (Look::Failed(error), _) => return failed(wanted, *error),
-        (_, None) => return failed(wanted, ResponseError::UnknownTopicOrPartition),
+        (Look::Failed(error), _) => return failed(wanted, *error).into(),
+        (_, None) => return failed(wanted, ResponseError::UnknownTopicOrPartition).into(),
     };
-    let own = wanted.max_bytes();
-    let limit = usize::try_from(own.min(max.saturating_sub(so_far))).unwrap_or(usize::MAX);
+    let limit = wanted.max_bytes().min(max.saturating_sub(so_far));
     match partition.read(found, limit, so_far == 0) {
-        Ok(read) => data(wanted, read, isolation),
-        Err(error) => failed(wanted, error),
+        Ok(read) => Told {
+            data: data(wanted, &read, isolation),
+            records: read.records,
+        },
+        Err(error) => failed(wanted, error).into(),
     }
 }
 
-fn data(wanted: &Wanted<'_>, read: Read, isolation: Isolation) -> PartitionData {
+fn data(wanted: &Wanted<'_>, read: &Read, isolation: Isolation) -> PartitionData {
     let aborted = read.aborted.iter().map(|one| {
         AbortedTransaction::default()
             .with_producer_id(ProducerId(one.producer_id))
@@ -97,7 +112,6 @@ fn data(wanted: &Wanted<'_>, read: Read, isolation: Isolation) -> PartitionData 
         .with_log_start_offset(read.ends.log_start)
         .with_aborted_transactions(aborted)
         .with_preferred_read_replica(BrokerId(-1))
-        .with_records(Some(read.records))
 }
 
 fn failed(wanted: &Wanted<'_>, error: ResponseError) -> PartitionData {
@@ -112,17 +126,13 @@ fn refused(partition: i32, error: ResponseError) -> PartitionData {
         .with_last_stable_offset(-1)
         .with_log_start_offset(-1)
         .with_preferred_read_replica(BrokerId(-1))
-        .with_records(Some(Bytes::new()))
 }
 
 /// The answer to a request that fails as a whole: versions with sessions have the error on top
 /// (`FetchRequest.getErrorResponse`).
-pub(super) fn unforeseen<'a>(
-    asked: impl Iterator<Item = &'a Asked>,
-    version: i16,
-) -> FetchResponse {
+pub(super) fn unforeseen<'a>(asked: impl Iterator<Item = &'a Asked>, version: i16) -> Answer {
     let error = ResponseError::UnknownServerError;
-    let all = asked.map(|one| (one.key.clone(), refused(one.key.partition, error)));
+    let all = asked.map(|one| (one.key.clone(), refused(one.key.partition, error).into()));
     let top = if version >= 7 { error.code() } else { 0 };
     // Where topics go by id none is named.
     let all = if version < BY_ID {
@@ -130,9 +140,7 @@ pub(super) fn unforeseen<'a>(
     } else {
         Vec::new()
     };
-    FetchResponse::default()
-        .with_error_code(top)
-        .with_responses(by_topic(all))
+    by_topic(FetchResponse::default().with_error_code(top), all)
 }
 
 /// Tells the leader of a partition to a reader that has another one in mind: this broker, of course.
@@ -151,30 +159,27 @@ fn name_leader(wanted: &Wanted<'_>, data: &mut PartitionData, node: &Node) {
 }
 
 /// The answer to a session, or to none: id 0.
-pub(super) fn answer(
-    session: i32,
-    all: Vec<(Key, PartitionData)>,
-    node: Option<&Node>,
-) -> FetchResponse {
+pub(super) fn answer(session: i32, all: Vec<(Key, Told)>, node: Option<&Node>) -> Answer {
     let is_named = |data: &PartitionData| *data.current_leader.leader_id >= 0;
-    let named = node.filter(|_| all.iter().any(|(_, data)| is_named(data)));
+    let named = node.filter(|_| all.iter().any(|(_, told)| is_named(&told.data)));
     let endpoint = named.map(|node| {
         NodeEndpoint::default()
             .with_node_id(BrokerId(node.id))
             .with_host(StrBytes::from_string(node.host.clone()))
             .with_port(i32::from(node.port))
     });
-    FetchResponse::default()
+    let response = FetchResponse::default()
         .with_session_id(session)
-        .with_node_endpoints(endpoint.into_iter().collect())
-        .with_responses(by_topic(all))
+        .with_node_endpoints(endpoint.into_iter().collect());
+    by_topic(response, all)
 }
 
 /// Neighbours of one topic share an entry, as in Kafka (`FetchResponse.toMessage`).
-fn by_topic(all: Vec<(Key, PartitionData)>) -> Vec<FetchableTopicResponse> {
-    let mut topics: Vec<FetchableTopicResponse> = Vec::new();
+fn by_topic(mut response: FetchResponse, all: Vec<(Key, Told)>) -> Answer {
+    let topics: &mut Vec<FetchableTopicResponse> = &mut response.responses;
+    let mut records = Vec::with_capacity(all.len());
     let mut last: Option<TopicKey> = None;
-    for (key, data) in all {
+    for (key, told) in all {
         if last.as_ref() != Some(&key.topic) {
             let (name, id) = match &key.topic {
                 TopicKey::Name(name) => (StrBytes::from_string((**name).to_owned()), Uuid::nil()),
@@ -188,8 +193,9 @@ fn by_topic(all: Vec<(Key, PartitionData)>) -> Vec<FetchableTopicResponse> {
             last = Some(key.topic);
         }
         if let Some(topic) = topics.last_mut() {
-            topic.partitions.push(data);
+            topic.partitions.push(told.data);
+            records.push(told.records);
         }
     }
-    topics
+    Answer { response, records }
 }

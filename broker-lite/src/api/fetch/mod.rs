@@ -10,18 +10,21 @@
 
 mod answer;
 mod changes;
+mod envelope;
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
+use answer::Answer;
+use bytes::Bytes;
 use changes::Changes;
 use kafka_protocol::{
     error::ResponseError,
-    messages::{ApiKey, FetchRequest, FetchResponse},
+    messages::{ApiKey, FetchRequest, FetchResponse, RequestHeader},
 };
 use uuid::Uuid;
-use wire::Isolation;
+use wire::{Isolation, request};
 
-use super::Context;
+use super::{Context, code, count_errors, faulty, invalid, pieces};
 use crate::{
     faults::Failure,
     security::acl::Operation,
@@ -34,7 +37,7 @@ use crate::{
 /// Largest answer, in bytes (`fetch.max.bytes` of a broker).
 const MAX_BYTES: u64 = 55 << 20;
 
-/// Longest wait of a large request: others wait for the memory that it has. (In Kafka it gives that back once it is decoded.)
+/// Longest wait of a large request: others wait for the memory of what it has become, which Kafka does not count.
 const LARGE_WAIT: Duration = Duration::from_secs(1);
 
 /// From these versions on: topics by id, leaders named.
@@ -58,13 +61,36 @@ enum Look {
     Diverged(i32, i64),
 }
 
-pub(super) async fn handle(cx: &Context, version: i16, request: FetchRequest) -> FetchResponse {
+/// Decodes, handles, encodes as other APIs do, but for the records: they are not in memory.
+pub(super) async fn serve(
+    cx: &Context,
+    header: &RequestHeader,
+    body: Bytes,
+) -> io::Result<Option<pieces::Answer>> {
+    let version = header.request_api_version;
+    let request: FetchRequest = request::decode(body, version).map_err(invalid)?;
+    let handle = |request| handle(cx, version, request);
+    let Some(Answer { response, records }) = faulty::serve(cx, version, request, handle).await?
+    else {
+        return Ok(None);
+    };
+    count_errors(cx, ApiKey::Fetch, Some(&response));
+    let frame = envelope::encode(&response, records, header.correlation_id, version);
+    let frame = frame.map_err(|error| invalid(format!("encode the answer: {error}")))?;
+    Ok(Some(frame))
+}
+
+async fn handle(cx: &Context, version: i16, request: FetchRequest) -> Answer {
     let topics = &cx.state.topics;
     let name = |id: Uuid| topics.get_by_id(id).map(|topic| topic.name.as_str().into());
     let (sessions, now) = (&cx.state.fetch_sessions, cx.state.host.clock.monotonic());
     let begun = match sessions.begin(&request, version >= BY_ID, name, now) {
         Ok(begun) => begun,
-        Err(error) => return FetchResponse::default().with_error_code(error.code()),
+        Err(error) => {
+            return FetchResponse::default()
+                .with_error_code(error.code())
+                .into();
+        }
     };
     let Some(isolation) = isolation(request.isolation_level) else {
         return answer::unforeseen(begun.asked.iter(), version);
@@ -91,6 +117,8 @@ pub(super) async fn handle(cx: &Context, version: i16, request: FetchRequest) ->
         _ => Reader::Client,
     };
     let rack = !request.rack_id.is_empty();
+    // Who waits leaves the frame's memory to others.
+    drop(request);
     let asked = begun.asked.iter();
     let mut wanted: Vec<_> = asked.map(|one| resolve(cx, one, rack, reader)).collect();
     // Subscribed before the look, so that nothing that comes after it is missed.
@@ -107,13 +135,11 @@ pub(super) async fn handle(cx: &Context, version: i16, request: FetchRequest) ->
     }
     let node = (version >= LEADERS).then_some(&cx.listener.node);
     let max = max.min(cx.state.answers.room());
-    let mut data = answer::read_all(&wanted, isolation, max, node);
-    let (session, finished) = sessions.finish(begun, &mut data, &cx.state.host);
-    let answer = answer::answer(session, data, node);
-    match finished {
-        Ok(()) => answer,
-        Err(error) => answer.with_error_code(error.code()),
-    }
+    let mut all = answer::read_all(&wanted, isolation, max, node);
+    let (session, finished) = sessions.finish(begun, &mut all, &cx.state.host);
+    let mut answer = answer::answer(session, all, node);
+    answer.response.error_code = code(finished.err());
+    answer
 }
 
 /// None for a level that there is not: an error that Kafka does not foresee (`IsolationLevel.forId`).

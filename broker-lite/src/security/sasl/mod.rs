@@ -369,7 +369,7 @@ fn decode<R: Request>(api: ApiKey, version: i16, body: Bytes) -> io::Result<R> {
 
 fn frame<R: Request>(header: &RequestHeader, answer: R::Response) -> io::Result<Option<BytesMut>> {
     let (id, version) = (header.correlation_id, header.request_api_version);
-    api::encode(PhantomData::<R>, id, version, answer)
+    api::encode(PhantomData::<R>, id, version, Some(answer))
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ use kafka_protocol::{
 use line::Line;
 use uuid::Uuid;
 
+use super::partition::Records;
+
 /// Most sessions at a time (`max.incremental.fetch.session.cache.slots`).
 const SLOTS: usize = 1000;
 
@@ -71,6 +73,20 @@ pub(crate) struct Asked {
     pub(crate) last_fetched_epoch: i32,
 }
 
+/// What there is to say of a partition. Its records stay in their file: those of `data` are not used.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) data: PartitionData,
+    pub(crate) records: Option<Records>,
+}
+
+impl From<PartitionData> for Told {
+    fn from(data: PartitionData) -> Self {
+        let records = None;
+        Self { data, records }
+    }
+}
+
 /// A partition of a session.
 #[derive(Clone, Debug)]
 struct Cached {
@@ -90,12 +106,12 @@ impl Cached {
     }
 
     /// Remembers what is there now; tells whether the reader has to know.
-    fn is_news(&mut self, data: &PartitionData) -> bool {
+    fn is_news(&mut self, Told { data, records }: &Told) -> bool {
         let is_same = self.high_watermark == data.high_watermark
             && self.log_start == data.log_start_offset
             && data.error_code == 0
             && data.diverging_epoch.end_offset < 0
-            && !has_records(data);
+            && records.is_none();
         self.high_watermark = match data.error_code {
             0 => data.high_watermark,
             _ => -1,
@@ -103,12 +119,6 @@ impl Cached {
         self.log_start = data.log_start_offset;
         !is_same
     }
-}
-
-fn has_records(data: &PartitionData) -> bool {
-    data.records
-        .as_ref()
-        .is_some_and(|records| !records.is_empty())
 }
 
 #[derive(Debug)]
@@ -209,11 +219,11 @@ impl FetchSessions {
         Ok(Begun { asked, kind })
     }
 
-    /// Ends a request: leaves out of `data` what need not be told, and returns the session's id, 0 without one.
+    /// Ends a request: leaves out of `all` what need not be told, and returns the session's id, 0 without one.
     pub(crate) fn finish(
         &self,
         begun: Begun,
-        data: &mut Vec<(Key, PartitionData)>,
+        all: &mut Vec<(Key, Told)>,
         host: &Host,
     ) -> (i32, Result<(), ResponseError>) {
         match begun.kind {
@@ -222,7 +232,7 @@ impl FetchSessions {
                 let mut known: HashMap<Key, Asked> = HashMap::new();
                 known.extend(begun.asked.into_iter().map(|one| (one.key.clone(), one)));
                 let mut line = Line::default();
-                for (key, data) in data.iter() {
+                for (key, Told { data, .. }) in all.iter() {
                     if let Some(asked) = known.remove(key) {
                         let mut cached = Cached::new(asked);
                         cached.high_watermark = data.high_watermark;
@@ -240,10 +250,10 @@ impl FetchSessions {
                 let mut session = lock(&session);
                 if session.epoch != next_epoch {
                     // Another request of the session came meanwhile.
-                    data.clear();
+                    all.clear();
                     return (session.id, Err(ResponseError::InvalidFetchSessionEpoch));
                 }
-                data.retain(|(key, data)| session.tell(key, data));
+                all.retain(|(key, told)| session.tell(key, told));
                 (session.id, Ok(()))
             }
         }
@@ -332,12 +342,12 @@ impl Session {
     }
 
     /// Whether the reader has to be told of a partition.
-    fn tell(&mut self, key: &Key, data: &PartitionData) -> bool {
+    fn tell(&mut self, key: &Key, told: &Told) -> bool {
         let is_news = self
             .line
             .get_mut(key)
-            .is_some_and(|cached| cached.is_news(data));
-        if is_news && has_records(data) {
+            .is_some_and(|cached| cached.is_news(told));
+        if is_news && told.records.is_some() {
             self.line.move_to_end(key);
         }
         is_news

@@ -1,11 +1,17 @@
+use std::path::Path;
+
 use bytes::Bytes;
-use host::sim::{SeededRandom, SimClock};
+use host::{
+    Files,
+    sim::{SeededRandom, SimClock, SimFiles},
+};
 use kafka_protocol::{
     messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic},
     protocol::StrBytes,
 };
 
 use super::*;
+use crate::{log::Slice, state::folders::Folder};
 
 /// Sessions on a clock that stands still.
 struct Machine {
@@ -40,10 +46,7 @@ impl Machine {
 
     /// Session id and the partitions that are told of; each has `data`.
     fn finish(&self, begun: Begun, each: &PartitionData) -> (i32, Result<Vec<i32>, ResponseError>) {
-        let data = begun
-            .asked
-            .iter()
-            .map(|one| (one.key.clone(), each.clone()));
+        let data = begun.asked.iter().map(|one| (one.key.clone(), told(each)));
         let mut data = data.collect();
         let (id, finished) = self.sessions.finish(begun, &mut data, &self.host);
         let told = data.iter().map(|(key, _)| key.partition).collect();
@@ -75,6 +78,25 @@ fn idle(end: i64) -> PartitionData {
     PartitionData::default()
         .with_high_watermark(end)
         .with_log_start_offset(0)
+}
+
+/// Records of an answer as the broker has them: in a file.
+fn told(data: &PartitionData) -> Told {
+    let records = data.records.as_ref().filter(|records| !records.is_empty());
+    let records = records.map(|records| {
+        let files = SimFiles::default();
+        files.create_dir_all(Path::new("/")).unwrap();
+        let slice = Slice {
+            file: files.open(Path::new("/log")).unwrap(),
+            position: 0,
+            len: records.len() as u64,
+            next: 1,
+        };
+        let home = Arc::new(Folder::new(Path::new("/")));
+        Records { slice, home }
+    });
+    let data = data.clone();
+    Told { data, records }
 }
 
 fn forget(request: FetchRequest, partitions: &[i32]) -> FetchRequest {
@@ -122,9 +144,9 @@ fn partitions_with_records_go_to_the_end_of_the_line() {
     let mut data: Vec<_> = begun
         .asked
         .iter()
-        .map(|one| (one.key.clone(), idle(0)))
+        .map(|one| (one.key.clone(), told(&idle(0))))
         .collect();
-    data[0].1 = records;
+    data[0].1 = told(&records);
     let (_, finished) = machine.sessions.finish(begun, &mut data, &machine.host);
     assert_eq!(finished, Ok(()));
     let order =

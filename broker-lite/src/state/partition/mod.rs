@@ -36,7 +36,7 @@ use wire::{
 use self::epochs::Epochs;
 pub(crate) use self::{
     append::Appended,
-    read::{Found, Read},
+    read::{Found, Read, Records},
 };
 use super::{
     complaints::Complaints,

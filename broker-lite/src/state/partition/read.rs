@@ -1,13 +1,15 @@
 //! Reading a partition: the lock is held to find the segment, not while the disk is read.
 
-use std::io;
+use std::{io, sync::Arc};
 
-use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
-use wire::{Isolation, batch::batches};
+use wire::Isolation;
 
 use super::{Ends, Partition};
-use crate::log::{AbortedTransaction, Place};
+use crate::{
+    log::{AbortedTransaction, Place, Slice},
+    state::folders::Folder,
+};
 
 /// What there is to read from an offset on.
 #[derive(Debug)]
@@ -15,7 +17,7 @@ pub(crate) struct Found {
     pub(crate) ends: Ends,
     offset: i64,
     isolation: Isolation,
-    place: Option<Place>,
+    place: Option<Box<Place>>,
     /// [`crate::log::Log::changed`] before it was looked for.
     changed: u64,
 }
@@ -23,17 +25,34 @@ pub(crate) struct Found {
 impl Found {
     /// Bytes that are there, up to the end of a segment.
     pub(crate) fn len(&self) -> u64 {
-        self.place.as_ref().map_or(0, Place::len)
+        self.place.as_ref().map_or(0, |place| place.len())
     }
+}
+
+/// Records where they lie. Whoever cannot read them tells the folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Records {
+    pub(crate) slice: Slice,
+    pub(crate) home: Arc<Folder>,
 }
 
 /// What a reader gets.
 #[derive(Debug)]
 pub(crate) struct Read {
-    pub(crate) records: Bytes,
+    /// None: there are none.
+    pub(crate) records: Option<Records>,
     pub(crate) ends: Ends,
     /// Aborted transactions in the range of `records`; none for those who read all.
     pub(crate) aborted: Vec<AbortedTransaction>,
+}
+
+#[cfg(test)]
+impl Read {
+    /// The batches themselves.
+    pub(crate) fn bytes(&self) -> bytes::Bytes {
+        let records = self.records.as_ref();
+        records.map_or_else(bytes::Bytes::new, |records| records.slice.read())
+    }
 }
 
 impl Partition {
@@ -49,7 +68,7 @@ impl Partition {
         }
         let limit = ends.of(isolation);
         let place = match offset < limit {
-            true => self.place(offset, limit)?,
+            true => self.place(offset, limit)?.map(Box::new),
             false => None,
         };
         Ok(Found {
@@ -87,15 +106,15 @@ impl Partition {
     pub(crate) fn read(
         &self,
         found: &Found,
-        max_bytes: usize,
+        max_bytes: u64,
         min_one: bool,
     ) -> Result<Read, ResponseError> {
-        let read = |place: &Place| place.read(max_bytes, min_one);
-        let records = found.place.as_ref().map_or(Ok(Bytes::new()), read);
-        let records = records.map_err(|error| self.log_error(&error))?;
+        let cut = |place: &Place| place.cut(max_bytes, min_one);
+        let slice = found.place.as_deref().map_or(Ok(None), cut);
+        let slice = slice.map_err(|error| self.log_error(&error))?;
         let mut aborted = Vec::new();
         if found.isolation == Isolation::ReadCommitted
-            && let Some(Ok(last)) = batches(records.clone()).last()
+            && let Some(slice) = &slice
         {
             let state = self.state();
             if state.log.changed() != found.changed {
@@ -104,9 +123,13 @@ impl Partition {
                 let found = self.find(found.offset, found.isolation)?;
                 return self.read(&found, max_bytes, min_one);
             }
-            let listed = state.log.aborted(found.offset, last.header.next_offset());
+            let listed = state.log.aborted(found.offset, slice.next);
             aborted = listed.map_err(|error| self.log_error(&error))?;
         }
+        let records = slice.map(|slice| Records {
+            slice,
+            home: Arc::clone(&self.home),
+        });
         Ok(Read {
             records,
             ends: found.ends,

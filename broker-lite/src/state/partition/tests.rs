@@ -118,7 +118,7 @@ impl Machine {
     /// Aborted transactions that a reader of all records is told: first offsets.
     fn aborted(&self, from: i64) -> Vec<i64> {
         let found = self.partition.find(from, Isolation::ReadCommitted).unwrap();
-        let read = self.partition.read(&found, usize::MAX, true).unwrap();
+        let read = self.partition.read(&found, u64::MAX, true).unwrap();
         read.aborted.iter().map(|one| one.first_offset).collect()
     }
 }

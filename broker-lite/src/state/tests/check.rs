@@ -82,7 +82,7 @@ impl World {
                 .map(|one| (one.producer_id, one.first_offset))
                 .collect();
             let mut aborted = Aborted::new(&listed, isolation);
-            for batch in batches(read.records) {
+            for batch in batches(read.bytes()) {
                 let batch = batch.unwrap();
                 batch.check_crc().unwrap();
                 assert!(batch.header.next_offset() > next);

@@ -220,7 +220,7 @@ impl Model {
                 .partition
                 .find(next, Isolation::ReadUncommitted);
             let read = self.machine.partition.read(&found.unwrap(), 500, true);
-            for batch in wire::batch::batches(read.unwrap().records) {
+            for batch in wire::batch::batches(read.unwrap().bytes()) {
                 let batch = batch.unwrap();
                 batch.check_crc().unwrap();
                 assert!(
@@ -252,7 +252,7 @@ impl Model {
             let of = |one: &AbortedTransaction| (one.producer_id, one.first_offset);
             let aborted: Vec<_> = read.aborted.iter().map(of).collect();
             let mut aborted = Aborted::new(&aborted, Isolation::ReadCommitted);
-            for batch in wire::batch::batches(read.records) {
+            for batch in wire::batch::batches(read.bytes()) {
                 let batch = batch.unwrap();
                 if !aborted.skips(&batch).unwrap() {
                     let records = decode(&batch, 1 << 20).unwrap();

@@ -67,7 +67,7 @@ impl Busy {
             let of = |one: &AbortedTransaction| (one.producer_id, one.first_offset);
             let listed: Vec<_> = read.aborted.iter().map(of).collect();
             let mut aborted = Aborted::new(&listed, Isolation::ReadCommitted);
-            for batch in wire::batch::batches(read.records) {
+            for batch in wire::batch::batches(read.bytes()) {
                 let batch = batch.unwrap();
                 assert!(batch.header.next_offset() > next, "offsets ascend");
                 next = batch.header.next_offset();

@@ -274,7 +274,7 @@ fn half_a_batch_stands_neither_between_batches_nor_at_the_end_of_a_segment() {
             while offset < 3 {
                 let found = machine.partition.find(offset, Isolation::ReadUncommitted);
                 let read = machine.partition.read(&found.unwrap(), 10, true).unwrap();
-                let batch = BatchView::read(&read.records).unwrap().unwrap();
+                let batch = BatchView::read(&read.bytes()).unwrap().unwrap();
                 batch.check_crc().unwrap();
                 assert_eq!(batch.header.base_offset, offset);
                 offset += 1;

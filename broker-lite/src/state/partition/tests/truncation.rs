@@ -33,14 +33,14 @@ fn known(machine: &Machine) -> String {
         .partition
         .find(0, Isolation::ReadUncommitted)
         .unwrap();
-    let read = machine.partition.read(&found, usize::MAX, true).unwrap();
+    let read = machine.partition.read(&found, u64::MAX, true).unwrap();
     let producers: Vec<_> = machine.partition.producers();
     format!(
         "{:?} {:?} {:?} {:x} {:?}",
         machine.ends(),
         machine.aborted(0),
         machine.partition.offset_at(NOW + 9).unwrap(),
-        crc32c::crc32c(&read.records),
+        crc32c::crc32c(&read.bytes()),
         producers
     )
 }
@@ -68,4 +68,23 @@ fn what_is_left_is_what_was_before() {
             assert_eq!(known(&machine), whole, "{kept} steps, on, and killed");
         }
     }
+}
+
+/// A reader that takes its time gets the batches that its answer promised, not what was written in their place.
+#[test]
+fn what_is_being_sent_stays_what_it_was() {
+    let machine = steps(&config(), 0..STEPS);
+    let found = machine.partition.find(0, Isolation::ReadUncommitted);
+    let read = |found| machine.partition.read(&found, u64::MAX, true).unwrap();
+    let sending = read(found.unwrap());
+    let promised = sending.bytes();
+    let end = steps(&config(), 0..10).ends().2;
+    assert_eq!(machine.partition.truncate(end), Ok(end));
+    // Another leader's records.
+    for sequence in 0..40 {
+        machine.base(&batch(ID + 2, sequence * 2, NOW));
+    }
+    assert!(sending.bytes() == promised);
+    let found = machine.partition.find(0, Isolation::ReadUncommitted);
+    assert!(read(found.unwrap()).bytes() != promised);
 }
