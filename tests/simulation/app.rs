@@ -26,20 +26,26 @@ use wire::{
 use super::{
     model::{Fate, Model},
     plan::{Age, PLAIN, Plan, TRANSACTED},
+    wishes::Wishes,
 };
 
 const TRANSACTIONAL_ID: &str = "app";
 const THREE_DAYS_MS: i64 = 3 * 24 * 3_600_000;
 /// Before something that failed is tried again.
-const REST: Duration = Duration::from_millis(200);
+pub const REST: Duration = Duration::from_millis(200);
 
-/// Writes until the model says that it is over.
-pub async fn run(plan: Plan, host: Host, model: Model) -> Result<()> {
-    let mut settings = ClientSettings::new(vec![("source".to_owned(), 9092)], "app");
+/// A client of a broker.
+fn client(host: &Host, broker: &str) -> Client {
+    let mut settings = ClientSettings::new(vec![(broker.to_owned(), 9092)], "app");
     settings.request_timeout = Duration::from_secs(5);
     settings.retry_for = Duration::from_secs(5);
     settings.connect_timeout = Duration::from_secs(3);
-    let client = Client::new(host.clone(), settings);
+    Client::new(host.clone(), settings)
+}
+
+/// Writes until the model says that it is over.
+pub async fn run(plan: Plan, host: Host, model: Model) -> Result<()> {
+    let client = client(&host, "source");
     let writer = |name: &'static str| Writer {
         plan: plan.clone(),
         host: host.clone(),
@@ -52,14 +58,22 @@ pub async fn run(plan: Plan, host: Host, model: Model) -> Result<()> {
     };
     let (mut plain, mut transacted) = (writer(PLAIN), writer(TRANSACTED));
     plain.create(plan.partitions[0]).await?;
-    for number in 0..plan.partitions[0] {
-        plain.write(number).await?;
+    model.takes_plain(PLAIN, plan.partitions[0]);
+    for partition in model.plain() {
+        plain.write(&partition).await?;
     }
     let transacts = plan.partitions[1] > 0;
     if transacts {
         transacted.create(plan.partitions[1]).await?;
     }
     model.ready(1 + usize::from(transacts));
+    let wishes = Wishes {
+        host: host.clone(),
+        source: client.clone(),
+        target: self::client(&host, "target"),
+        model: model.clone(),
+    };
+    tokio::spawn(wishes.grant());
     let other = tokio::spawn(async move {
         if transacts {
             transacted.transact().await;
@@ -90,6 +104,7 @@ struct Batch {
 
 impl Writer {
     async fn create(&self, partitions: i32) -> Result<()> {
+        self.model.asked(self.topic, partitions);
         let topic = NewTopic {
             name: self.topic.to_owned(),
             partitions,
@@ -124,10 +139,7 @@ impl Writer {
         if let Some((id, epoch, sequence)) = producer {
             builder = builder.transactional(true).producer(id, epoch, sequence);
         }
-        let mut now = self.host.clock.wall_ms();
-        if self.plan.age == Age::Old {
-            now -= THREE_DAYS_MS;
-        }
+        let now = self.host.clock.wall_ms() - self.age_ms();
         let count = self.count();
         let mut keys = Vec::with_capacity(count);
         for _ in 0..count {
@@ -156,19 +168,29 @@ impl Writer {
         Batch { bytes, keys }
     }
 
-    async fn write(&mut self, number: i32) -> Result<()> {
-        let partition = TopicPartition::new(self.topic, number);
+    /// How old the next batch's records are.
+    fn age_ms(&mut self) -> i64 {
+        let expiration = self.plan.expiration.as_secs_f64() * 1_000.0;
+        match (self.plan.age, self.random.random_range(0..10)) {
+            (Age::Fresh, _) | (Age::Mixed, 0..6) => 0,
+            (Age::Mixed, 6..8) => (expiration * self.random.random_range(0.5..1.3)) as i64,
+            (Age::Mixed | Age::Old, _) => THREE_DAYS_MS,
+        }
+    }
+
+    async fn write(&mut self, partition: &TopicPartition) -> Result<()> {
         let batch = self.batch(None);
-        let produced = self.client.produce(&partition, batch.bytes).await?;
+        let produced = self.client.produce(partition, batch.bytes).await?;
         self.model
-            .told(&partition, produced.base_offset, batch.keys, Fate::There);
+            .told(partition, produced.base_offset, batch.keys, Fate::There);
         Ok(())
     }
 
     async fn go_on(&mut self) {
         while !self.model.is_over() {
-            let number = self.random.random_range(0..self.plan.partitions[0]);
-            if self.write(number).await.is_err() {
+            let all = self.model.plain();
+            let partition = &all[self.random.random_range(0..all.len())];
+            if self.write(partition).await.is_err() {
                 // It may be there or not; it is not written again.
                 self.host.clock.sleep(REST).await;
             }
