@@ -151,6 +151,10 @@ impl Plan {
         let often = random.random_range(0.25..0.9);
         let kinds = Kind::ALL.into_iter();
         let mut kinds: Vec<_> = kinds.filter(|_| random.random_bool(often)).collect();
+        if age != Age::Fresh && random.random_bool(0.5) {
+            // What is not guarded rests on nothing but care in these two.
+            kinds.extend([Kind::Late, Kind::Refuse]);
+        }
         kinds.retain(|kind| match kind {
             Kind::PowerLoss => flush != [false, false],
             Kind::Forget => age == Age::Old,
@@ -182,7 +186,7 @@ impl Plan {
             checkpoint_ms: [50, 200, 1_000][random.random_range(0..3)],
             memory: ["1MiB", "64MiB"][random.random_range(0..2)],
             expiration: [day, Duration::from_secs(25 * 60)][random.random_range(0..2)],
-            forgets_every: Duration::from_millis([1, 1_000, 600_000][random.random_range(0..3)]),
+            forgets_every: Duration::from_millis([1, 1, 1_000, 600_000][random.random_range(0..4)]),
             torn: random.random_bool(0.6),
             segments: random.random_bool(0.5),
         }
