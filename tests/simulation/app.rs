@@ -1,35 +1,25 @@
 //! The application that writes to the source: plain batches, and transactions of which a part is aborted. It never
 //! writes the same record twice, so a repeat on the target is none of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow};
 use bytes::Bytes;
 use host::Host;
-use kafka_protocol::{
-    messages::{
-        AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest, ProduceRequest,
-        ProducerId, TopicName, TransactionalId,
-        add_partitions_to_txn_request::AddPartitionsToTxnTopic,
-        produce_request::{PartitionProduceData, TopicProduceData},
-    },
-    protocol::StrBytes,
-};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use wire::{
     TopicPartition,
     client::{Client, ClientSettings, NewTopic},
-    connection::Connection,
     record::{BatchBuilder, Codec, Header},
 };
 
 use super::{
     model::{Fate, Model},
     plan::{Age, PLAIN, Plan, TRANSACTED},
+    transactions::Producer,
     wishes::Wishes,
 };
 
-const TRANSACTIONAL_ID: &str = "app";
 const THREE_DAYS_MS: i64 = 3 * 24 * 3_600_000;
 /// Before something that failed is tried again.
 pub const REST: Duration = Duration::from_millis(200);
@@ -221,18 +211,7 @@ impl Writer {
 
     /// A new epoch of the producer; aborts what is open.
     async fn begin(&self) -> Result<Producer> {
-        let connection = self.client.dial(1).await?;
-        let request = InitProducerIdRequest::default()
-            .with_transactional_id(Some(transactional_id()))
-            .with_transaction_timeout_ms(15_000);
-        let answer = connection.call(&request, 0..=4).await?;
-        ensure!(answer.error_code == 0, "{}", answer.error_code);
-        Ok(Producer {
-            connection,
-            id: answer.producer_id.0,
-            epoch: answer.producer_epoch,
-            sequences: vec![0; usize::try_from(self.plan.partitions[1])?],
-        })
+        Producer::begin(&self.client, usize::try_from(self.plan.partitions[1])?).await
     }
 
     /// One or a few batches; an error leaves it to the next epoch.
@@ -255,73 +234,6 @@ impl Writer {
             let partition = TopicPartition::new(self.topic, number);
             self.model.told(&partition, offset, keys, fate);
         }
-        Ok(())
-    }
-}
-
-struct Producer {
-    connection: Arc<Connection>,
-    id: i64,
-    epoch: i16,
-    sequences: Vec<i32>,
-}
-
-fn transactional_id() -> TransactionalId {
-    TransactionalId(StrBytes::from_static_str(TRANSACTIONAL_ID))
-}
-
-fn topic() -> TopicName {
-    TopicName(StrBytes::from_static_str(TRANSACTED))
-}
-
-impl Producer {
-    async fn add(&self, number: i32) -> Result<()> {
-        let topic = AddPartitionsToTxnTopic::default()
-            .with_name(topic())
-            .with_partitions(vec![number]);
-        let request = AddPartitionsToTxnRequest::default()
-            .with_v3_and_below_transactional_id(transactional_id())
-            .with_v3_and_below_producer_id(ProducerId(self.id))
-            .with_v3_and_below_producer_epoch(self.epoch)
-            .with_v3_and_below_topics(vec![topic]);
-        let answer = self.connection.call(&request, 0..=3).await?;
-        let results = answer.results_by_topic_v3_and_below.iter();
-        let codes = results.flat_map(|topic| &topic.results_by_partition);
-        let error = codes
-            .map(|one| one.partition_error_code)
-            .find(|code| *code != 0);
-        ensure!(error.is_none(), "{error:?}");
-        Ok(())
-    }
-
-    async fn produce(&self, number: i32, bytes: Bytes) -> Result<i64> {
-        let data = PartitionProduceData::default()
-            .with_index(number)
-            .with_records(Some(bytes));
-        let topic = TopicProduceData::default()
-            .with_name(topic())
-            .with_partition_data(vec![data]);
-        let request = ProduceRequest::default()
-            .with_transactional_id(Some(transactional_id()))
-            .with_acks(-1)
-            .with_timeout_ms(3_000)
-            .with_topic_data(vec![topic]);
-        let answer = self.connection.call(&request, 3..=11).await?;
-        let topics = answer.responses.first();
-        let found = topics.and_then(|topic| topic.partition_responses.first());
-        let found = found.context("no answer for the partition")?;
-        ensure!(found.error_code == 0, "{}", found.error_code);
-        Ok(found.base_offset)
-    }
-
-    async fn end(&self, commits: bool) -> Result<()> {
-        let request = EndTxnRequest::default()
-            .with_transactional_id(transactional_id())
-            .with_producer_id(ProducerId(self.id))
-            .with_producer_epoch(self.epoch)
-            .with_committed(commits);
-        let answer = self.connection.call(&request, 0..=4).await?;
-        ensure!(answer.error_code == 0, "{}", answer.error_code);
         Ok(())
     }
 }

@@ -118,13 +118,13 @@ impl World {
             return Ok(());
         }
         let longest = self.plan.lateness().append;
-        let delay = self.between(longest / 4, longest);
-        let skip = self.random.random_range(0..3);
+        let delay = self.between(longest / 2, longest);
+        let skip = self.random.random_range(0..2);
         let fault = Fault::new(ApiKey::Produce, What::Delay(delay)).skip(skip);
         let Ok(hook) = faults.set(fault) else {
             return Ok(());
         };
-        for _ in 0..50 {
+        for _ in 0..100 {
             if hook.fired() > 0 {
                 break;
             }

@@ -23,6 +23,7 @@ mod plan;
 mod programs;
 mod storm;
 mod trace;
+mod transactions;
 mod wishes;
 mod world;
 

@@ -50,6 +50,8 @@ struct Inner {
     /// Partitions that take plain batches.
     plain: Vec<TopicPartition>,
     wishes: VecDeque<Wish>,
+    /// How often what was granted.
+    granted: BTreeMap<&'static str, usize>,
     /// Writers that are still at work.
     writers: usize,
     is_ready: bool,
@@ -93,6 +95,16 @@ impl Model {
 
     pub fn wish(&self, wish: Wish) {
         self.inner().wishes.push_back(wish);
+    }
+
+    /// A wish came true.
+    pub fn granted(&self, what: &'static str) {
+        *self.inner().granted.entry(what).or_default() += 1;
+    }
+
+    /// How often what was.
+    pub fn all_granted(&self) -> BTreeMap<&'static str, usize> {
+        self.inner().granted.clone()
     }
 
     pub fn next_wish(&self) -> Option<Wish> {

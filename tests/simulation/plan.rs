@@ -108,9 +108,9 @@ pub struct Plan {
     pub calm: Duration,
     pub checkpoint_ms: u64,
     pub memory: &'static str,
-    /// Of the target: `producer.id.expiration.ms`.
+    /// `producer.id.expiration.ms`
     pub expiration: Duration,
-    /// Of the target: `producer.id.expiration.check.interval.ms`. A short one forgets at once.
+    /// `producer.id.expiration.check.interval.ms`: a short one forgets at once.
     pub forgets_every: Duration,
     /// Whether a loss of power keeps any part of what was not synced.
     pub torn: bool,
@@ -153,7 +153,7 @@ impl Plan {
         let mut kinds: Vec<_> = kinds.filter(|_| random.random_bool(often)).collect();
         if age != Age::Fresh && random.random_bool(0.5) {
             // What is not guarded rests on nothing but care in these two.
-            kinds.extend([Kind::Late, Kind::Refuse]);
+            kinds.extend([Kind::Late, Kind::Late, Kind::Refuse]);
         }
         kinds.retain(|kind| match kind {
             Kind::PowerLoss => flush != [false, false],
@@ -214,9 +214,9 @@ impl Plan {
             };
         }
         Lateness {
-            held: Duration::from_secs(2),
-            delay: Duration::from_millis(500),
-            append: Duration::from_millis(2_500),
+            held: Duration::from_millis(1_500),
+            delay: Duration::from_millis(400),
+            append: Duration::from_millis(3_500),
         }
     }
 }

@@ -88,9 +88,9 @@ impl World {
     }
 
     fn topic_comes(&mut self) {
-        let number = self.counts.get("topic comes").copied().unwrap_or_default();
+        let number = self.counts.get("topic wanted").copied().unwrap_or_default();
         if number < TOPICS {
-            self.event("topic comes");
+            self.event("topic wanted");
             let partitions = self.random.random_range(1..3);
             let name = format!("{PLAIN}-{number}");
             self.model.wish(Wish::Partitions(name, partitions));
@@ -103,7 +103,7 @@ impl World {
         let count = all.iter().filter(|one| one.topic == *topic).count();
         let wanted = i32::try_from(count).unwrap_or(i32::MAX) + 1;
         if wanted <= PARTITIONS {
-            self.event("partition added");
+            self.event("partition wanted");
             self.model.wish(Wish::Partitions(topic.clone(), wanted));
         }
     }
@@ -111,7 +111,7 @@ impl World {
     fn delete_records(&mut self) {
         let all = self.model.all();
         let one = &all[self.random.random_range(0..all.len())];
-        self.event("records deleted");
+        self.event("deletion wanted");
         let percent = [50, 90, 100][self.random.random_range(0..3)];
         self.model.wish(Wish::Delete(one.clone(), percent));
     }

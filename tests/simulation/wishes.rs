@@ -66,11 +66,11 @@ impl Wishes {
             configs: Vec::new(),
         };
         match outcome(self.source.create_topics(&[new], false).await?)? {
-            Ok(()) => {}
+            Ok(()) => self.model.granted("topic came"),
             Err(error) if error.code == TOPIC_ALREADY_EXISTS => {
                 let grown = [(topic.to_owned(), count)];
                 match outcome(self.source.create_partitions(&grown).await?)? {
-                    Ok(()) => {}
+                    Ok(()) => self.model.granted("partition came"),
                     // It has as many already.
                     Err(error) if error.code == INVALID_PARTITIONS => {}
                     Err(error) => bail!("{error}"),
@@ -98,7 +98,9 @@ impl Wishes {
         let (_, start) = listed.context("no answer about the start")?;
         let start = start.map_err(|error| anyhow!("{error}"))?.offset;
         let to = start + (checkpoint.source_offset - start) * percent / 100;
-        self.source.delete_records(partition, to).await?;
+        if self.source.delete_records(partition, to).await? > start {
+            self.model.granted("records deleted");
+        }
         Ok(())
     }
 }

@@ -170,9 +170,11 @@ impl World {
         for partition in self.model.all() {
             shape.add(check::shape(&source, &target, &partition)?);
         }
+        let mut counts = std::mem::take(&mut self.counts);
+        counts.extend(self.model.all_granted());
         Ok(Outcome {
             shape,
-            counts: std::mem::take(&mut self.counts),
+            counts,
             elapsed: self.sim.elapsed(),
         })
     }
