@@ -15,8 +15,16 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// A fresh one on a free port.
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with settings, each `key=value`.
+    pub(crate) async fn start_with(settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = broker_lite::Config::new("127.0.0.1:0", folder.path());
+        let mut config = broker_lite::Config::new("127.0.0.1:0", folder.path());
+        for setting in settings {
+            config.apply(setting).unwrap();
+        }
         let broker = Broker::start(config, Host::real()).await.unwrap();
         let address = broker.address();
         let bootstrap = vec![(address.ip().to_string(), address.port())];

@@ -61,6 +61,8 @@ pub struct Config {
     pub log_cleaner_dedupe_buffer_size: usize,
     /// `producer.id.expiration.ms`
     pub producer_id_expiration_ms: i64,
+    /// `producer.id.expiration.check.interval.ms`: between two looks for producers to forget. Internal in Kafka.
+    pub producer_id_expiration_check_interval_ms: i64,
     /// `group.min.session.timeout.ms`
     pub group_min_session_timeout: Duration,
     /// `group.max.session.timeout.ms`
@@ -127,6 +129,7 @@ const KNOWN: &[&str] = &[
     "max.connections.per.ip",
     "node.id",
     "num.partitions",
+    "producer.id.expiration.check.interval.ms",
     "producer.id.expiration.ms",
     "queued.max.request.bytes",
     "socket.request.max.bytes",
@@ -160,6 +163,7 @@ impl Config {
             log_cleaner_backoff: Duration::from_secs(15),
             log_cleaner_dedupe_buffer_size: 32 << 20,
             producer_id_expiration_ms: 86_400_000,
+            producer_id_expiration_check_interval_ms: 600_000,
             group_min_session_timeout: Duration::from_secs(6),
             group_max_session_timeout: Duration::from_secs(1800),
             group_initial_rebalance_delay: Duration::ZERO,
@@ -265,6 +269,9 @@ impl Config {
             "num.partitions" => self.num_partitions = parsed.parse(|n| *n > 0)?,
             "producer.id.expiration.ms" => {
                 self.producer_id_expiration_ms = parsed.parse(|n| *n > 0)?;
+            }
+            "producer.id.expiration.check.interval.ms" => {
+                self.producer_id_expiration_check_interval_ms = parsed.parse(|n| *n > 0)?;
             }
             "socket.request.max.bytes" => self.max_request_bytes = parsed.parse(|n| *n > 0)?,
             "transaction.max.timeout.ms" => {

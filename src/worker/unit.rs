@@ -49,6 +49,9 @@ pub(super) struct Unit {
     pub(super) leftovers_differ: bool,
     /// Not before then, on the monotonic clock, may the target be read after an unguarded batch was lost.
     pub(super) quiet_until: Duration,
+    /// Until then what was lost, guarded or not, may still be appended. An unguarded batch would make the leader forget
+    /// what refuses it.
+    pub(super) late_until: Duration,
 }
 
 /// The first batch of a pass.
@@ -82,6 +85,7 @@ impl Unit {
             foreign: 0,
             leftovers_differ: false,
             quiet_until: Duration::ZERO,
+            late_until: Duration::ZERO,
         }
     }
 

@@ -1,45 +1,41 @@
 //! The application that writes to the source: plain batches, and transactions of which a part is aborted. It never
 //! writes the same record twice, so a repeat on the target is none of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow};
 use bytes::Bytes;
 use host::Host;
-use kafka_protocol::{
-    messages::{
-        AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest, ProduceRequest,
-        ProducerId, TopicName, TransactionalId,
-        add_partitions_to_txn_request::AddPartitionsToTxnTopic,
-        produce_request::{PartitionProduceData, TopicProduceData},
-    },
-    protocol::StrBytes,
-};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use wire::{
     TopicPartition,
     client::{Client, ClientSettings, NewTopic},
-    connection::Connection,
     record::{BatchBuilder, Codec, Header},
 };
 
 use super::{
     model::{Fate, Model},
     plan::{Age, PLAIN, Plan, TRANSACTED},
+    transactions::Producer,
+    wishes::Wishes,
 };
 
-const TRANSACTIONAL_ID: &str = "app";
 const THREE_DAYS_MS: i64 = 3 * 24 * 3_600_000;
 /// Before something that failed is tried again.
-const REST: Duration = Duration::from_millis(200);
+pub const REST: Duration = Duration::from_millis(200);
 
-/// Writes until the model says that it is over.
-pub async fn run(plan: Plan, host: Host, model: Model) -> Result<()> {
-    let mut settings = ClientSettings::new(vec![("source".to_owned(), 9092)], "app");
+/// A client of a broker.
+fn client(host: &Host, broker: &str) -> Client {
+    let mut settings = ClientSettings::new(vec![(broker.to_owned(), 9092)], "app");
     settings.request_timeout = Duration::from_secs(5);
     settings.retry_for = Duration::from_secs(5);
     settings.connect_timeout = Duration::from_secs(3);
-    let client = Client::new(host.clone(), settings);
+    Client::new(host.clone(), settings)
+}
+
+/// Writes until the model says that it is over.
+pub async fn run(plan: Plan, host: Host, model: Model) -> Result<()> {
+    let client = client(&host, "source");
     let writer = |name: &'static str| Writer {
         plan: plan.clone(),
         host: host.clone(),
@@ -52,14 +48,22 @@ pub async fn run(plan: Plan, host: Host, model: Model) -> Result<()> {
     };
     let (mut plain, mut transacted) = (writer(PLAIN), writer(TRANSACTED));
     plain.create(plan.partitions[0]).await?;
-    for number in 0..plan.partitions[0] {
-        plain.write(number).await?;
+    model.takes_plain(PLAIN, plan.partitions[0]);
+    for partition in model.plain() {
+        plain.write(&partition).await?;
     }
     let transacts = plan.partitions[1] > 0;
     if transacts {
         transacted.create(plan.partitions[1]).await?;
     }
     model.ready(1 + usize::from(transacts));
+    let wishes = Wishes {
+        host: host.clone(),
+        source: client.clone(),
+        target: self::client(&host, "target"),
+        model: model.clone(),
+    };
+    tokio::spawn(wishes.grant());
     let other = tokio::spawn(async move {
         if transacts {
             transacted.transact().await;
@@ -90,6 +94,7 @@ struct Batch {
 
 impl Writer {
     async fn create(&self, partitions: i32) -> Result<()> {
+        self.model.asked(self.topic, partitions);
         let topic = NewTopic {
             name: self.topic.to_owned(),
             partitions,
@@ -124,10 +129,7 @@ impl Writer {
         if let Some((id, epoch, sequence)) = producer {
             builder = builder.transactional(true).producer(id, epoch, sequence);
         }
-        let mut now = self.host.clock.wall_ms();
-        if self.plan.age == Age::Old {
-            now -= THREE_DAYS_MS;
-        }
+        let now = self.host.clock.wall_ms() - self.age_ms();
         let count = self.count();
         let mut keys = Vec::with_capacity(count);
         for _ in 0..count {
@@ -156,19 +158,29 @@ impl Writer {
         Batch { bytes, keys }
     }
 
-    async fn write(&mut self, number: i32) -> Result<()> {
-        let partition = TopicPartition::new(self.topic, number);
+    /// How old the next batch's records are.
+    fn age_ms(&mut self) -> i64 {
+        let expiration = self.plan.expiration.as_secs_f64() * 1_000.0;
+        match (self.plan.age, self.random.random_range(0..10)) {
+            (Age::Fresh, _) | (Age::Mixed, 0..6) => 0,
+            (Age::Mixed, 6..8) => (expiration * self.random.random_range(0.5..1.3)) as i64,
+            (Age::Mixed | Age::Old, _) => THREE_DAYS_MS,
+        }
+    }
+
+    async fn write(&mut self, partition: &TopicPartition) -> Result<()> {
         let batch = self.batch(None);
-        let produced = self.client.produce(&partition, batch.bytes).await?;
+        let produced = self.client.produce(partition, batch.bytes).await?;
         self.model
-            .told(&partition, produced.base_offset, batch.keys, Fate::There);
+            .told(partition, produced.base_offset, batch.keys, Fate::There);
         Ok(())
     }
 
     async fn go_on(&mut self) {
         while !self.model.is_over() {
-            let number = self.random.random_range(0..self.plan.partitions[0]);
-            if self.write(number).await.is_err() {
+            let all = self.model.plain();
+            let partition = &all[self.random.random_range(0..all.len())];
+            if self.write(partition).await.is_err() {
                 // It may be there or not; it is not written again.
                 self.host.clock.sleep(REST).await;
             }
@@ -199,18 +211,7 @@ impl Writer {
 
     /// A new epoch of the producer; aborts what is open.
     async fn begin(&self) -> Result<Producer> {
-        let connection = self.client.dial(1).await?;
-        let request = InitProducerIdRequest::default()
-            .with_transactional_id(Some(transactional_id()))
-            .with_transaction_timeout_ms(15_000);
-        let answer = connection.call(&request, 0..=4).await?;
-        ensure!(answer.error_code == 0, "{}", answer.error_code);
-        Ok(Producer {
-            connection,
-            id: answer.producer_id.0,
-            epoch: answer.producer_epoch,
-            sequences: vec![0; usize::try_from(self.plan.partitions[1])?],
-        })
+        Producer::begin(&self.client, usize::try_from(self.plan.partitions[1])?).await
     }
 
     /// One or a few batches; an error leaves it to the next epoch.
@@ -233,73 +234,6 @@ impl Writer {
             let partition = TopicPartition::new(self.topic, number);
             self.model.told(&partition, offset, keys, fate);
         }
-        Ok(())
-    }
-}
-
-struct Producer {
-    connection: Arc<Connection>,
-    id: i64,
-    epoch: i16,
-    sequences: Vec<i32>,
-}
-
-fn transactional_id() -> TransactionalId {
-    TransactionalId(StrBytes::from_static_str(TRANSACTIONAL_ID))
-}
-
-fn topic() -> TopicName {
-    TopicName(StrBytes::from_static_str(TRANSACTED))
-}
-
-impl Producer {
-    async fn add(&self, number: i32) -> Result<()> {
-        let topic = AddPartitionsToTxnTopic::default()
-            .with_name(topic())
-            .with_partitions(vec![number]);
-        let request = AddPartitionsToTxnRequest::default()
-            .with_v3_and_below_transactional_id(transactional_id())
-            .with_v3_and_below_producer_id(ProducerId(self.id))
-            .with_v3_and_below_producer_epoch(self.epoch)
-            .with_v3_and_below_topics(vec![topic]);
-        let answer = self.connection.call(&request, 0..=3).await?;
-        let results = answer.results_by_topic_v3_and_below.iter();
-        let codes = results.flat_map(|topic| &topic.results_by_partition);
-        let error = codes
-            .map(|one| one.partition_error_code)
-            .find(|code| *code != 0);
-        ensure!(error.is_none(), "{error:?}");
-        Ok(())
-    }
-
-    async fn produce(&self, number: i32, bytes: Bytes) -> Result<i64> {
-        let data = PartitionProduceData::default()
-            .with_index(number)
-            .with_records(Some(bytes));
-        let topic = TopicProduceData::default()
-            .with_name(topic())
-            .with_partition_data(vec![data]);
-        let request = ProduceRequest::default()
-            .with_transactional_id(Some(transactional_id()))
-            .with_acks(-1)
-            .with_timeout_ms(3_000)
-            .with_topic_data(vec![topic]);
-        let answer = self.connection.call(&request, 3..=11).await?;
-        let topics = answer.responses.first();
-        let found = topics.and_then(|topic| topic.partition_responses.first());
-        let found = found.context("no answer for the partition")?;
-        ensure!(found.error_code == 0, "{}", found.error_code);
-        Ok(found.base_offset)
-    }
-
-    async fn end(&self, commits: bool) -> Result<()> {
-        let request = EndTxnRequest::default()
-            .with_transactional_id(transactional_id())
-            .with_producer_id(ProducerId(self.id))
-            .with_producer_epoch(self.epoch)
-            .with_committed(commits);
-        let answer = self.connection.call(&request, 0..=4).await?;
-        ensure!(answer.error_code == 0, "{}", answer.error_code);
         Ok(())
     }
 }

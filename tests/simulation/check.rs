@@ -46,7 +46,7 @@ pub fn prefix(
     target: &SimFiles,
     partition: &TopicPartition,
 ) -> Result<Extent> {
-    let source = reader.committed(source, partition)?;
+    let source = reader.whole(source, partition)?;
     let target = reader.committed(target, partition)?;
     let differs = source.iter().zip(&target);
     let differs = differs.take_while(|(one, other)| one.mark == other.mark);

@@ -9,16 +9,22 @@
 #![allow(unreachable_pub, reason = "a program: nothing reaches in from outside")]
 
 mod app;
+mod breaks;
 mod check;
+mod faults;
 mod logs;
+mod look;
 mod machine;
 mod model;
 mod net;
+mod outcome;
 mod panics;
 mod plan;
 mod programs;
 mod storm;
 mod trace;
+mod transactions;
+mod wishes;
 mod world;
 
 use std::{
@@ -29,9 +35,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
+use outcome::Outcome;
 use plan::Plan;
 use trace::Trace;
-use world::{Outcome, World};
+use world::World;
 
 /// Of a plain `cargo test`.
 const SEEDS: u64 = 20;

@@ -1,7 +1,7 @@
 //! What the application knows of its own records, and what must be true of them on the source.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -29,6 +29,15 @@ struct Told {
     fate: Fate,
 }
 
+/// What the application is asked to do beside its writing.
+#[derive(Clone, Debug)]
+pub enum Wish {
+    /// A topic with so many partitions, or so many of one that is there.
+    Partitions(String, i32),
+    /// Records are deleted: so many percent of what is copied.
+    Delete(TopicPartition, i64),
+}
+
 /// Shared by the application, and by who checks.
 #[derive(Clone, Debug, Default)]
 pub struct Model(Arc<Mutex<Inner>>);
@@ -36,6 +45,13 @@ pub struct Model(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     told: Vec<Told>,
+    /// Topics that there may be, and how many partitions they may have.
+    topics: BTreeMap<String, i32>,
+    /// Partitions that take plain batches.
+    plain: Vec<TopicPartition>,
+    wishes: VecDeque<Wish>,
+    /// How often what was granted.
+    granted: BTreeMap<&'static str, usize>,
     /// Writers that are still at work.
     writers: usize,
     is_ready: bool,
@@ -45,6 +61,54 @@ struct Inner {
 impl Model {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A topic with so many partitions is about to be made, or to get as many.
+    pub fn asked(&self, topic: &str, partitions: i32) {
+        self.inner().topics.insert(topic.to_owned(), partitions);
+    }
+
+    /// Everything that there may be to copy.
+    pub fn all(&self) -> Vec<TopicPartition> {
+        let inner = self.inner();
+        let all = inner.topics.iter();
+        let all = all.flat_map(|(topic, count)| (0..*count).map(move |number| (topic, number)));
+        all.map(|(topic, number)| TopicPartition::new(topic, number))
+            .collect()
+    }
+
+    /// The partitions of a topic that takes plain batches.
+    pub fn takes_plain(&self, topic: &str, partitions: i32) {
+        let mut inner = self.inner();
+        for number in 0..partitions {
+            let one = TopicPartition::new(topic, number);
+            if !inner.plain.contains(&one) {
+                inner.plain.push(one);
+            }
+        }
+    }
+
+    /// Where plain batches may go.
+    pub fn plain(&self) -> Vec<TopicPartition> {
+        self.inner().plain.clone()
+    }
+
+    pub fn wish(&self, wish: Wish) {
+        self.inner().wishes.push_back(wish);
+    }
+
+    /// A wish came true.
+    pub fn granted(&self, what: &'static str) {
+        *self.inner().granted.entry(what).or_default() += 1;
+    }
+
+    /// How often what was.
+    pub fn all_granted(&self) -> BTreeMap<&'static str, usize> {
+        self.inner().granted.clone()
+    }
+
+    pub fn next_wish(&self) -> Option<Wish> {
+        self.inner().wishes.pop_front()
     }
 
     /// The topics are there, and each partition has its first batch.
@@ -96,7 +160,7 @@ impl Model {
         let mut seen = BTreeMap::new();
         for one in told {
             if !seen.contains_key(&one.partition) {
-                let records = reader.committed(disk, &one.partition)?.into_iter();
+                let records = reader.whole(disk, &one.partition)?.into_iter();
                 let records: HashMap<_, _> = records.map(|seen| (seen.offset, seen)).collect();
                 seen.insert(&one.partition, records);
             }

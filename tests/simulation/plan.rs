@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use wire::TopicPartition;
 
 /// How old records are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Age {
     /// Of now: the leader guards what is in flight.
     Fresh,
+    /// Some of now, some of three days, some as old as what leaders forget.
+    Mixed,
     /// Three days: nothing is guarded.
     Old,
 }
@@ -45,10 +46,20 @@ pub enum Kind {
     Forget,
     /// The target loses what it had acknowledged last, as in an unclean election.
     Truncate,
+    /// The target appends late what comes of a process that is gone, or of a connection.
+    Late,
+    /// The target refuses a batch behind which others are on their way.
+    Refuse,
+    /// A topic comes.
+    Topic,
+    /// A topic gets more partitions.
+    Partitions,
+    /// Records of the source that were copied are deleted.
+    Delete,
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 19] = [
         Self::KillBroker,
         Self::PowerLoss,
         Self::StopBroker,
@@ -63,6 +74,11 @@ impl Kind {
         Self::Epoch,
         Self::Forget,
         Self::Truncate,
+        Self::Late,
+        Self::Refuse,
+        Self::Topic,
+        Self::Partitions,
+        Self::Delete,
     ];
 }
 
@@ -92,8 +108,25 @@ pub struct Plan {
     pub calm: Duration,
     pub checkpoint_ms: u64,
     pub memory: &'static str,
-    /// Of the target: `producer.id.expiration.ms`.
+    /// `producer.id.expiration.ms`
     pub expiration: Duration,
+    /// `producer.id.expiration.check.interval.ms`: a short one forgets at once.
+    pub forgets_every: Duration,
+    /// Whether a loss of power keeps any part of what was not synced.
+    pub torn: bool,
+    /// Whether brokers have the smallest segments there are, so that what is deleted goes.
+    pub segments: bool,
+}
+
+/// How late things may be at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Lateness {
+    /// What was sent on a path.
+    pub held: Duration,
+    /// What a broker does, by [`Kind::Fault`].
+    pub delay: Duration,
+    /// The same, by [`Kind::Late`].
+    pub append: Duration,
 }
 
 pub const PLAIN: &str = "plain";
@@ -103,10 +136,10 @@ impl Plan {
     /// Nothing else decides.
     pub fn draw(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
-        let age = if random.random_bool(0.3) {
-            Age::Old
-        } else {
-            Age::Fresh
+        let age = match random.random_range(0..10) {
+            0..3 => Age::Old,
+            3..5 => Age::Mixed,
+            _ => Age::Fresh,
         };
         // Two processes may double what is not guarded (docs/GUARANTEES.md).
         let processes = if age == Age::Fresh && random.random_bool(0.35) {
@@ -118,13 +151,24 @@ impl Plan {
         let often = random.random_range(0.25..0.9);
         let kinds = Kind::ALL.into_iter();
         let mut kinds: Vec<_> = kinds.filter(|_| random.random_bool(often)).collect();
+        if age != Age::Fresh && random.random_bool(0.5) {
+            // What is not guarded rests on nothing but care in these two.
+            kinds.extend([Kind::Late, Kind::Late, Kind::Refuse]);
+        }
         kinds.retain(|kind| match kind {
             Kind::PowerLoss => flush != [false, false],
             Kind::Forget => age == Age::Old,
             // Who lost records is found out by the next number that it refuses, if it remembers numbers.
             Kind::Truncate => age == Age::Fresh && processes == 1,
+            // The first batch of a partition is not guarded, and two processes have two checkpoints.
+            Kind::Topic | Kind::Partitions | Kind::Delete => processes == 1,
             _ => true,
         });
+        if kinds.contains(&Kind::Truncate) && kinds.contains(&Kind::Delete) {
+            // What the target lost and the source has no more is lost.
+            let other = [Kind::Truncate, Kind::Delete][random.random_range(0..2)];
+            kinds.retain(|kind| *kind != other);
+        }
         let day = Duration::from_secs(24 * 3600);
         Self {
             seed,
@@ -142,6 +186,9 @@ impl Plan {
             checkpoint_ms: [50, 200, 1_000][random.random_range(0..3)],
             memory: ["1MiB", "64MiB"][random.random_range(0..2)],
             expiration: [day, Duration::from_secs(25 * 60)][random.random_range(0..2)],
+            forgets_every: Duration::from_millis([1, 1, 1_000, 600_000][random.random_range(0..4)]),
+            torn: random.random_bool(0.6),
+            segments: random.random_bool(0.5),
         }
     }
 
@@ -155,20 +202,21 @@ impl Plan {
         }
     }
 
-    /// All that is copied.
-    pub fn all(&self) -> Vec<TopicPartition> {
-        let topics = [PLAIN, TRANSACTED].into_iter().zip(self.partitions);
-        let all = topics.flat_map(|(topic, count)| (0..count).map(move |number| (topic, number)));
-        all.map(|(topic, number)| TopicPartition::new(topic, number))
-            .collect()
-    }
-
-    /// How late a broker may append what was sent on a connection that is gone: beyond, old records may be there
-    /// twice (docs/GUARANTEES.md, "The race").
-    pub fn latest(&self) -> Duration {
-        match self.age {
-            Age::Fresh => Duration::from_secs(12),
-            Age::Old => Duration::from_secs(3),
+    /// How late a broker may append what was sent on a connection that is gone. What is not guarded may be there twice
+    /// beyond six seconds (docs/GUARANTEES.md, "The race"), and all of these together stay below.
+    pub fn lateness(&self) -> Lateness {
+        let begins = |kind| matches!(kind, &Kind::Topic | &Kind::Partitions);
+        if self.age == Age::Fresh && !self.kinds.iter().any(begins) {
+            return Lateness {
+                held: Duration::from_secs(12),
+                delay: Duration::from_secs(4),
+                append: Duration::from_secs(8),
+            };
+        }
+        Lateness {
+            held: Duration::from_millis(1_500),
+            delay: Duration::from_millis(400),
+            append: Duration::from_millis(3_500),
         }
     }
 }

@@ -13,6 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{logs::FOLDER, machine::Machine, plan::Plan};
 
+/// Where strait keeps its checkpoints.
+pub const GROUP: &str = "strait.sim";
+
 /// A broker's machine.
 #[derive(Clone, Debug)]
 pub struct BrokerMachine {
@@ -40,6 +43,13 @@ impl BrokerMachine {
             "auto.create.topics.enable=false".to_owned(),
             format!("producer.id.expiration.ms={expiration}"),
         ];
+        let forgets_every = plan.forgets_every.as_millis();
+        settings.push(format!(
+            "producer.id.expiration.check.interval.ms={forgets_every}"
+        ));
+        if plan.segments {
+            settings.push("log.segment.bytes=1048576".to_owned());
+        }
         if flush {
             settings.push("log.flush.interval.messages=1".to_owned());
         }

@@ -3,84 +3,21 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use broker_lite::faults::{ApiKey, Fault, Faults, ResponseError, What};
+use broker_lite::faults::Faults;
 use rand::{Rng, seq::IndexedRandom};
 
 use super::{
     logs,
-    plan::{Age, Kind},
+    model::Wish,
+    plan::{Kind, PLAIN},
     world::{TRUNCATED, World},
 };
 
 /// As far as calendars may differ (docs/GUARANTEES.md), each way.
 const SKEW_MS: i64 = 8 * 60_000;
-
-const OF_THE_SOURCE: &[ApiKey] = &[
-    ApiKey::Fetch,
-    ApiKey::Fetch,
-    ApiKey::ListOffsets,
-    ApiKey::Metadata,
-    ApiKey::OffsetForLeaderEpoch,
-    ApiKey::DescribeConfigs,
-    ApiKey::ApiVersions,
-];
-const OF_THE_TARGET: &[ApiKey] = &[
-    ApiKey::Produce,
-    ApiKey::Produce,
-    ApiKey::Produce,
-    ApiKey::Produce,
-    ApiKey::OffsetCommit,
-    ApiKey::OffsetFetch,
-    ApiKey::Fetch,
-    ApiKey::ListOffsets,
-    ApiKey::Metadata,
-    ApiKey::DescribeProducers,
-    ApiKey::FindCoordinator,
-    ApiKey::ApiVersions,
-];
-
-/// Errors of a request that did nothing.
-fn refusals(api: ApiKey) -> &'static [ResponseError] {
-    match api {
-        ApiKey::Produce => &[
-            ResponseError::NotLeaderOrFollower,
-            ResponseError::NotEnoughReplicas,
-            ResponseError::KafkaStorageError,
-            ResponseError::OutOfOrderSequenceNumber,
-            ResponseError::RequestTimedOut,
-        ],
-        ApiKey::OffsetCommit | ApiKey::OffsetFetch => &[
-            ResponseError::CoordinatorLoadInProgress,
-            ResponseError::CoordinatorNotAvailable,
-            ResponseError::NotCoordinator,
-        ],
-        ApiKey::Fetch | ApiKey::ListOffsets => &[
-            ResponseError::NotLeaderOrFollower,
-            ResponseError::KafkaStorageError,
-            ResponseError::UnknownServerError,
-            ResponseError::OffsetNotAvailable,
-        ],
-        _ => &[ResponseError::RequestTimedOut],
-    }
-}
-
-/// Errors of a request whose work was done.
-fn failures(api: ApiKey) -> &'static [ResponseError] {
-    match api {
-        ApiKey::Produce => &[
-            ResponseError::NotLeaderOrFollower,
-            ResponseError::NotEnoughReplicasAfterAppend,
-            ResponseError::RequestTimedOut,
-            ResponseError::KafkaStorageError,
-            ResponseError::UnknownServerError,
-        ],
-        ApiKey::OffsetCommit => &[
-            ResponseError::RequestTimedOut,
-            ResponseError::NotCoordinator,
-        ],
-        other => refusals(other),
-    }
-}
+/// Topics that come, and partitions that one may have.
+const TOPICS: usize = 3;
+const PARTITIONS: i32 = 6;
 
 impl World {
     /// Lets things happen for as long as the plan says.
@@ -96,7 +33,7 @@ impl World {
         Ok(())
     }
 
-    fn between(&mut self, shortest: Duration, longest: Duration) -> Duration {
+    pub fn between(&mut self, shortest: Duration, longest: Duration) -> Duration {
         shortest + (longest - shortest).mul_f64(self.random.random())
     }
 
@@ -141,13 +78,47 @@ impl World {
                 })
             }
             Kind::Truncate => self.truncate()?,
+            Kind::Late => self.append_late()?,
+            Kind::Refuse => self.refuse_in_a_row(),
+            Kind::Topic => self.topic_comes(),
+            Kind::Partitions => self.partitions_come(),
+            Kind::Delete => self.delete_records(),
         }
         Ok(())
     }
 
+    fn topic_comes(&mut self) {
+        let number = self.counts.get("topic wanted").copied().unwrap_or_default();
+        if number < TOPICS {
+            self.event("topic wanted");
+            let partitions = self.random.random_range(1..3);
+            let name = format!("{PLAIN}-{number}");
+            self.model.wish(Wish::Partitions(name, partitions));
+        }
+    }
+
+    fn partitions_come(&mut self) {
+        let all = self.model.plain();
+        let topic = &all[self.random.random_range(0..all.len())].topic;
+        let count = all.iter().filter(|one| one.topic == *topic).count();
+        let wanted = i32::try_from(count).unwrap_or(i32::MAX) + 1;
+        if wanted <= PARTITIONS {
+            self.event("partition wanted");
+            self.model.wish(Wish::Partitions(topic.clone(), wanted));
+        }
+    }
+
+    fn delete_records(&mut self) {
+        let all = self.model.all();
+        let one = &all[self.random.random_range(0..all.len())];
+        self.event("deletion wanted");
+        let percent = [50, 90, 100][self.random.random_range(0..3)];
+        self.model.wish(Wish::Delete(one.clone(), percent));
+    }
+
     /// Cuts off the last few batches of a partition.
     fn truncate(&mut self) -> Result<()> {
-        let all = self.plan.all();
+        let all = self.model.all();
         let one = &all[self.random.random_range(0..all.len())];
         let batches = logs::read(&self.brokers[1].machine.disk, one)?;
         // Of who wrote before something is left.
@@ -212,6 +183,12 @@ impl World {
         Ok(())
     }
 
+    /// The name of one that there is.
+    pub fn some_strait(&mut self) -> &'static str {
+        let index = self.random.random_range(0..self.straits.len());
+        self.straits[index].machine.name
+    }
+
     fn some_path(&mut self) -> (&'static str, &'static str) {
         let paths = self.paths();
         paths[self.random.random_range(0..paths.len())]
@@ -220,7 +197,7 @@ impl World {
     fn break_some_path(&mut self, held: bool) {
         let path = self.some_path();
         let longest = if held {
-            self.plan.latest()
+            self.plan.lateness().held
         } else {
             Duration::from_secs(12)
         };
@@ -239,40 +216,13 @@ impl World {
         }
     }
 
-    fn fault(&mut self, side: usize) {
-        let Some(faults) = self.brokers[side].faults() else {
-            return;
-        };
-        let apis = [OF_THE_SOURCE, OF_THE_TARGET][side];
-        let api = apis[self.random.random_range(0..apis.len())];
-        let longest = self.plan.latest() / 3;
-        let what = match self.random.random_range(0..6) {
-            0 => What::Close,
-            1 => What::CloseAfter,
-            2 => What::Delay(self.between(Duration::ZERO, longest)),
-            3 => What::DelayAfter(self.between(Duration::ZERO, longest)),
-            4 => What::Refuse(*refusals(api).choose(&mut self.random).expect("some")),
-            _ => What::FailAfter(*failures(api).choose(&mut self.random).expect("some")),
-        };
-        let most = if self.plan.age == Age::Old { 2 } else { 5 };
-        let times = self.random.random_range(1..most);
-        let skip = self.random.random_range(0..3);
-        let fault = Fault::new(api, what).skip(skip).times(times);
-        // Not every API has a place for an error.
-        if faults.set(fault.clone()).is_ok() {
-            self.event("fault set");
-            self.trace
-                .event(self.sim.elapsed(), format_args!("{fault:?}"));
-        }
-    }
-
     fn on_some_partition(
         &mut self,
         side: usize,
         name: &'static str,
         change: impl FnOnce(&Faults, &str, i32) -> bool,
     ) {
-        let all = self.plan.all();
+        let all = self.model.all();
         let one = &all[self.random.random_range(0..all.len())];
         let faults = self.brokers[side].faults();
         if faults.is_some_and(|faults| change(&faults, &one.topic, one.partition)) {

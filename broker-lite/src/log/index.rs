@@ -48,6 +48,9 @@ impl Later {
     }
 }
 
+/// Entries that are read at once.
+const PIECE: u64 = 4096;
+
 /// A file of entries of `N` bytes.
 #[derive(Clone, Debug)]
 struct Table<const N: usize> {
@@ -100,6 +103,28 @@ impl<const N: usize> Table<N> {
         }
         self.count = count;
         self.read_last()
+    }
+
+    /// Drops the first entry that does not follow the one before it, and all behind: what was not durable when the
+    /// machine lost its power may be anything, zeros above all.
+    fn keep_while(
+        &mut self,
+        follows: impl Fn(Option<&[u8; N]>, &[u8; N]) -> bool,
+    ) -> io::Result<()> {
+        let (mut kept, mut last) = (0, None);
+        'pieces: while kept < self.count {
+            let entries = (self.count - kept).min(PIECE);
+            let bytes = entries as usize * N;
+            let bytes = self.file.get()?.read_exact_at(bytes, kept * N as u64)?;
+            for entry in bytes.as_chunks::<N>().0 {
+                if !follows(last.as_ref(), entry) {
+                    break 'pieces;
+                }
+                last = Some(*entry);
+                kept += 1;
+            }
+        }
+        self.cut(kept)
     }
 
     /// How many entries at the start are `before`; the others are not.
@@ -165,12 +190,17 @@ impl OffsetIndex {
         self.table.push(entry)
     }
 
-    /// Drops the entries from `offset` on.
-    pub(super) fn cut(&mut self, offset: i64) -> io::Result<()> {
-        let count = self
-            .table
-            .count_while(|entry| self.decode(entry).0 < offset)?;
-        self.table.cut(count)
+    /// Keeps the entries before `offset`, as far as they ascend.
+    pub(super) fn keep_before(&mut self, offset: i64) -> io::Result<()> {
+        let base = self.base;
+        self.table.keep_while(|before, entry| {
+            let (of, position) = decode_offset(base, entry);
+            let ascends = before.is_none_or(|before| {
+                let (last, lower) = decode_offset(base, before);
+                last < of && lower < position
+            });
+            ascends && (base..offset).contains(&of)
+        })
     }
 
     pub(super) fn clear(&mut self) -> io::Result<()> {
@@ -187,14 +217,16 @@ impl OffsetIndex {
     }
 
     fn decode(&self, entry: &[u8; 8]) -> (i64, u64) {
-        let [a, b, c, d, e, f, g, h] = *entry;
-        let offset = self
-            .base
-            .saturating_add(i32::from_be_bytes([a, b, c, d]).into());
-        // A negative position is damage; it lies behind every file's end.
-        let position = u64::try_from(i32::from_be_bytes([e, f, g, h])).unwrap_or(u64::MAX);
-        (offset, position)
+        decode_offset(self.base, entry)
     }
+}
+
+fn decode_offset(base: i64, entry: &[u8; 8]) -> (i64, u64) {
+    let [a, b, c, d, e, f, g, h] = *entry;
+    let offset = base.saturating_add(i32::from_be_bytes([a, b, c, d]).into());
+    // A negative position is damage; it lies behind every file's end.
+    let position = u64::try_from(i32::from_be_bytes([e, f, g, h])).unwrap_or(u64::MAX);
+    (offset, position)
 }
 
 /// Timestamps to offsets.
@@ -238,12 +270,17 @@ impl TimeIndex {
         self.table.push(entry)
     }
 
-    /// Drops the entries from `offset` on.
-    pub(super) fn cut(&mut self, offset: i64) -> io::Result<()> {
-        let count = self
-            .table
-            .count_while(|entry| self.decode(entry).1 < offset)?;
-        self.table.cut(count)
+    /// Keeps the entries before `offset`, as far as they ascend.
+    pub(super) fn keep_before(&mut self, offset: i64) -> io::Result<()> {
+        let base = self.base;
+        self.table.keep_while(|before, entry| {
+            let (timestamp, of) = decode_time(base, entry);
+            let ascends = before.is_none_or(|before| {
+                let (earlier, last) = decode_time(base, before);
+                earlier < timestamp && last < of
+            });
+            ascends && (base..offset).contains(&of)
+        })
     }
 
     pub(super) fn clear(&mut self) -> io::Result<()> {
@@ -260,13 +297,17 @@ impl TimeIndex {
     }
 
     fn decode(&self, entry: &[u8; 12]) -> (i64, i64) {
-        let [a, b, c, d, e, f, g, h, offset @ ..] = *entry;
-        let timestamp = i64::from_be_bytes([a, b, c, d, e, f, g, h]);
-        (
-            timestamp,
-            self.base.saturating_add(i32::from_be_bytes(offset).into()),
-        )
+        decode_time(self.base, entry)
     }
+}
+
+fn decode_time(base: i64, entry: &[u8; 12]) -> (i64, i64) {
+    let [a, b, c, d, e, f, g, h, offset @ ..] = *entry;
+    let timestamp = i64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    (
+        timestamp,
+        base.saturating_add(i32::from_be_bytes(offset).into()),
+    )
 }
 
 /// A transaction whose records do not count.
@@ -324,6 +365,25 @@ impl AbortedIndex {
             }
         }
         Ok(false)
+    }
+
+    /// Keeps the entries whose markers lie before `offset`, as far as they ascend.
+    pub(super) fn keep_before(&mut self, offset: i64) -> io::Result<()> {
+        self.0.keep_while(|before, entry| {
+            let one = decode_aborted(entry);
+            let last = before.map(|before| decode_aborted(before).last_offset);
+            let ascends = last.is_none_or(|last| last < one.last_offset);
+            ascends && one.first_offset < one.last_offset && one.last_offset < offset
+        })
+    }
+
+    pub(super) fn last(&self) -> Option<AbortedTransaction> {
+        self.0.last.as_ref().map(decode_aborted)
+    }
+
+    /// Drops the last entry.
+    pub(super) fn pop(&mut self) -> io::Result<()> {
+        self.0.cut(self.0.count.saturating_sub(1))
     }
 
     /// Drops the entries whose markers lie from `offset` on.

@@ -136,6 +136,10 @@ impl Log {
                     "remove a segment behind a damaged one");
                 segment::remove(&**files, folder, *behind)?;
             }
+            if at + 1 < bases.len() {
+                // They must not come back behind what is written in their place.
+                files.sync_dir(folder)?;
+            }
             active = Some(segment);
             break;
         }

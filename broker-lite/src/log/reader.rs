@@ -96,6 +96,26 @@ impl Reader {
         Ok(None)
     }
 
+    /// The same segment with as many bytes, which are not known to be whole.
+    pub(super) fn up_to(&self, end: u64) -> Self {
+        Self {
+            len: end,
+            ..self.clone()
+        }
+    }
+
+    /// The header of the batch that holds `offset`; none if the segment has none, or is damaged before.
+    pub(super) fn header_of(&self, offset: i64) -> io::Result<Option<BatchHeader>> {
+        let mut position = self.indexed(offset);
+        while let Some(header) = header_at(&*self.log, position, self.len)? {
+            if header.last_offset() >= offset {
+                return Ok(Some(header).filter(|header| header.base_offset <= offset));
+            }
+            position += header.size() as u64;
+        }
+        Ok(None)
+    }
+
     /// Where to begin to look for `offset`: what the index says, if it can be read and a batch confirms it.
     fn indexed(&self, offset: i64) -> u64 {
         let found = self.offsets.floor(offset).ok().flatten();

@@ -96,6 +96,7 @@ impl Sealed {
                 position = segment.reader.len, "a batch is damaged");
         }
         segment.complete()?;
+        segment.sync_indexes()?;
         Ok(Self {
             len: reader.len,
             ..segment.sealed(next)
@@ -226,7 +227,11 @@ impl Active {
     ) -> io::Result<bool> {
         let end = self.reader.log.len()?;
         self.cut_indexes(trusted)?;
-        if !self.skip_trusted(end)? {
+        if trusted < limit {
+            self.drop_torn_notes(end)?;
+        }
+        let are_sound = self.skip_trusted(end)?;
+        if !are_sound {
             self.reader.offsets.clear()?;
             self.reader.times.clear()?;
         }
@@ -257,9 +262,18 @@ impl Active {
                 }
             }
         }
+        if !are_sound && self.reader.base < trusted {
+            self.sync_indexes()?;
+        }
         self.reader.offsets.close();
         self.reader.times.close();
         Ok(self.reader.len == end)
+    }
+
+    /// Indexes that were made again are as durable as what is trusted: the next open believes them.
+    fn sync_indexes(&self) -> io::Result<()> {
+        self.reader.offsets.file()?.sync()?;
+        self.reader.times.file()?.sync()
     }
 
     /// Cuts off what does not count.
@@ -267,15 +281,39 @@ impl Active {
         tracing::warn!(file = %path(&self.folder, self.reader.base, "log").display(),
             position = self.reader.len, next_offset = self.reader.next,
             "cut off what is no whole batch");
-        self.reader.log.set_len(self.reader.len)
+        self.reader.log.set_len(self.reader.len)?;
+        // What is written in its place must not meet it again after the next loss of power.
+        self.reader.log.sync()
     }
 
     fn cut_indexes(&mut self, offset: i64) -> io::Result<()> {
-        self.reader.offsets.cut(offset)?;
-        self.reader.times.cut(offset)?;
+        self.reader.offsets.keep_before(offset)?;
+        self.reader.times.keep_before(offset)?;
         self.aborted
             .as_mut()
-            .map_or(Ok(()), |aborted| aborted.cut(offset))
+            .map_or(Ok(()), |aborted| aborted.keep_before(offset))
+    }
+
+    /// Drops what the index of aborted transactions has last as long as the log has no such marker: a loss of power
+    /// may leave half of an entry.
+    fn drop_torn_notes(&mut self, end: u64) -> io::Result<()> {
+        let whole = self.reader.up_to(end);
+        let Some(aborted) = &mut self.aborted else {
+            return Ok(());
+        };
+        while let Some(one) = aborted.last() {
+            let header = whole.header_of(one.last_offset)?;
+            let is_marker = |header: BatchHeader| {
+                header.is_control()
+                    && (header.base_offset, header.producer_id)
+                        == (one.last_offset, one.producer_id)
+            };
+            if header.is_some_and(is_marker) {
+                return Ok(());
+            }
+            aborted.pop()?;
+        }
+        Ok(())
     }
 
     /// Goes to the last indexed batch, if the indexes are sound.
@@ -293,6 +331,10 @@ impl Active {
         let Some(header) = header.filter(|header| header.last_offset() == last_offset) else {
             return Ok(false);
         };
+        let youngest = reader.up_to(end).header_of(of)?;
+        if youngest.is_none_or(|youngest| youngest.max_timestamp != max_timestamp) {
+            return Ok(false);
+        }
         // The index has an entry for this very batch, so none is due before the interval is over.
         (reader.len, reader.next) = (position, header.base_offset);
         (self.max_timestamp, self.max_timestamp_offset) = (max_timestamp, of);

@@ -3,7 +3,10 @@
 use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
-use host::{Files, sim::SimFiles};
+use host::{
+    Files,
+    sim::{SeededRandom, SimFiles},
+};
 use proptest::prelude::*;
 use wire::{
     batch::{BatchHeader, BatchView},
@@ -33,6 +36,8 @@ enum Step {
     Kill,
     /// The machine dies.
     Crash,
+    /// The same on a disk that keeps any part of what was not synced.
+    Torn(u64),
     /// The process dies while it writes: this is behind the last batch.
     Tear(Vec<u8>),
     /// An index is lost or damaged.
@@ -61,6 +66,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Restart),
         2 => Just(Step::Kill),
         2 => Just(Step::Crash),
+        2 => any::<u64>().prop_map(Step::Torn),
         1 => garbage.prop_map(Step::Tear),
         1 => (0usize..20, 0usize..100, any::<u8>())
             .prop_map(|(file, at, byte)| Step::Spoil { file, at, byte }),
@@ -113,18 +119,13 @@ impl Model {
                 self.reopen();
             }
             Step::Kill => self.reopen(),
-            Step::Crash => {
-                self.files.crash();
-                self.batches.truncate(self.durable);
-                let end = self.end();
-                self.aborted.retain(|one| one.last_offset < end);
-                self.reopen();
-                // The start is durable at once; a log that ends before it begins anew there.
-                if end < self.start {
-                    self.batches.clear();
-                    self.aborted.clear();
-                    self.durable = 0;
+            Step::Crash => self.lose(SimFiles::crash),
+            Step::Torn(seed) => {
+                if self.durable == 0 {
+                    // A log whose first segment is lost begins with the next, as in Kafka.
+                    self.files.sync_dir(Path::new(FOLDER)).unwrap();
                 }
+                self.lose(|files| files.crash_keeping(&SeededRandom::new(seed)));
             }
             Step::Tear(garbage) => {
                 let file = Arc::clone(&self.log.active.reader().log);
@@ -138,6 +139,51 @@ impl Model {
                 self.log.advance_start(self.start).run().unwrap();
             }
         }
+    }
+
+    /// The machine dies, and its disk crashes.
+    fn lose(&mut self, crash: impl FnOnce(&SimFiles)) {
+        let bases: Vec<i64> = self.log.bases().collect();
+        crash(&self.files);
+        let kept = self.kept(&bases);
+        assert!(kept >= self.durable, "{kept} of {}", self.durable);
+        self.durable = kept;
+        self.batches.truncate(kept);
+        let end = self.end();
+        self.aborted.retain(|one| one.last_offset < end);
+        self.reopen();
+        // The start is durable at once; a log that ends before it begins anew there.
+        if end < self.start {
+            self.batches.clear();
+            self.aborted.clear();
+            self.durable = 0;
+        }
+    }
+
+    /// How many batches at the start the disk holds whole, in the segments that the log had; those that were removed
+    /// count.
+    fn kept(&self, bases: &[i64]) -> usize {
+        let mut at = (0, 0);
+        let is_kept = |batch: &&BatchView| {
+            let offset = batch.header.base_offset;
+            let segment = bases.partition_point(|base| *base <= offset);
+            let Some(base) = segment.checked_sub(1).map(|before| bases[before]) else {
+                return true;
+            };
+            if at.0 != base {
+                at = (base, 0);
+            }
+            let path = super::segment::path(Path::new(FOLDER), base, "log");
+            let size = batch.bytes.len();
+            let position = at.1;
+            at.1 += size as u64;
+            let there = self.files.exists(&path).then(|| {
+                let file = self.files.open(&path).unwrap();
+                file.read_exact_at(size, position).ok()
+            });
+            there.flatten().is_some_and(|bytes| bytes == batch.bytes)
+        };
+        self.batches.iter().take_while(is_kept).count()
     }
 
     fn append(&mut self, records: i64, size: usize, timestamp: i64) {

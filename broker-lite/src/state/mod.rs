@@ -24,6 +24,7 @@ use answers::Answers;
 use fetch_sessions::FetchSessions;
 use groups::{GroupSettings, Groups};
 use host::{Host, Lock};
+use producers::Expiration;
 use topics::{TopicSettings, Topics};
 use transactions::{Participants, TransactionSettings, Transactions, machine::Producer};
 use wire::TopicPartition;
@@ -75,7 +76,10 @@ impl State {
         let settings = TopicSettings {
             started_with: config.log.clone(),
             flush: config.flush,
-            producer_id_expiration_ms: config.producer_id_expiration_ms,
+            producers: Expiration {
+                after_ms: config.producer_id_expiration_ms,
+                check_ms: config.producer_id_expiration_check_interval_ms,
+            },
         };
         let folders: Vec<_> = config.log_dirs().map(Path::to_owned).collect();
         let topics = Topics::open(host.clone(), &folders, settings)?;

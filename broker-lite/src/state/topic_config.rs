@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use wire::record::Codec;
 
 use self::defaults::Defaults;
-use super::partition::LogConfig;
+use super::{partition::LogConfig, producers::Expiration};
 use crate::log::{Compaction, Retention};
 
 /// What a value may be. The numbers are DescribeConfigs' types.
@@ -212,7 +212,7 @@ pub(crate) fn log_config(
     overrides: &Overrides,
     defaults: &Defaults,
     flush: bool,
-    expiration_ms: i64,
+    producers: Expiration,
 ) -> LogConfig {
     let value = |name| value(overrides, defaults, name).trim();
     let number = |name| value(name).parse::<i64>().unwrap_or(i64::MAX);
@@ -247,7 +247,7 @@ pub(crate) fn log_config(
         compaction,
         compression: value("compression.type").parse::<Codec>().ok(),
         flush: flush || number("flush.messages") == 1,
-        producer_id_expiration_ms: expiration_ms,
+        producers,
     }
 }
 

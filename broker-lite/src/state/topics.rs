@@ -28,6 +28,7 @@ use super::{
     entries::Entries,
     folders::Folder,
     partition::{LogConfig, Partition},
+    producers::Expiration,
     topic_config::{Overrides, defaults::LogSettings, log_config},
 };
 
@@ -41,8 +42,8 @@ pub(crate) struct TopicSettings {
     pub(crate) started_with: LogSettings,
     /// Sync every append.
     pub(crate) flush: bool,
-    /// `producer.id.expiration.ms`
-    pub(crate) producer_id_expiration_ms: i64,
+    /// When producers are forgotten.
+    pub(crate) producers: Expiration,
 }
 
 /// One topic.
@@ -390,9 +391,13 @@ impl Topics {
     /// What a topic's configs mean for its logs.
     fn log_config(&self, configs: &Overrides) -> LogConfig {
         let settings = &self.settings;
-        let expiration = settings.producer_id_expiration_ms;
         let inherited = self.inherited();
-        log_config(configs, inherited.defaults(), settings.flush, expiration)
+        log_config(
+            configs,
+            inherited.defaults(),
+            settings.flush,
+            settings.producers,
+        )
     }
 
     fn known(&self) -> std::sync::RwLockReadGuard<'_, Known> {

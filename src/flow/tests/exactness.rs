@@ -1,6 +1,7 @@
 //! EXACTNESS.md, rule by rule: what a broker may do to a sealed flow, and that nothing is lost or doubled by it.
 //! Each test is named after its rule.
 
+mod late;
 mod owners;
 mod truncation;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{End, Task};
+use super::{End, QUIET, Task};
 use crate::{
     sink::{Answer, Appended, Lane},
     telemetry::Retry,
@@ -71,8 +71,10 @@ impl Task {
             .map_err(|why| End::Lost(Retry::Reconcile, format!("reading {target} back: {why}")))?;
         if is_there(sent, found.as_ref(), offset) {
             unit.first = First::Confirmed;
-            // What comes late of whoever wrote before is refused from here.
-            self.doubt = false;
+            // What comes late of whoever wrote before is refused from here, as long as the leader remembers this batch.
+            if std::mem::take(&mut self.doubt) {
+                unit.late_until = self.settings.host.clock.monotonic() + QUIET;
+            }
             return Ok(());
         }
         let text =

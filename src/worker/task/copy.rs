@@ -151,7 +151,7 @@ impl Task {
             );
             return Err(End::Stop(StopReason::RecordRefused, at, text));
         }
-        if self.doubt && self.is_first_unguarded(&part) {
+        if self.lets_in_late_appends(&part) {
             return Err(self.wait_for_late_appends());
         }
         let (clock, sequence) = (&self.settings.host.clock, self.ledger.next_sequence());
@@ -184,25 +184,29 @@ impl Task {
         Ok(())
     }
 
-    /// Whether this is the first batch of a pass, and so old that a leader that accepts it may forget it at once:
-    /// then a late append of the same batch by whoever wrote before would be accepted too (EXACTNESS 2, 7).
-    fn is_first_unguarded(&self, part: &Part) -> bool {
+    /// Whether something may still be on its way, and this batch is so old that a leader that accepts it may forget the
+    /// producer at once: then a late append of what was sent before would be accepted too (EXACTNESS 2, 7).
+    fn lets_in_late_appends(&self, part: &Part) -> bool {
         let (Some(unit), Body::Sealed(view)) = (&self.unit, &part.body) else {
             return false;
         };
-        let wall_ms = self.settings.host.clock.wall_ms();
-        matches!(unit.first, First::Awaited) && !unit.is_guarded(view.header.max_timestamp, wall_ms)
+        let clock = &self.settings.host.clock;
+        let from_before = self.doubt && matches!(unit.first, First::Awaited);
+        (from_before || clock.monotonic() < unit.late_until)
+            && !unit.is_guarded(view.header.max_timestamp, clock.wall_ms())
     }
 
     /// The next pass begins once what is on its way from before has been appended, or never will be.
     fn wait_for_late_appends(&mut self) -> End {
-        self.doubt = false;
+        let from_before = std::mem::take(&mut self.doubt);
         if let Some(unit) = &mut self.unit {
-            unit.quiet_until = self.settings.host.clock.monotonic() + QUIET;
+            if from_before {
+                unit.late_until = self.settings.host.clock.monotonic() + QUIET;
+            }
+            unit.quiet_until = unit.late_until;
         }
         let target = &self.settings.route.target;
-        let text =
-            format!("{target}: whoever wrote last may have a batch on its way; looking again");
+        let text = format!("{target}: a batch from before may be on its way; looking again");
         End::Lost(Retry::Reconcile, text)
     }
 

@@ -38,8 +38,9 @@ impl Task {
                 if let (true, Some(unit)) = (unanswered, &mut self.unit) {
                     let clock = &self.settings.host.clock;
                     let (_, oldest) = self.ledger.unresolved();
+                    unit.late_until = clock.monotonic() + QUIET;
                     if !unit.is_guarded(oldest, clock.wall_ms()) {
-                        unit.quiet_until = clock.monotonic() + QUIET;
+                        unit.quiet_until = unit.late_until;
                     }
                 }
                 End::Lost(Retry::Produce, text)

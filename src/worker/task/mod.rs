@@ -24,7 +24,7 @@ use crate::{
 /// Pauses between passes.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_secs(10);
-/// After the loss of an unguarded batch: what the broker may still do with it is done then (EXACTNESS 7).
+/// After the loss of a batch: what the broker may still do with it is done then (EXACTNESS 7).
 const QUIET: Duration = Duration::from_secs(6);
 
 /// How a pass ended.
@@ -193,7 +193,7 @@ impl Task {
     fn is_settled(&self) -> bool {
         let now = self.settings.host.clock.monotonic();
         let unit = self.unit.as_ref();
-        unit.is_some_and(|unit| unit.quiet_until <= now) && !self.doubt && !self.unanswered
+        unit.is_some_and(|unit| unit.late_until <= now) && !self.doubt && !self.unanswered
     }
 
     fn enter(&self, state: WorkerState) {

@@ -41,7 +41,7 @@ pub(crate) use self::{
 use super::{
     complaints::Complaints,
     folders::Folder,
-    producers::{ProducerDescription, Producers, snapshot},
+    producers::{Expiration, ProducerDescription, Producers, snapshot},
 };
 use crate::log::{AbortedTransaction, Compaction, Log, Retention, Scanned};
 
@@ -66,7 +66,7 @@ pub(crate) struct LogConfig {
     pub(crate) compression: Option<wire::record::Codec>,
     /// Sync each append before its answer.
     pub(crate) flush: bool,
-    pub(crate) producer_id_expiration_ms: i64,
+    pub(crate) producers: Expiration,
 }
 
 /// Where a partition begins and ends.
@@ -349,8 +349,7 @@ impl State {
     }
 
     fn sweep(&mut self, now_ms: i64) {
-        self.producers
-            .sweep(now_ms, self.config.producer_id_expiration_ms);
+        self.producers.sweep(now_ms, self.config.producers);
     }
 }
 
@@ -371,7 +370,7 @@ fn contents(
     config: &LogConfig,
     epochs: Epochs,
 ) -> io::Result<Contents> {
-    let (now, expiration) = (host.clock.wall_ms(), config.producer_id_expiration_ms);
+    let (now, expiration) = (host.clock.wall_ms(), config.producers.after_ms);
     let (trusted, mut producers) = snapshot::read(&*host.files, folder)?.unwrap_or_default();
     producers.expire(now, expiration);
     let open = |trusted, producers: &mut Producers| {

@@ -48,7 +48,10 @@ fn config() -> LogConfig {
         retention: Retention::default(),
         compression: None,
         flush: false,
-        producer_id_expiration_ms: DAY,
+        producers: Expiration {
+            after_ms: DAY,
+            check_ms: 600_000,
+        },
     }
 }
 

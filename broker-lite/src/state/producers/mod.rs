@@ -19,8 +19,14 @@ use crate::log::{AbortedTransaction, LastRecord};
 /// Batches remembered per producer (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
 const BATCHES: usize = 5;
 
-/// Milliseconds between two sweeps (`producer.id.expiration.check.interval.ms`).
-const SWEEP_MS: i64 = 600_000;
+/// When producers are forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expiration {
+    /// `producer.id.expiration.ms`
+    pub(crate) after_ms: i64,
+    /// Between two sweeps: `producer.id.expiration.check.interval.ms`.
+    pub(crate) check_ms: i64,
+}
 
 /// All producers of a partition.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -170,11 +176,11 @@ impl Producers {
         open.min()
     }
 
-    /// [`Producers::expire`], at most every ten minutes, as Kafka does: until then producers of old
-    /// records are remembered too.
-    pub(crate) fn sweep(&mut self, now_ms: i64, expiration_ms: i64) {
-        if now_ms.saturating_sub(self.swept_ms) >= SWEEP_MS {
-            self.expire(now_ms, expiration_ms);
+    /// [`Producers::expire`] where it is due, every ten minutes as Kafka does: until then producers of old records are
+    /// remembered too.
+    pub(crate) fn sweep(&mut self, now_ms: i64, expiration: Expiration) {
+        if now_ms.saturating_sub(self.swept_ms) >= expiration.check_ms {
+            self.expire(now_ms, expiration.after_ms);
         }
     }
 
@@ -330,12 +336,31 @@ mod tests {
         });
         producers.expire(1_004, 1_000);
         assert_eq!(producers.describe().len(), 2, "999 ms old");
-        producers.sweep(SWEEP_MS, 1_000);
+        let expiration = Expiration {
+            after_ms: 1_000,
+            check_ms: 600_000,
+        };
+        producers.sweep(600_000, expiration);
         assert_eq!(producers.describe().len(), 2, "not yet looked at again");
-        producers.sweep(SWEEP_MS + 1_004, 1_000);
+        producers.sweep(601_004, expiration);
         assert_eq!(producers.describe().len(), 1);
         assert_eq!(producers.first_open(), Some(1));
         assert_eq!(producers.check(&batch(7, 0, 50, 1, 2)), Ok(Verdict::Append));
+    }
+
+    #[test]
+    fn producers_are_looked_at_as_often_as_is_set() {
+        let mut producers = Producers::default();
+        let expiration = Expiration {
+            after_ms: 1_000,
+            check_ms: 1,
+        };
+        producers.sweep(1, expiration);
+        producers.appended(&batch(7, 0, 0, 1, 0));
+        producers.sweep(1, expiration);
+        assert_eq!(producers.describe().len(), 1, "not yet");
+        producers.sweep(1_005, expiration);
+        assert_eq!(producers.describe().len(), 0);
     }
 
     #[test]

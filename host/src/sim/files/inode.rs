@@ -5,6 +5,9 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+/// A disk writes so many bytes, on a boundary of as many, or none of them.
+const SECTOR: usize = 512;
+
 #[derive(Debug, Default)]
 pub(super) struct Inode(Mutex<Content>);
 
@@ -54,7 +57,7 @@ impl Inode {
         content.unsynced.clear();
     }
 
-    /// Back to what is durable, and of the changes since those, or the first halves of those, that are kept.
+    /// Back to what is durable, and of the changes since those, or those sectors of them, that are kept.
     pub(super) fn crash(&self, keeps: &mut dyn FnMut() -> bool) {
         let content = &mut *self.content();
         for change in content.unsynced.drain(..) {
@@ -63,8 +66,7 @@ impl Inode {
             }
             match change {
                 Change::Written(at, bytes) if keeps() => {
-                    let half = Change::Written(at, bytes[..bytes.len() / 2].to_vec());
-                    half.apply(&mut content.durable);
+                    torn(&mut content.durable, at, &bytes, keeps);
                 }
                 change => change.apply(&mut content.durable),
             }
@@ -80,6 +82,22 @@ impl Inode {
 
     fn content(&self) -> MutexGuard<'_, Content> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A write of which a part reached the disk: any of its sectors, and maybe the new length without its bytes.
+fn torn(content: &mut Vec<u8>, at: usize, bytes: &[u8], keeps: &mut dyn FnMut() -> bool) {
+    let end = at + bytes.len();
+    if keeps() && content.len() < end {
+        content.resize(end, 0);
+    }
+    let mut from = at;
+    while from < end {
+        let to = (from - from % SECTOR + SECTOR).min(end);
+        if keeps() {
+            Change::Written(from, bytes[from - at..to - at].to_vec()).apply(content);
+        }
+        from = to;
     }
 }
 

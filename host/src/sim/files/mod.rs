@@ -3,7 +3,7 @@
 //! The model is the strict one: content is durable after `sync`, a name (new, renamed, removed)
 //! after `sync_dir` of its folder. [`SimFiles::crash`] keeps only what is durable, so code that
 //! forgets a sync fails its test; a real disk is kinder and keeps an arbitrary part of the rest, as
-//! [`SimFiles::crash_keeping`] does: writes torn, renames out of their order.
+//! [`SimFiles::crash_keeping`] does: writes torn between sectors, lengths without bytes, renames out of their order.
 //! Folders themselves are durable at once: no state of ours depends on an empty folder.
 
 mod faults;
@@ -66,7 +66,7 @@ impl SimFiles {
     }
 
     /// Power loss where an arbitrary part of what was not synced is kept, as `random` draws: names in any order,
-    /// writes whole, in part, or not at all.
+    /// writes whole, any sectors of them, the length that they give a file without their bytes, or nothing.
     pub fn crash_keeping(&self, random: &dyn Random) {
         self.crash_by(&mut || random.number() & 1 == 1);
     }
@@ -329,8 +329,8 @@ mod tests {
 
     #[test]
     fn what_is_not_synced_may_be_kept_in_part() {
-        let mut lengths = BTreeSet::new();
-        for seed in 0..40 {
+        let mut seen = BTreeSet::new();
+        for seed in 0..400 {
             let files = SimFiles::default();
             let folder = Path::new("/data");
             files.create_dir_all(folder).unwrap();
@@ -344,14 +344,51 @@ mod tests {
             let names = files.list(folder).unwrap();
             assert_eq!(names.len(), 1, "a rename is done or not");
             let file = files.open(&folder.join(&names[0])).unwrap();
-            assert_eq!(file.read_exact_at(7, 0).unwrap(), b"durable");
-            lengths.insert((names[0].clone(), file.len().unwrap()));
+            let content = file.read_exact_at(usize::try_from(file.len().unwrap()).unwrap(), 0);
+            let content = String::from_utf8(content.unwrap()).unwrap();
+            seen.insert((names[0].clone(), content));
         }
+        let contents = ["durable", "durable\0\0\0", "durablenot"];
+        let all = ["a", "b"].map(|name| contents.map(|content| (name.into(), content.into())));
         assert_eq!(
-            lengths.len(),
-            6,
-            "all or half of the write or nothing of it: {lengths:?}"
+            seen,
+            all.into_iter().flatten().collect(),
+            "all of the write, its length, or nothing of it"
         );
+    }
+
+    #[test]
+    fn a_write_is_torn_between_sectors_only() {
+        let mut seen = BTreeSet::new();
+        for seed in 0..200 {
+            let files = SimFiles::default();
+            files.create_dir_all(Path::new("/data")).unwrap();
+            let path = Path::new("/data/a");
+            let file = files.open(path).unwrap();
+            file.write_all_at(&[1; 100], 0).unwrap();
+            file.sync().unwrap();
+            files.sync_dir(Path::new("/data")).unwrap();
+            // The rest of one sector, a whole one, and the beginning of another one.
+            file.write_all_at(&[2; 1_000], 100).unwrap();
+            files.crash_keeping(&SeededRandom::new(seed));
+            let length = usize::try_from(file.len().unwrap()).unwrap();
+            let bytes = file.read_exact_at(length, 0).unwrap();
+            assert_eq!(bytes[..100], [1; 100]);
+            let mut kept = Vec::new();
+            for sector in [100..512, 512..1_024, 1_024..1_100] {
+                let Some(bytes) = bytes.get(sector) else {
+                    kept.push('-');
+                    continue;
+                };
+                assert!(bytes.iter().all(|byte| *byte == bytes[0]), "{bytes:?}");
+                kept.push(if bytes[0] == 2 { 'x' } else { '0' });
+            }
+            seen.insert(kept.into_iter().collect::<String>());
+        }
+        let all = "--- 000 00x 0x- 0x0 0xx x-- x00 x0x xx- xx0 xxx";
+        let possible: BTreeSet<_> = all.split(' ').map(str::to_owned).collect();
+        assert!(seen.is_subset(&possible), "{seen:?}");
+        assert!(seen.len() > 9, "{seen:?}");
     }
 
     #[test]
