@@ -218,11 +218,11 @@ fn replication_factor(flow: &mut Flow, keys: &mut Keys<'_>, table: &mut Table, n
 
 /// What has no key in strait.
 fn rest(flow: &mut Flow, keys: &mut Keys<'_>, notes: &mut Notes) {
-    let is_on = |flow: &mut Flow, keys: &mut Keys<'_>, name: &str, default: bool| {
+    let switch = |flow: &mut Flow, keys: &mut Keys<'_>, name: &str, default: bool| {
         let key = flow.take(name, keys)?;
         let value = keys.value(key).to_owned();
         keys.mark(key, flow_keys::finding(name, &value, true));
-        Some(value.parse().unwrap_or(default))
+        Some(value.to_lowercase().parse().unwrap_or(default))
     };
     let mut checkpoints = flow.checkpoints;
     for feature in &FEATURES {
@@ -231,7 +231,7 @@ fn rest(flow: &mut Flow, keys: &mut Keys<'_>, notes: &mut Notes) {
             Connector::Checkpoint => flow.checkpoints,
             Connector::Heartbeat => flow.heartbeats,
         };
-        let set = is_on(flow, keys, feature.key, feature.default);
+        let set = switch(flow, keys, feature.key, feature.default);
         if set.is_none() && feature.default && runs {
             notes.insert((
                 4,

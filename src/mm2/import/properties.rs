@@ -125,7 +125,8 @@ mod tests {
     /// What Java 17 prints of these (`Properties.load` of the bytes).
     #[test]
     fn lines_are_read_as_java_reads_them() {
-        let cases: &[(&[u8], &[(&str, &str)])] = &[
+        type Case = (&'static [u8], &'static [(&'static str, &'static str)]);
+        let cases: &[Case] = &[
             (
                 b"a=1\nb = 2\r\nc:3\rd 4\n",
                 &[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")],

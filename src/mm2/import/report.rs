@@ -1,11 +1,11 @@
 //! What became of each key of the input, and what is left to do.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ImportError;
 
 /// What became of one key. Of several things that hold for it, in one flow or another, the last of this list counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// strait does without, and nothing is missing.

@@ -104,87 +104,99 @@ impl Secured<'_> {
         setup: &mut Setup,
         keys: &mut Keys<'_>,
     ) -> Option<KeyId> {
-        let key = |name: &str, keys: &mut Keys<'_>| {
-            let value = login.get(name)?;
-            Some(self.key(&format!("authentication.{name}"), value, keys))
-        };
-        let kind = login
-            .get("type")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let type_key = key("type", keys)?;
-        let mut read = vec!["type"];
+        let kind = login.get("type")?.as_str().unwrap_or_default();
+        let type_key = self.part("type", login, keys)?;
         let mechanism = match kind {
-            "tls" => {
-                keys.mark(type_key, Finding::renamed("ssl.keystore.*"));
-                if let Some(pair) = key("certificateAndKey", keys) {
-                    read.push("certificateAndKey");
-                    let secrets = &login["certificateAndKey"];
-                    let part = |part| self.secret(secrets, part);
-                    self.derive(
-                        "ssl.keystore.certificate.chain",
-                        pair,
-                        part("certificate"),
-                        setup,
-                        keys,
-                    );
-                    self.derive("ssl.keystore.key", pair, part("key"), setup, keys);
-                }
-                None
-            }
+            "tls" | "custom" => None,
             "plain" => Some("PLAIN"),
             "scram-sha-256" => Some("SCRAM-SHA-256"),
             "scram-sha-512" => Some("SCRAM-SHA-512"),
-            "custom" => {
-                keys.mark(type_key, Finding::renamed("the properties under `config`"));
-                for (name, value) in login
-                    .get("config")
-                    .and_then(Value::as_object)
-                    .into_iter()
-                    .flatten()
-                {
-                    let key = self.key(&format!("authentication.config.{name}"), value, keys);
-                    common(setup, self.alias, name, key);
-                }
-                read.push("config");
-                None
-            }
             "oauth" => Some("OAUTHBEARER"),
             other => Some(other),
         };
         if let Some(mechanism) = mechanism {
-            self.derive(
-                "sasl.mechanism",
-                type_key,
-                mechanism.to_owned(),
-                setup,
-                keys,
-            );
-            if let ("plain" | "scram-sha-256" | "scram-sha-512", Some(user), Some(password)) =
-                (kind, key("username", keys), key("passwordSecret", keys))
-            {
-                read.extend(["username", "passwordSecret"]);
-                keys.mark(user, Finding::renamed("sasl.username"));
-                let module = if kind == "plain" { "Plain" } else { "Scram" };
-                let user = keys.value(user).replace('\\', "\\\\").replace('"', "\\\"");
-                let secret = self.secret(&login["passwordSecret"], "password");
-                let jaas = format!(
-                    "{module}LoginModule required username=\"{user}\" password=\"{secret}\";"
-                );
-                self.derive("sasl.jaas.config", password, jaas, setup, keys);
-            }
+            let mechanism = mechanism.to_owned();
+            self.derive("sasl.mechanism", type_key, mechanism, setup, keys);
         }
+        let read: &[&str] = match kind {
+            "tls" => {
+                keys.mark(type_key, Finding::renamed("ssl.keystore.*"));
+                self.certificate(login, setup, keys);
+                &["type", "certificateAndKey"]
+            }
+            "custom" => {
+                keys.mark(type_key, Finding::renamed("the properties under `config`"));
+                self.custom(login, setup, keys);
+                &["type", "config"]
+            }
+            "plain" | "scram-sha-256" | "scram-sha-512" => {
+                self.password(kind, login, setup, keys);
+                &["type", "username", "passwordSecret"]
+            }
+            _ => &["type"],
+        };
         for name in login.keys().filter(|name| !read.contains(&name.as_str())) {
-            let Some(key) = key(name, keys) else { continue };
+            let Some(key) = self.part(name, login, keys) else {
+                continue;
+            };
             let finding = match kind {
                 "custom" => Finding::not_needed("says whether it is a login by SASL"),
-                kind => Finding::not_supported(format!(
-                    "a login of type {kind} has nothing of it in strait"
-                )),
+                kind => {
+                    let text = format!("a login of type {kind} has nothing of it in strait");
+                    Finding::not_supported(text)
+                }
             };
             keys.mark(key, finding);
         }
         let is_sasl = mechanism.is_some() || login.get("sasl") == Some(&Value::Bool(true));
         is_sasl.then_some(type_key)
+    }
+
+    /// A key under `authentication`, if it is there.
+    fn part(&self, name: &str, login: &Map<String, Value>, keys: &mut Keys<'_>) -> Option<KeyId> {
+        let value = login.get(name)?;
+        Some(self.key(&format!("authentication.{name}"), value, keys))
+    }
+
+    fn certificate(&self, login: &Map<String, Value>, setup: &mut Setup, keys: &mut Keys<'_>) {
+        let Some(pair) = self.part("certificateAndKey", login, keys) else {
+            return;
+        };
+        for (property, name) in [
+            ("ssl.keystore.certificate.chain", "certificate"),
+            ("ssl.keystore.key", "key"),
+        ] {
+            let secret = self.secret(&login["certificateAndKey"], name);
+            self.derive(property, pair, secret, setup, keys);
+        }
+    }
+
+    fn custom(&self, login: &Map<String, Value>, setup: &mut Setup, keys: &mut Keys<'_>) {
+        let config = login.get("config").and_then(Value::as_object);
+        for (name, value) in config.into_iter().flatten() {
+            let key = self.key(&format!("authentication.config.{name}"), value, keys);
+            common(setup, self.alias, name, key);
+        }
+    }
+
+    fn password(
+        &self,
+        kind: &str,
+        login: &Map<String, Value>,
+        setup: &mut Setup,
+        keys: &mut Keys<'_>,
+    ) {
+        let user = self.part("username", login, keys);
+        let password = self.part("passwordSecret", login, keys);
+        let (Some(user), Some(password)) = (user, password) else {
+            return;
+        };
+        keys.mark(user, Finding::renamed("sasl.username"));
+        let module = if kind == "plain" { "Plain" } else { "Scram" };
+        let user = keys.value(user).replace('\\', "\\\\").replace('"', "\\\"");
+        let secret = self.secret(&login["passwordSecret"], "password");
+        let jaas =
+            format!("{module}LoginModule required username=\"{user}\" password=\"{secret}\";");
+        self.derive("sasl.jaas.config", password, jaas, setup, keys);
     }
 }

@@ -58,6 +58,18 @@ fn is(import: &Import, key: &str, verdict: Verdict, text: &str) {
     );
 }
 
+/// Several of them, `KEY | VERDICT | TEXT` in a line each.
+#[track_caller]
+fn are(import: &Import, lines: &str) {
+    for wanted in lines.trim().lines() {
+        let [key, verdict, text] = wanted.split(" | ").collect::<Vec<_>>()[..] else {
+            panic!("{wanted}");
+        };
+        let verdict = serde_json::from_value(verdict.into()).unwrap();
+        is(import, key.trim(), verdict, text);
+    }
+}
+
 use crate::config::Sources;
 use Verdict::{NotNeeded, NotSupported, Refused, Renamed, Taken};
 
@@ -114,61 +126,29 @@ fn what_counts_is_what_counts_in_mirrormaker() {
     let (a, b) = (&config.clusters["A"], &config.clusters["B"]);
     assert_eq!((a.bootstrap[0].0.as_str(), a.rack()), ("a", Some("r")));
     assert_eq!((b.client_id(), b.rack()), ("id", None));
-    for (key, verdict, text) in [
-        (
-            "A.consumer.isolation.level",
-            Renamed,
-            "isolation = \"read_committed\"",
-        ),
-        (
-            "A->B.consumer.isolation.level",
-            NotNeeded,
-            "A.consumer.isolation.level takes its place",
-        ),
-        (
-            "A->B.source.consumer.auto.offset.reset",
-            Renamed,
-            "start = \"latest\"",
-        ),
-        (
-            "A->B.source.cluster.bootstrap.servers",
-            NotNeeded,
-            "A.bootstrap.servers takes its place",
-        ),
-        (
-            "A->B.consumer.bootstrap.servers",
-            NotNeeded,
-            "A.bootstrap.servers takes its place",
-        ),
-        ("A.client.rack", NotNeeded, "ignores this here too"),
-        ("B.consumer.client.rack", NotNeeded, "move no records"),
-        ("topics", NotNeeded, "A->B.topics takes its place"),
-        ("A.topics", NotNeeded, "it counts as SOURCE->TARGET.topics"),
-        (
-            "consumer.fetch.max.bytes",
-            NotNeeded,
-            "it counts as CLUSTER.consumer",
-        ),
-        (
-            "offset.flush.interval.ms",
-            NotNeeded,
-            "it counts as TARGET.offset.flush.interval.ms",
-        ),
-        (
-            "B.offset.flush.interval.ms",
-            NotNeeded,
-            "checkpoint_interval",
-        ),
-        ("use.defaults.from", NotNeeded, "ignores this here too"),
-        ("offset.storage.topic", NotNeeded, "strait.FLOW"),
-        ("C->B.topics", NotNeeded, "no such pair"),
-        ("B->A.topics", NotNeeded, "the flow is off"),
-        ("B->A.enabled", NotNeeded, "is left out"),
-        ("foo.bar", NotNeeded, "ignores this here too"),
-        ("replication.factor", Renamed, "replication_factor"),
-    ] {
-        is(&import, key, verdict, text);
-    }
+    are(
+        &import,
+        "
+         A.consumer.isolation.level | renamed | isolation = \"read_committed\"
+         A->B.consumer.isolation.level | not_needed | A.consumer.isolation.level takes its place
+         A->B.source.consumer.auto.offset.reset | renamed | start = \"latest\"
+         A->B.source.cluster.bootstrap.servers | not_needed | A.bootstrap.servers takes its place
+         A->B.consumer.bootstrap.servers | not_needed | A.bootstrap.servers takes its place
+         A.client.rack | not_needed | ignores this here too
+         B.consumer.client.rack | not_needed | move no records
+         topics | not_needed | A->B.topics takes its place
+         A.topics | not_needed | it counts as SOURCE->TARGET.topics
+         consumer.fetch.max.bytes | not_needed | it counts as CLUSTER.consumer
+         offset.flush.interval.ms | not_needed | it counts as TARGET.offset.flush.interval.ms
+         B.offset.flush.interval.ms | not_needed | checkpoint_interval
+         use.defaults.from | not_needed | ignores this here too
+         offset.storage.topic | not_needed | strait.FLOW
+         C->B.topics | not_needed | no such pair
+         B->A.topics | not_needed | the flow is off
+         B->A.enabled | not_needed | is left out
+         foo.bar | not_needed | ignores this here too
+         replication.factor | renamed | replication_factor",
+    );
 }
 
 #[test]

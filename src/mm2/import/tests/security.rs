@@ -225,88 +225,36 @@ fn one_cluster_has_one_login() {
     );
 }
 
+const BEGINNINGS: &str = "A. B. C. A->B. B->A. A.consumer. B.producer. A->B.source.consumer. A->B.consumer. \
+    A->B.producer.override. A->B.source.cluster. A.admin. B.consumer.";
+const NAMES: &str = "security.protocol sasl.mechanism sasl.jaas.config sasl.kerberos.service.name ssl.truststore.location \
+    ssl.truststore.type ssl.truststore.password ssl.truststore.certificates ssl.keystore.location ssl.keystore.type \
+    ssl.keystore.key ssl.keystore.certificate.chain ssl.key.password ssl.endpoint.identification.algorithm \
+    bootstrap.servers client.id client.rack acks connections.max.idle.ms isolation.level auto.offset.reset \
+    exactly.once.source.support group.id offset.flush.interval.ms transforms.x.type no.such.key";
+const VALUES: &str = "true false 1 -1 hunter2 ${env:X} ${file:/f:k} ${dir:/d:k} ${ a:1,b:2 SSL PEM SASL_SSL SASL_PLAINTEXT \
+    PLAINTEXT PLAIN SCRAM-SHA-256 GSSAPI a++ a,b.* latest none https identity all é \u{1}";
+
 /// Names of all kinds under all beginnings, with values of all kinds.
 fn any_lines() -> impl Strategy<Value = Vec<(String, String)>> {
-    let beginnings = prop::sample::select(vec![
-        "",
-        "A.",
-        "B.",
-        "C.",
-        "A->B.",
-        "B->A.",
-        "A.consumer.",
-        "B.producer.",
-        "A->B.source.consumer.",
-        "A->B.consumer.",
-        "A->B.producer.override.",
-        "A->B.source.cluster.",
-        "A.admin.",
-        "B.consumer.",
-    ]);
-    let mut names: Vec<&str> = include_str!("../fixtures/connector_keys.txt")
+    let mut beginnings: Vec<_> = BEGINNINGS
+        .split(' ')
+        .filter(|text| !text.is_empty())
+        .collect();
+    beginnings.push("");
+    let mut names: Vec<_> = include_str!("../fixtures/connector_keys.txt")
         .lines()
         .collect();
-    names.extend([
-        "security.protocol",
-        "sasl.mechanism",
-        "sasl.jaas.config",
-        "sasl.kerberos.service.name",
-        "ssl.truststore.location",
-        "ssl.truststore.type",
-        "ssl.truststore.password",
-        "ssl.truststore.certificates",
-        "ssl.keystore.location",
-        "ssl.keystore.type",
-        "ssl.keystore.key",
-        "ssl.keystore.certificate.chain",
-        "ssl.key.password",
-        "ssl.endpoint.identification.algorithm",
-        "bootstrap.servers",
-        "client.id",
-        "client.rack",
-        "acks",
-        "connections.max.idle.ms",
-        "isolation.level",
-        "auto.offset.reset",
-        "exactly.once.source.support",
-        "group.id",
-        "offset.flush.interval.ms",
-        "transforms.x.type",
-        "no.such.key",
+    names.extend(NAMES.split_whitespace());
+    names.push("");
+    let mut values: Vec<_> = VALUES.split_whitespace().collect();
+    values.extend([
         "",
-    ]);
-    let values = prop::sample::select(vec![
-        "true",
-        "false",
-        "",
-        "1",
-        "-1",
-        "hunter2",
-        "${env:X}",
-        "${file:/f:k}",
-        "${dir:/d:k}",
-        "${",
-        "a:1,b:2",
-        "SSL",
-        "PEM",
-        "SASL_SSL",
-        "SASL_PLAINTEXT",
-        "PLAINTEXT",
-        "PLAIN",
-        "SCRAM-SHA-256",
-        "GSSAPI",
-        "a++",
-        "a,b.*",
-        "latest",
-        "\"'\\ \n\u{1}",
+        "\"'\\ \n",
         "x.PlainLoginModule required username=\"u\" password=\"hunter2\";",
-        "none",
-        "https",
-        "identity",
-        "all",
-        "é",
     ]);
-    let line = (beginnings, prop::sample::select(names), values);
+    let [beginnings, names, values] = [beginnings, names, values].map(prop::sample::select);
+    let line = (beginnings, names, values);
     let line =
         line.prop_map(|(beginning, name, value)| (format!("{beginning}{name}"), value.to_owned()));
     prop::collection::vec(line, 0..14)

@@ -147,74 +147,30 @@ fn secrets_of_kubernetes_become_variables() {
 #[test]
 fn every_key_under_spec_is_told_of() {
     let import = imported(&v1());
-    for (key, verdict, text) in [
-        ("spec.replicas", NotNeeded, "share"),
-        ("spec.resources", NotNeeded, "pods"),
-        ("spec.target.alias", Renamed, "[clusters.ALIAS]"),
-        ("spec.target.bootstrapServers", Renamed, "bootstrap.servers"),
-        ("spec.target.groupId", NotNeeded, "positions"),
-        ("spec.target.tls", Renamed, "security.protocol"),
-        ("spec.target.authentication.type", Renamed, "ssl.keystore"),
-        (
-            "spec.target.authentication.certificateAndKey",
-            Renamed,
-            "ssl.keystore",
-        ),
-        (
-            "spec.target.config.offset.storage.replication.factor",
-            NotNeeded,
-            "strait.FLOW",
-        ),
-        (
-            "spec.target.config.exactly.once.source.support",
-            Renamed,
-            "require",
-        ),
-        (
-            "spec.mirrors[0].source.authentication.type",
-            Renamed,
-            "sasl.mechanism",
-        ),
-        (
-            "spec.mirrors[0].source.authentication.username",
-            Renamed,
-            "sasl.username",
-        ),
-        (
-            "spec.mirrors[0].source.authentication.passwordSecret",
-            Renamed,
-            "sasl.password",
-        ),
-        (
-            "spec.mirrors[0].source.config.batch.size",
-            NotNeeded,
-            "ignores this here too",
-        ),
-        (
-            "spec.mirrors[0].sourceConnector.tasksMax",
-            NotNeeded,
-            "no tasks",
-        ),
-        (
-            "spec.mirrors[0].sourceConnector.autoRestart",
-            NotNeeded,
-            "tries again",
-        ),
-        (
-            "spec.mirrors[0].sourceConnector.config.topics",
-            NotNeeded,
-            "topicsPattern takes its place",
-        ),
-        (
-            "spec.mirrors[0].checkpointConnector.config.sync.group.offsets.enabled",
-            NotSupported,
-            "yet",
-        ),
-        ("spec.mirrors[0].topicsPattern", Taken, ""),
-        ("spec.mirrors[0].groupsPattern", NotSupported, "yet"),
-    ] {
-        is(&import, key, verdict, text);
-    }
+    are(
+        &import,
+        "
+         spec.replicas | not_needed | share
+         spec.resources | not_needed | pods
+         spec.target.alias | renamed | [clusters.ALIAS]
+         spec.target.bootstrapServers | renamed | bootstrap.servers
+         spec.target.groupId | not_needed | positions
+         spec.target.tls | renamed | security.protocol
+         spec.target.authentication.type | renamed | ssl.keystore
+         spec.target.authentication.certificateAndKey | renamed | ssl.keystore
+         spec.target.config.offset.storage.replication.factor | not_needed | strait.FLOW
+         spec.target.config.exactly.once.source.support | renamed | require
+         spec.mirrors[0].source.authentication.type | renamed | sasl.mechanism
+         spec.mirrors[0].source.authentication.username | renamed | sasl.username
+         spec.mirrors[0].source.authentication.passwordSecret | renamed | sasl.password
+         spec.mirrors[0].source.config.batch.size | not_needed | ignores this here too
+         spec.mirrors[0].sourceConnector.tasksMax | not_needed | no tasks
+         spec.mirrors[0].sourceConnector.autoRestart | not_needed | tries again
+         spec.mirrors[0].sourceConnector.config.topics | not_needed | topicsPattern takes its place
+         spec.mirrors[0].checkpointConnector.config.sync.group.offsets.enabled | not_supported | yet
+         spec.mirrors[0].topicsPattern | taken | 
+         spec.mirrors[0].groupsPattern | not_supported | yet",
+    );
     let unread: Vec<_> = import
         .report
         .keys
