@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::{
     client_keys::{self, PLAIN},
     report::{Finding, KeyId, Keys},
-    secrets::{Secrets, Slot},
+    secrets::{Secrets, Slot, refers},
     security,
     setup::{Cluster, Property, Role, Setup, displaced},
 };
@@ -160,7 +160,7 @@ impl Draft<'_, '_, '_> {
         let text = self.secrets.text(value, Slot::new(self.alias, name, name));
         let refused = match name {
             // Where it is not written itself, it is seen when it is filled in.
-            _ if text != value => None,
+            _ if refers(value) => None,
             "bootstrap.servers" if addresses(value).is_none() => {
                 let text = "HOST:PORT is wanted, several with commas between";
                 Some(Finding::refused(text))

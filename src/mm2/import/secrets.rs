@@ -93,7 +93,12 @@ impl<'a> Secrets<'a> {
     pub(super) fn text(&mut self, value: &str, slot: Slot<'_>) -> String {
         let parts = parts(value);
         let written: Option<Vec<_>> = parts.iter().map(|part| self.written(part)).collect();
-        let Some(written) = written else {
+        // What stands for something else already cannot be this as well.
+        let fits = |(_, place): &(String, Option<String>)| {
+            let known = place.as_ref().and_then(|place| self.samples.get(place));
+            known.is_none_or(|known| known == slot.sample)
+        };
+        let Some(written) = written.filter(|written| written.iter().all(fits)) else {
             let what = told(slot.what, &parts);
             return self.variable(Slot {
                 what: &what,
@@ -120,12 +125,9 @@ impl<'a> Secrets<'a> {
     pub(super) fn variable(&mut self, slot: Slot<'_>) -> String {
         let what = format!("{} of {}", slot.what, slot.alias);
         let mut variable = slot.variable();
-        // Aliases may differ in what variables cannot have.
-        while self
-            .fill
-            .get(&variable)
-            .is_some_and(|other| other.what != what)
-        {
+        // Aliases may differ in what variables cannot have, and others may have the name.
+        let is_it = |fill: &Fill| fill.what == what;
+        while self.samples.contains_key(&variable) && !self.fill.get(&variable).is_some_and(is_it) {
             variable.push_str("_2");
         }
         self.samples
@@ -185,6 +187,12 @@ fn told(what: &str, parts: &[Part<'_>]) -> String {
 enum Part<'a> {
     Text(&'a str),
     Reference(Reference<'a>),
+}
+
+/// Whether a value refers to anything.
+pub(super) fn refers(value: &str) -> bool {
+    let mut parts = parts(value).into_iter();
+    parts.any(|part| matches!(part, Part::Reference(_)))
 }
 
 /// References, and what stands between.

@@ -3,13 +3,16 @@
 use super::{
     client::Draft,
     report::{Finding, KeyId},
-    secrets::Slot,
+    secrets::{Slot, refers},
 };
 use crate::config::{keystore_to_pem, parse_jaas, truststore_to_pem};
 
 const PROTOCOL: &str = "security.protocol";
 const MECHANISM: &str = "sasl.mechanism";
 const JAAS: &str = "sasl.jaas.config";
+const ALGORITHM: &str = "ssl.endpoint.identification.algorithm";
+const CHAIN: &str = "ssl.keystore.certificate.chain";
+const KEY: &str = "ssl.keystore.key";
 /// Java's default.
 const JKS: &str = "JKS";
 
@@ -17,7 +20,7 @@ const JKS: &str = "JKS";
 pub(super) fn takes(name: &str) -> bool {
     matches!(
         name,
-        PROTOCOL | MECHANISM | JAAS | "ssl.endpoint.identification.algorithm" | "ssl.key.password"
+        PROTOCOL | MECHANISM | JAAS | ALGORITHM | "ssl.key.password"
     ) || name.starts_with("ssl.keystore.")
         || name.starts_with("ssl.truststore.")
 }
@@ -35,14 +38,15 @@ pub(super) fn add(draft: &mut Draft<'_, '_, '_>) {
     if protocol.ends_with("SSL") {
         truststore(draft);
         keystore(draft);
-        if draft.peek("ssl.endpoint.identification.algorithm") == Some("") {
-            draft.write("ssl.endpoint.identification.algorithm", "none");
-            draft.mark(
-                "ssl.endpoint.identification.algorithm",
-                Finding::renamed("\"none\""),
-            );
+        if draft.peek(ALGORITHM) == Some("") {
+            draft.write(ALGORITHM, "none");
+            draft.mark(ALGORITHM, Finding::renamed("\"none\""));
         }
-        draft.take("ssl.endpoint.identification.algorithm");
+        if draft.peek(ALGORITHM).is_some_and(refers) {
+            let text = "it has to be written itself; without it, names of brokers are checked";
+            draft.mark(ALGORITHM, Finding::not_supported(text));
+        }
+        draft.take(ALGORITHM);
     }
     if protocol.starts_with("SASL") {
         login(draft, protocol_key);
@@ -60,6 +64,12 @@ fn truststore(draft: &mut Draft<'_, '_, '_>) {
         .to_uppercase();
     let no_password = "a truststore in PEM has none; the commands ask for the old one";
     draft.mark("ssl.truststore.password", Finding::not_needed(no_password));
+    if draft.peek("ssl.truststore.location").is_some() {
+        draft.mark(
+            "ssl.truststore.certificates",
+            both("ssl.truststore.location"),
+        );
+    }
     draft.take_secret(
         "ssl.truststore.certificates",
         "the certificates to trust (PEM)",
@@ -88,11 +98,23 @@ fn keystore(draft: &mut Draft<'_, '_, '_>) {
         .to_uppercase();
     let no_password = "a keystore in PEM has none, only its key (ssl.key.password); the commands ask for the old one";
     draft.mark("ssl.keystore.password", Finding::not_needed(no_password));
-    draft.take_secret(
-        "ssl.keystore.certificate.chain",
-        "the certificate and those up to its CA (PEM)",
-    );
-    draft.take_secret("ssl.keystore.key", "the private key (PEM)");
+    if draft.peek("ssl.keystore.location").is_some() {
+        draft.mark(CHAIN, both("ssl.keystore.location"));
+        draft.mark(KEY, both("ssl.keystore.location"));
+    }
+    let ways = [
+        (CHAIN, "the certificate and those up to its CA (PEM)"),
+        (KEY, "the private key (PEM)"),
+    ];
+    // One without the other is refused by MirrorMaker 2 as well, and asked for here.
+    if ways.iter().any(|(name, _)| draft.peek(name).is_some()) {
+        for (name, what) in ways {
+            match draft.peek(name) {
+                Some(_) => draft.take_secret(name, what),
+                None => drop(draft.ask(name, what)),
+            }
+        }
+    }
     let Some(location) = draft.peek("ssl.keystore.location") else {
         draft.take_secret("ssl.key.password", "the password of the private key");
         return draft.mark(
@@ -118,6 +140,13 @@ fn keystore(draft: &mut Draft<'_, '_, '_>) {
         "ssl.key.password",
         Finding::renamed(format!("ssl.key.password = \"{password}\"")),
     );
+}
+
+/// A text beside the file that has it.
+fn both(location: &str) -> Finding {
+    Finding::not_supported(format!(
+        "MirrorMaker 2 refuses it beside {location}, which was taken"
+    ))
 }
 
 /// A store that is to be converted first.

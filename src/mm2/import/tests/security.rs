@@ -235,6 +235,37 @@ const NAMES: &str = "security.protocol sasl.mechanism sasl.jaas.config sasl.kerb
 const VALUES: &str = "true false 1 -1 hunter2 ${env:X} ${file:/f:k} ${dir:/d:k} ${ a:1,b:2 SSL PEM SASL_SSL SASL_PLAINTEXT \
     PLAINTEXT PLAIN SCRAM-SHA-256 GSSAPI a++ a,b.* latest none https identity all é \u{1}";
 
+const SECURITY: [(&str, [&str; 3]); 12] = [
+    ("sasl.mechanism", ["PLAIN", "SCRAM-SHA-512", "GSSAPI"]),
+    (
+        "sasl.jaas.config",
+        [
+            "x.PlainLoginModule required username=a password=b;",
+            "${env:J}",
+            "odd",
+        ],
+    ),
+    ("ssl.truststore.type", ["PEM", "JKS", "PKCS12"]),
+    ("ssl.truststore.location", ["/t", "${dir:/d:t}", "${env:T}"]),
+    (
+        "ssl.truststore.certificates",
+        ["pem", "${dir:/d:c}", "${env:C}"],
+    ),
+    ("ssl.truststore.password", ["p", "", "${env:P}"]),
+    ("ssl.keystore.type", ["PEM", "JKS", "PKCS12"]),
+    ("ssl.keystore.location", ["/k", "${dir:/d:k}", "${env:K}"]),
+    (
+        "ssl.keystore.certificate.chain",
+        ["pem", "${dir:/d:c}", "${env:C}"],
+    ),
+    ("ssl.keystore.key", ["pem", "${dir:/d:y}", "${env:Y}"]),
+    ("ssl.key.password", ["p", "${dir:/d:p}", "${env:P}"]),
+    (
+        "ssl.endpoint.identification.algorithm",
+        ["", "https", "${env:A}"],
+    ),
+];
+
 /// Names of all kinds under all beginnings, with values of all kinds.
 fn any_lines() -> impl Strategy<Value = Vec<(String, String)>> {
     let mut beginnings: Vec<_> = BEGINNINGS
@@ -286,6 +317,20 @@ proptest! {
         if !lines.iter().any(|(name, value)| value.contains("hunter2") && !secret.iter().any(|part| name.contains(part))) {
             prop_assert!(!format!("{import:?}").contains("hunter2"), "{import:?}");
         }
+    }
+
+    /// Whatever goes together or does not.
+    #[test]
+    fn whatever_secures_a_cluster_what_is_made_loads(
+        protocol in prop::sample::select(vec!["SSL", "SASL_SSL", "SASL_PLAINTEXT", "PLAINTEXT"]),
+        chosen in prop::collection::vec(prop::option::of(0usize..3), SECURITY.len()),
+    ) {
+        let lines = SECURITY.iter().zip(chosen).filter_map(|((name, values), chosen)| {
+            Some(format!("A.{name} = {}\n", values[chosen?]))
+        });
+        let text: String = lines.collect();
+        let import = imported(&with(&format!("A.security.protocol = {protocol}\n{text}")));
+        prop_assert!(import.toml.is_some());
     }
 
     #[test]
