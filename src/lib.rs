@@ -25,7 +25,8 @@
 //!
 //! Around the path: [`app`] wires everything and ends it, [`telemetry`] and [`http`] tell about it,
 //! [`survey`] reads both clusters from outside (`check`, `status`), [`mod@status`] is the shape in which the
-//! last two tell how far flows are, [`mod@verify`] compares both sides, [`demo`] shows it all.
+//! last two tell how far flows are, [`mod@verify`] compares both sides, [`mm2`] reads what MirrorMaker 2 was told,
+//! [`demo`] shows it all.
 
 pub mod app;
 pub mod base;
@@ -35,6 +36,7 @@ pub mod config;
 pub mod demo;
 pub mod flow;
 pub mod http;
+pub mod mm2;
 pub mod sink;
 pub mod source;
 pub mod status;

@@ -66,6 +66,9 @@ fn bad_usage_ends_with_2() {
         &["checkpoint", "reset", "strait.toml"],
         &["checkpoint", "list", "/no/such/file.toml"],
         &["check", "--log", "x=loud", "/no/such/file.toml"],
+        &["import-mm2"],
+        &["import-mm2", "/no/such/mm2.properties"],
+        &["import-mm2", "Cargo.toml"],
     ] {
         assert_eq!(strait(arguments).status.code(), Some(2), "{arguments:?}");
     }
@@ -163,6 +166,81 @@ fn a_secret_shows_in_no_refusal() {
         assert_eq!(output.status.code(), Some(2), "{line}");
         assert!(!error(&output).contains("hunter2"), "{}", error(&output));
     }
+}
+
+/// The TOML and nothing else goes to standard output, the report to standard error, and no file is lost.
+#[test]
+fn an_import_makes_a_file_that_loads() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (mm2, toml) = (path("mm2.properties"), path("strait.toml"));
+    let write = |lines: &str| {
+        let text = "clusters = A, B\nA.bootstrap.servers = 127.0.0.1:1\nB.bootstrap.servers = 127.0.0.1:2\nA->B.enabled = true\n\
+                    A.security.protocol = SASL_PLAINTEXT\nA.sasl.mechanism = PLAIN\nA.sasl.jaas.config = \
+                    x.PlainLoginModule required username=ann password=hunter2;\n";
+        std::fs::write(&mm2, format!("{text}{lines}\n")).unwrap();
+    };
+    write("");
+    let output = strait(&["import-mm2", &mm2]);
+    assert_eq!(output.status.code(), Some(0), "{}", error(&output));
+    let shown = error(&output);
+    for part in [
+        "renamed:",
+        "sasl.password",
+        "${A_SASL_PASSWORD}",
+        "docs/COMING_FROM_MM2.md",
+    ] {
+        assert!(shown.contains(part), "{part} not in\n{shown}");
+    }
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!(text.clone() + &shown).contains("hunter2"));
+
+    let output = strait(&["import-mm2", &mm2, "--output", &toml]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0));
+    assert_eq!(std::fs::read_to_string(&toml).unwrap(), text);
+    let again = strait(&["import-mm2", &mm2, "--output", &toml]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(error(&again).contains("--force"), "{}", error(&again));
+    assert_eq!(
+        strait(&["import-mm2", &mm2, "--output", &toml, "--force"])
+            .status
+            .code(),
+        Some(0)
+    );
+    // As far as it loads without its variable.
+    assert!(error(&strait(&["check", &toml])).contains("A_SASL_PASSWORD is not set"));
+
+    write("groups = g");
+    let output = strait(&["import-mm2", &mm2, "--json"]);
+    assert_eq!(output.status.code(), Some(4));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["report"]["keys"][7]["verdict"], "not_supported");
+    assert!(json["toml"].as_str().unwrap().contains("[[flows]]"));
+
+    write("topics = (?!x).*");
+    let output = strait(&["import-mm2", &mm2, "--output", &path("other.toml")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(error(&output).contains("lookahead") && !folder.path().join("other.toml").exists());
+}
+
+/// The example of docs/COMING_FROM_MM2.md is what comes out.
+#[test]
+fn the_example_of_the_import_is_true() {
+    let doc = include_str!("../docs/COMING_FROM_MM2.md");
+    let block = |kind: &str| {
+        let (_, after) = doc.split_once(&format!("```{kind}\n")).unwrap();
+        after.split_once("```").unwrap().0
+    };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("mm2.properties"), block("properties")).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_strait"))
+        .args(["import-mm2", "mm2.properties"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), block("toml"));
+    assert_eq!(error(&output), block("text"));
 }
 
 /// Either side may be down at start: that is waited for, and a stop meanwhile is a clean one.

@@ -4,6 +4,7 @@ mod check;
 mod checkpoint;
 mod demo;
 mod flow_text;
+mod import_mm2;
 mod run;
 mod status;
 mod table;
@@ -21,6 +22,7 @@ use strait::{
     app::AppError,
     config::{Config, ConfigError, Sources},
     flow::adjust::AdjustError,
+    mm2::import::ImportError,
     telemetry::logs::{self, LogError},
 };
 
@@ -39,6 +41,7 @@ Start here:
   strait status strait.toml    how far it is
   strait verify strait.toml    compare both sides, record by record
   strait checkpoint --help     where partitions go on, and how to change it
+  strait import-mm2 --help     a strait.toml from MirrorMaker 2's configuration
 
 A first strait.toml:
   [clusters.east]
@@ -79,6 +82,8 @@ enum Command {
     Verify(verify::Arguments),
     Checkpoint(checkpoint::Arguments),
     Demo(demo::Arguments),
+    #[command(name = "import-mm2")]
+    ImportMm2(import_mm2::Arguments),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -135,6 +140,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Verify(arguments) => verify::run(&host, arguments).await,
         Command::Checkpoint(arguments) => checkpoint::run(&host, arguments).await,
         Command::Demo(arguments) => demo::run(&host, arguments).await,
+        Command::ImportMm2(arguments) => import_mm2::run(arguments),
     }
 }
 
@@ -142,7 +148,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
 fn exit_code(error: &anyhow::Error) -> u8 {
     let known = error.chain().find_map(|cause| {
         let usage = cause.is::<verify::UnknownFlow>() || cause.is::<checkpoint::NoFlow>();
-        if usage || cause.is::<ConfigError>() || cause.is::<LogError>() {
+        let refused = cause.is::<import_mm2::Refused>() || cause.is::<ImportError>();
+        if usage || refused || cause.is::<ConfigError>() || cause.is::<LogError>() {
             return Some(2);
         }
         if let Some(error) = cause.downcast_ref::<AdjustError>() {

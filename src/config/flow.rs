@@ -211,7 +211,7 @@ fn is_legal(c: char) -> bool {
 }
 
 /// Whether `name` may become part of the names of groups and topics; the error is a reason.
-pub(super) fn check_name(name: &str) -> Result<(), String> {
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
     if !name.is_empty() && name.len() <= MAX_NAME && name.chars().all(is_legal) {
         return Ok(());
     }

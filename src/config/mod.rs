@@ -25,6 +25,11 @@ use std::{
 pub use cluster::{ClusterConfig, Properties};
 pub use error::ConfigError;
 pub use file::Security;
+pub(crate) use file::{
+    addresses, check as check_property, kept as kept_property, keystore_to_pem, parse_jaas,
+    truststore_to_pem,
+};
+pub(crate) use flow::check_name;
 pub use flow::{
     Assignment, FlowConfig, Naming, OnExisting, OnGap, OnPoison, Rate, Require, Start, TopicConfig,
     TopicPattern, TopicRule, Transport,

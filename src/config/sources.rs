@@ -43,7 +43,7 @@ fn read_bounded(path: &Path) -> io::Result<String> {
 
 impl Sources<'_> {
     /// Replaces what `text` refers to; the error is a reason.
-    pub(super) fn expand(&self, text: &str) -> Result<String, String> {
+    pub(crate) fn expand(&self, text: &str) -> Result<String, String> {
         let mut expanded = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(at) = rest.find("${") {

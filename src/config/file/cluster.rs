@@ -120,14 +120,16 @@ fn bootstrap(properties: &mut Written, place: &Place) -> Result<Vec<(String, u16
     let servers = properties
         .get("bootstrap.servers")
         .ok_or_else(|| ConfigError::at(place, "`bootstrap.servers` is missing"))?;
-    let servers_of = servers.value.split(',').map(str::trim);
-    servers_of
-        .filter(|server| !server.is_empty())
-        .map(|server| address(server).ok_or(()))
-        .collect::<Result<Vec<_>, ()>>()
-        .ok()
-        .filter(|servers| !servers.is_empty())
+    addresses(&servers.value)
         .ok_or_else(|| refused(servers, "HOST:PORT is wanted, several with commas between"))
+}
+
+/// At least one address, with commas between; none: one of them is no address.
+pub(crate) fn addresses(servers: &str) -> Option<Vec<(String, u16)>> {
+    let servers = servers.split(',').map(str::trim);
+    let servers = servers.filter(|server| !server.is_empty());
+    let servers: Option<Vec<_>> = servers.map(address).collect();
+    servers.filter(|servers| !servers.is_empty())
 }
 
 /// `HOST`, `HOST:PORT`, `[IPv6]:PORT`, after an optional `PROTOCOL://`.

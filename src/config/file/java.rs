@@ -82,10 +82,9 @@ fn truststore(properties: &mut Written) -> Result<(), ConfigError> {
         return put(properties, "ssl.ca.location", location);
     }
     let file = &location.written;
+    let commands = truststore_to_pem(file);
     let reason = format!(
-        "a truststore is read in PEM only (Java's default is JKS). Convert it: \
-         `keytool -importkeystore -srckeystore {file} -destkeystore {file}.p12 -deststoretype PKCS12`, \
-         `openssl pkcs12 -in {file}.p12 -nokeys -out {file}.pem`; \
+        "a truststore is read in PEM only (Java's default is JKS). Convert it: {commands}; \
          then ssl.truststore.type = \"PEM\" and ssl.truststore.location = \"{file}.pem\""
     );
     Err(ConfigError::at(&location.place, reason))
@@ -100,19 +99,10 @@ fn keystore(properties: &mut Written) -> Result<(), ConfigError> {
     };
     if kind.as_deref() != Some("PEM") {
         let file = &location.written;
-        let (first, store) = match kind.as_deref() {
-            Some("PKCS12") => (String::new(), file.clone()),
-            _ => (
-                format!(
-                    "`keytool -importkeystore -srckeystore {file} -destkeystore {file}.p12 \
-                     -deststoretype PKCS12`, "
-                ),
-                format!("{file}.p12"),
-            ),
-        };
+        let commands = keystore_to_pem(file, kind.as_deref());
         let reason = format!(
-            "a keystore is read in PEM only (Java's default is JKS). Convert it: {first}\
-             `openssl pkcs12 -in {store} -out {file}.pem`; then ssl.keystore.type = \"PEM\", \
+            "a keystore is read in PEM only (Java's default is JKS). Convert it: {commands}; \
+             then ssl.keystore.type = \"PEM\", \
              ssl.keystore.location = \"{file}.pem\" and ssl.key.password, without ssl.keystore.password"
         );
         return Err(ConfigError::at(&location.place, reason));
@@ -130,6 +120,25 @@ fn keystore(properties: &mut Written) -> Result<(), ConfigError> {
         put(properties, name, text)?;
     }
     Ok(())
+}
+
+/// The commands that make `FILE.pem` of a truststore in JKS or PKCS#12.
+pub(crate) fn truststore_to_pem(file: &str) -> String {
+    format!(
+        "`keytool -importkeystore -srckeystore {file} -destkeystore {file}.p12 -deststoretype PKCS12`, \
+         `openssl pkcs12 -in {file}.p12 -nokeys -out {file}.pem`"
+    )
+}
+
+/// The commands that make `FILE.pem` of a keystore of this kind (`PKCS12`, else JKS).
+pub(crate) fn keystore_to_pem(file: &str, kind: Option<&str>) -> String {
+    if kind == Some("PKCS12") {
+        return format!("`openssl pkcs12 -in {file} -out {file}.pem`");
+    }
+    format!(
+        "`keytool -importkeystore -srckeystore {file} -destkeystore {file}.p12 -deststoretype PKCS12`, \
+         `openssl pkcs12 -in {file}.p12 -out {file}.pem`"
+    )
 }
 
 fn store_password(password: &Text) -> ConfigError {
@@ -180,7 +189,7 @@ fn login(properties: &mut Written, jaas: Text) -> Result<(), ConfigError> {
 }
 
 /// The login module and its options; values are bare or in double quotes with `\` as escape.
-fn parse_jaas(text: &str) -> Option<(&str, Vec<(String, String)>)> {
+pub(crate) fn parse_jaas(text: &str) -> Option<(&str, Vec<(String, String)>)> {
     let (module, rest) = text.trim().split_once(char::is_whitespace)?;
     let (flag, rest) = rest.trim_start().split_once(char::is_whitespace)?;
     if !["required", "requisite", "sufficient", "optional"].contains(&flag.to_lowercase().as_str())

@@ -15,7 +15,10 @@ mod units;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+pub(crate) use cluster::addresses;
+pub(crate) use java::{keystore_to_pem, parse_jaas, truststore_to_pem};
 use keys::{as_written, parsed};
+pub(crate) use properties::{check, kept};
 pub use security::Security;
 use tree::{Node, Table};
 

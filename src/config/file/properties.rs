@@ -194,13 +194,13 @@ pub(super) fn settable() -> impl Iterator<Item = &'static str> {
 }
 
 /// Why `name` may not be set, if librdkafka knows it and strait keeps it for itself.
-pub(super) fn kept(name: &str) -> Option<&'static str> {
+pub(crate) fn kept(name: &str) -> Option<&'static str> {
     let of_name = KEPT.iter().find(|(names, _)| names.contains(&name));
     of_name.map(|(_, reason)| *reason)
 }
 
 /// Asks librdkafka whether it takes `value` for `name`; the error is a reason without the value.
-pub(super) fn check(name: &str, value: &str) -> Result<(), String> {
+pub(crate) fn check(name: &str, value: &str) -> Result<(), String> {
     let mut config = ClientConfig::new();
     config.set(name, value);
     let Err(error) = config.create_native_config() else {

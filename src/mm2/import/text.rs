@@ -1,0 +1,61 @@
+//! The TOML text.
+
+use super::{client::Written, flow::Table};
+
+/// The whole file, without flows and clusters.
+pub(super) fn begin(files: &[String]) -> String {
+    format!(
+        "# Made by `strait import-mm2` of {}. config/reference.toml says what every key means, and which there are\n\
+         # besides. `strait check` says what is missing.\n",
+        files.join(", ")
+    )
+}
+
+/// `[clusters.ALIAS]`.
+pub(super) fn cluster(alias: &str, written: &Written) -> String {
+    let mut text = format!("\n[clusters.{}]\n", key(alias));
+    for (name, value) in written {
+        text.push_str(&format!("{name} = {}\n", string(value)));
+    }
+    text
+}
+
+/// `[[flows]]`, of what it is between and of its name, if it needs one.
+pub(super) fn flow([source, target]: [&str; 2], name: Option<&str>, table: &Table) -> String {
+    let mut text = format!(
+        "\n[[flows]]\nsource = {}\ntarget = {}\n",
+        string(source),
+        string(target)
+    );
+    if let Some(name) = name {
+        text.push_str(&format!("name = {}\n", string(name)));
+    }
+    text.push_str(&format!("topics = {}\n", list(&table.topics)));
+    text.push_str(&format!("exclude = {}\n", list(&table.exclude)));
+    for (key, value) in &table.rest {
+        text.push_str(&format!("{key} = {}\n", string(value)));
+    }
+    text.push_str(&format!(
+        "replication_factor = {}\n",
+        table.replication_factor
+    ));
+    text
+}
+
+fn list(texts: &[String]) -> String {
+    let texts: Vec<_> = texts.iter().map(|text| string(text)).collect();
+    format!("[{}]", texts.join(", "))
+}
+
+fn string(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+/// Quoted only if it must be.
+fn key(text: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    match !text.is_empty() && text.chars().all(bare) {
+        true => text.to_owned(),
+        false => string(text),
+    }
+}

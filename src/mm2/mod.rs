@@ -1,0 +1,7 @@
+//! What MirrorMaker 2 was told and left, for those who come from it.
+//!
+//! [`import`] turns its configuration, in any of the three forms that it is written in, into strait's; [`offsets`] reads how
+//! far it is.
+
+pub mod import;
+pub mod offsets;
