@@ -37,8 +37,9 @@ const PERIOD: Duration = Duration::from_secs(2);
 /// After a plan whose outcome the next one builds on.
 const SHORT: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
-/// For the last commit, beyond the drain.
-const LAST_COMMIT: Duration = Duration::from_secs(5);
+/// For the last commit, beyond the drain. With the drain's default and a member's leaving this is less than the half minute that
+/// container platforms wait before they kill.
+const LAST_COMMIT: Duration = Duration::from_secs(4);
 
 /// A flow whose sides were found to be the right ones.
 pub(super) struct Supervisor<'a> {
@@ -91,16 +92,12 @@ impl Flow {
         self.board.enter(Phase::Draining);
         supervisor.drain().await;
         stop_commits.cancel();
-        if let Err(error) = commits.await {
-            tracing::error!(flow = %self.config.name, %error, "the committer failed");
-        }
         // Without its place in the group there is nobody left to commit for.
-        if !matches!(
+        let placeless = matches!(
             outcome,
             Err(FlowError::Fenced { .. } | FlowError::Group { .. })
-        ) {
-            supervisor.last_commit().await;
-        }
+        );
+        supervisor.last_commit(commits, !placeless).await;
         supervisor.membership.leave().await;
         outcome
     }
@@ -398,15 +395,31 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    async fn last_commit(&self) {
+    /// Waits for the commit that is on its way, and commits what is left if `wanted`; both within [`LAST_COMMIT`].
+    async fn last_commit(&self, mut commits: JoinHandle<()>, wanted: bool) {
         let flow = &self.flow.config.name;
+        let commit = async {
+            if let Err(error) = (&mut commits).await {
+                tracing::error!(%flow, %error, "the committer failed");
+            }
+            match wanted {
+                true => self
+                    .committer
+                    .commit()
+                    .await
+                    .map_err(|error| error.to_string()),
+                false => Ok(()),
+            }
+        };
         let commit = tokio::select! {
             biased;
-            commit = self.committer.commit() => commit.map_err(|error| error.to_string()),
+            commit = commit => commit,
             () = self.flow.host.clock.sleep(LAST_COMMIT) => Err("no answer".to_owned()),
         };
+        commits.abort();
         match commit {
-            Ok(()) => tracing::info!(%flow, "stopped; all checkpoints are committed"),
+            Ok(()) if wanted => tracing::info!(%flow, "stopped; all checkpoints are committed"),
+            Ok(()) => {}
             Err(error) => tracing::warn!(
                 %flow, %error,
                 "stopped without the last checkpoints: what came after them is copied again"

@@ -144,3 +144,24 @@ async fn partitions_whose_target_never_answers_leave_room_for_the_others() {
         running.stop().await;
     }
 }
+
+/// The drain's own time, and a few seconds for the last commit and for leaving the group.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_does_not_wait_for_a_coordinator_that_does_not_answer() {
+    let pair = Pair::start().await;
+    pair.east.create("t", &[]).await;
+    pair.east.write("t", &["1"]).await;
+    let running = pair.run(&format!("topics = [\"t\"]\n{SMALL}"));
+    pair.await_read("t", &["1"]).await;
+    let never = Fault::new(ApiKey::OffsetCommit, What::Delay(Duration::from_secs(3600)));
+    let hook = pair.west.broker.faults().set(never.always()).unwrap();
+    pair.east.write("t", &["2"]).await;
+    hook.wait(1).await;
+    let before = Instant::now();
+    running.stop().await;
+    assert!(
+        before.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        before.elapsed()
+    );
+}

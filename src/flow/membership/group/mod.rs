@@ -50,7 +50,7 @@ const REBALANCE: Duration = Duration::from_secs(15);
 /// How much earlier than the session a lease ends: for a write that is on its way, and for clocks.
 const MARGIN: Duration = Duration::from_secs(1);
 /// For the member to end, and for the group to hear of it.
-const LEAVE: Duration = Duration::from_secs(5);
+const LEAVE: Duration = Duration::from_secs(4);
 /// How partitions are handed out, by the name that librdkafka and Kafka's clients have for it: each keeps what it has
 /// and gives up what others shall get before they do (KIP-429).
 const ASSIGNOR: &str = "cooperative-sticky";
@@ -288,21 +288,17 @@ impl Membership for Group {
     fn leave(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             self.stop.cancel();
-            tokio::select! {
-                biased;
-                () = self.ended.cancelled() => {}
-                () = self.clock.sleep(LEAVE) => {
-                    tracing::warn!(group = %self.group, "the group's member was late for the stop");
+            let leave = async {
+                self.ended.cancelled().await;
+                // If so, the name is another process's now, or was never this one's.
+                let over = matches!(self.shared.view.borrow().standing, Standing::Over { .. });
+                if !over {
+                    self.remove().await;
                 }
-            }
-            let over = matches!(self.shared.view.borrow().standing, Standing::Over { .. });
-            // The name is another process's now, or was never this one's.
-            if over {
-                return;
-            }
+            };
             tokio::select! {
                 biased;
-                () = self.remove() => {}
+                () = leave => {}
                 () = self.clock.sleep(LEAVE) => {
                     tracing::warn!(group = %self.group, "could not leave the group: no answer");
                 }
