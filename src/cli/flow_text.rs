@@ -258,6 +258,7 @@ pub(super) mod tests {
             stopped: 1,
             partitions: vec![partition("a", 0, 1), retrying, stopped],
             troubles: Vec::new(),
+            groups: None,
         }
     }
 

@@ -26,8 +26,8 @@ pub use cluster::{ClusterConfig, Properties};
 pub use error::ConfigError;
 pub use file::Security;
 pub use flow::{
-    Assignment, FlowConfig, Naming, OnExisting, OnGap, OnPoison, Rate, Require, Start, TopicConfig,
-    TopicPattern, TopicRule, Transport,
+    Assignment, FlowConfig, NamePattern, Naming, OnExisting, OnGap, OnPoison, Rate, Require, Start,
+    TopicConfig, TopicRule, Transport,
 };
 pub use sources::Sources;
 

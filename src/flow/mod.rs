@@ -19,6 +19,7 @@ mod shared;
 pub mod start;
 pub mod status;
 mod supervisor;
+pub mod sync;
 #[cfg(test)]
 mod tests;
 pub mod topics;

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use wire::TopicPartition;
 
@@ -20,13 +23,17 @@ use super::{
     membership::{
         Group, GroupSettings, Membership, Solo, Standing, View, name::Name, orphans::Orphans,
     },
-    plan::{Plan, Rules, Snapshot, Trouble},
+    plan::{Plan, Rules, Snapshot, Trouble, Unit},
     status::Phase,
+    sync::groups::{self, Copied, GroupSelection, GroupSync},
     workers::Workers,
 };
 use crate::{
-    base::backoff::Backoff,
-    checkpoint::committer::{self, Committer},
+    base::{backoff::Backoff, ids::Route},
+    checkpoint::{
+        committer::{self, Committer},
+        offset_map::Anchors,
+    },
     config::Assignment,
     telemetry::{self, Retry},
     worker::Throttles,
@@ -54,6 +61,8 @@ pub(super) struct Supervisor<'a> {
     pub(super) committer: Arc<Committer>,
     pub(super) workers: Workers<'a>,
     cycles: Cycles<'a>,
+    /// What the flow copies, told to its job for groups while this process leads.
+    copied: watch::Sender<Option<Arc<Copied>>>,
     /// Target partitions whose checkpoints do not count: they were reset and did not start since.
     pub(super) anew: BTreeSet<TopicPartition>,
     /// What operators ask for.
@@ -87,10 +96,15 @@ impl Flow {
         let mut supervisor = Supervisor::new(self, booted)?;
         let stop_commits = CancellationToken::new();
         let commits = supervisor.start_commits(stop_commits.clone());
+        let groups = supervisor.start_groups(stop.clone());
         let outcome = supervisor.rounds(stop).await;
+        supervisor.copied.send_replace(None);
         self.board.enter(Phase::Draining);
         supervisor.drain().await;
         stop_commits.cancel();
+        if let Some(groups) = groups {
+            groups.abort();
+        }
         if let Err(error) = commits.await {
             tracing::error!(flow = %self.config.name, %error, "the committer failed");
         }
@@ -163,7 +177,10 @@ impl<'a> Supervisor<'a> {
             flow.host.clone(),
             committer::bound(flow.budget.total()),
         );
-        let committer = Arc::new(committer);
+        let committer = Arc::new(match &booted.map {
+            Some(map) => committer.with_map(Arc::clone(map) as Arc<dyn Anchors>),
+            None => committer,
+        });
         flow.board
             .commits(Arc::clone(&committer), membership.lease());
         let workers = Workers {
@@ -183,6 +200,7 @@ impl<'a> Supervisor<'a> {
             rules: Rules::new(config),
             anew: BTreeSet::new(),
             jobs: flow.desk.open(),
+            copied: watch::Sender::new(None),
             cycles: Cycles::new(flow, [&booted.source_id, &booted.target_id]),
             booted,
             membership,
@@ -198,6 +216,72 @@ impl<'a> Supervisor<'a> {
         let committer = Arc::clone(&self.committer);
         let interval = self.flow.config.checkpoint_interval;
         tokio::spawn(async move { committer.run(interval, stop).await })
+    }
+
+    /// The job for groups' offsets, if the flow has one.
+    fn start_groups(&self, stop: CancellationToken) -> Option<JoinHandle<()>> {
+        let flow = self.flow;
+        let map = Arc::clone(self.booted.map.as_ref()?);
+        let sync = GroupSync::new(groups::Settings {
+            flow: flow.config.name.clone(),
+            file: flow.file.clone(),
+            selection: GroupSelection::new(&flow.config),
+            isolation: flow.config.isolation,
+            source: flow.source.client().clone(),
+            target: flow.target.client().clone(),
+            map,
+            lease: self.membership.lease(),
+            clock: Arc::clone(&flow.host.clock),
+            board: Arc::clone(&flow.board),
+            copied: self.copied.subscribe(),
+        });
+        Some(tokio::spawn(sync.run(stop)))
+    }
+
+    /// Tells that job what the flow copies, whoever runs the workers.
+    fn tell_groups(&self, snapshot: &Snapshot, leader: bool) {
+        let copied = (leader && self.booted.map.is_some()).then(|| self.copied(snapshot));
+        self.copied.send_if_modified(|told| {
+            let changes = told.as_deref() != copied.as_ref();
+            if changes {
+                *told = copied.map(Arc::new);
+            }
+            changes
+        });
+    }
+
+    fn copied(&self, snapshot: &Snapshot) -> Copied {
+        let mut copied = Copied::new();
+        for topic in &snapshot.topics {
+            let record = self.booted.records.topics.get(&topic.key());
+            let bound = record.and_then(|record| record.target_topic_id);
+            let found = snapshot.target.get(&topic.target);
+            let Some(target) =
+                found.filter(|found| found.error.is_none() && Some(found.id) == bound)
+            else {
+                continue;
+            };
+            for index in 0..topic.partitions.min(target.partition_count()) {
+                let source = TopicPartition::new(&topic.name, index);
+                let target_partition = TopicPartition::new(&topic.target, index);
+                let unit = Unit {
+                    route: Route {
+                        source: source.clone(),
+                        target: target_partition.clone(),
+                    },
+                    source_topic: topic.id,
+                    target_topic: target.id,
+                };
+                let in_map = self.flow.identity(&self.booted, &unit).in_map();
+                let unit = groups::Unit {
+                    source: source.clone(),
+                    target: target_partition,
+                    in_map,
+                };
+                copied.insert(source, unit);
+            }
+        }
+        copied
     }
 
     /// Goes round until `stop`.
@@ -309,6 +393,7 @@ impl<'a> Supervisor<'a> {
         self.workers.reap().await;
         self.cycles.cut(&mut snapshot).await;
         let leader = self.lead(view, &snapshot).await?;
+        self.tell_groups(&snapshot, leader);
         if self.booted.records.flow.is_none() && leader {
             let known = &self.booted.records.topics;
             let new = snapshot
@@ -367,12 +452,22 @@ impl<'a> Supervisor<'a> {
         if !plan.start.is_empty() {
             let (judged, unseen) = flow.judge(&self.booted, &plan.start, &self.anew).await?;
             troubles.extend(unseen);
+            self.read_map().await;
             // Behind its first checkpoint the old one counts no more.
             for target in self.workers.launch(judged).await {
                 self.anew.remove(&target);
             }
         }
         Ok(troubles)
+    }
+
+    /// What other processes wrote about units that start here. Where it cannot be read, what they start with is as true,
+    /// and the map less dense.
+    async fn read_map(&self) {
+        let Some(map) = &self.booted.map else { return };
+        if let Err(error) = map.refresh().await {
+            tracing::warn!(flow = %self.flow.config.name, %error, "the offset map cannot be read now");
+        }
     }
 
     fn tell(&self, troubles: Vec<Trouble>) {

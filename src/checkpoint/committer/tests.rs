@@ -93,6 +93,7 @@ impl Bench {
                 checkpoint: template,
                 known: true,
                 told: watch::Sender::new(-1),
+                unit: Some(7),
             },
             progress_seen,
             state_seen,
