@@ -4,6 +4,7 @@ mod check;
 mod checkpoint;
 mod demo;
 mod flow_text;
+mod groups;
 mod run;
 mod status;
 mod table;
@@ -39,6 +40,7 @@ Start here:
   strait status strait.toml    how far it is
   strait verify strait.toml    compare both sides, record by record
   strait checkpoint --help     where partitions go on, and how to change it
+  strait groups --help         consumer groups that moved over
 
 A first strait.toml:
   [clusters.east]
@@ -78,6 +80,7 @@ enum Command {
     Status(status::Arguments),
     Verify(verify::Arguments),
     Checkpoint(checkpoint::Arguments),
+    Groups(groups::Arguments),
     Demo(demo::Arguments),
 }
 
@@ -134,6 +137,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Status(arguments) => status::run(&host, arguments).await,
         Command::Verify(arguments) => verify::run(&host, arguments).await,
         Command::Checkpoint(arguments) => checkpoint::run(&host, arguments).await,
+        Command::Groups(arguments) => groups::run(&host, arguments).await,
         Command::Demo(arguments) => demo::run(&host, arguments).await,
     }
 }

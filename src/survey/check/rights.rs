@@ -9,6 +9,7 @@ use wire::{
 
 use super::{FlowReport, Note, facts::Facts, note};
 use crate::{
+    checkpoint::offset_map,
     cluster::guarantee::TOPIC,
     config::{FlowConfig, Require, Transport},
     flow::topics::writers::GROUPS,
@@ -116,16 +117,30 @@ pub fn needs(flow: &FlowConfig, survey: &Survey) -> Vec<Need> {
         "",
     );
     // Stands for all groups of flows: a right on the prefix is one on this name.
-    let groups = Resource::Group(GROUPS.to_owned());
+    let flows = Resource::Group(GROUPS.to_owned());
     need(
         End::Source,
-        groups,
+        flows,
         vec![],
         vec![Describe],
         "another flow that copies topics back would not be noticed",
     );
     needs.extend(sealed.then(|| of_probe(flow, survey)));
+    needs.extend(flow.group_offsets.then(|| of_map(flow, survey)));
     needs
+}
+
+/// What the offset map takes, which a flow runs without. Which groups strait may read and write shows at each of them.
+fn of_map(flow: &FlowConfig, survey: &Survey) -> Need {
+    let mut optional = vec![Operation::Read, Operation::Write];
+    optional.extend((!survey.map_exists).then_some(Operation::Create));
+    Need {
+        end: End::Target,
+        resource: Resource::Topic(offset_map::name(&flow.name)),
+        required: vec![],
+        optional,
+        otherwise: "offsets of groups are not synced",
+    }
 }
 
 /// What the probe of the target takes, which a flow runs without unless it insists on the guarantee.

@@ -7,6 +7,7 @@
 mod count;
 mod decide;
 mod report;
+pub mod resume;
 mod translate;
 
 use std::{
