@@ -105,17 +105,12 @@ pub fn needs(flow: &FlowConfig, survey: &Survey) -> Vec<Need> {
             "its limits are not known (Kafka's defaults are taken), or verify cannot read it",
         );
     }
-    let control = format!("{}.control", survey.group);
+    let control = Resource::Topic(format!("{}.control", survey.group));
     let mut required = vec![Read, Write];
     required.extend((!survey.control_exists).then_some(Create));
-    need(End::Target, Resource::Topic(control), required, vec![], "");
-    need(
-        End::Target,
-        Resource::Group(survey.group.clone()),
-        vec![Read],
-        vec![],
-        "",
-    );
+    need(End::Target, control, required, vec![], "");
+    let group = Resource::Group(survey.group.clone());
+    need(End::Target, group, vec![Read], vec![], "");
     // Stands for all groups of flows: a right on the prefix is one on this name.
     let flows = Resource::Group(GROUPS.to_owned());
     need(
@@ -126,21 +121,21 @@ pub fn needs(flow: &FlowConfig, survey: &Survey) -> Vec<Need> {
         "another flow that copies topics back would not be noticed",
     );
     needs.extend(sealed.then(|| of_probe(flow, survey)));
-    needs.extend(flow.group_offsets.then(|| of_map(flow, survey)));
+    needs.extend(of_map(flow, survey));
     needs
 }
 
 /// What the offset map takes, which a flow runs without. Which groups strait may read and write shows at each of them.
-fn of_map(flow: &FlowConfig, survey: &Survey) -> Need {
+fn of_map(flow: &FlowConfig, survey: &Survey) -> Option<Need> {
     let mut optional = vec![Operation::Read, Operation::Write];
     optional.extend((!survey.map_exists).then_some(Operation::Create));
-    Need {
+    flow.group_offsets.then(|| Need {
         end: End::Target,
         resource: Resource::Topic(offset_map::name(&flow.name)),
         required: vec![],
         optional,
         otherwise: "offsets of groups are not synced",
-    }
+    })
 }
 
 /// What the probe of the target takes, which a flow runs without unless it insists on the guarantee.

@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use wire::client::CommittedOffset;
 
-use super::{HAS_MEMBERS, MAX_ENTRIES, mark, marked};
+use super::{
+    commit::{HAS_MEMBERS, MAX_ENTRIES},
+    mark, marked,
+};
 use crate::{
     checkpoint::control_topic::ControlTopic,
     flow::{Flow, adjust::AdjustError},
