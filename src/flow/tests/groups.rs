@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use broker_lite::faults::{ApiKey, Fault, ResponseError, What};
 use wire::{
     TopicPartition,
     client::{CommittedOffset, GroupOffsets},
@@ -205,4 +206,26 @@ async fn without_group_offsets_there_is_no_map() {
     assert_eq!(running.status().groups, None);
     running.stop().await;
     assert!(pair.west.committed("g").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_keep_a_map_copies_all_the_same() {
+    let pair = Pair::start().await;
+    pair.east.create("t", &[]).await;
+    write(&pair.east, 0, 3).await;
+    pair.east.commit("g", 2, "").await;
+    let refused = What::Refuse(ResponseError::TopicAuthorizationFailed);
+    let fault = Fault::new(ApiKey::CreateTopics, refused);
+    let fault = fault.topic("strait.f.offset-map").always();
+    let hook = pair.west.broker.faults().set(fault).unwrap();
+    let running = pair.run(ALL);
+    await_values(&pair.west, &values(0, 3)).await;
+    hook.wait(1).await;
+    let groups = running.status().groups.unwrap();
+    assert!(groups.off.unwrap().contains("TOPIC_AUTHORIZATION_FAILED"));
+    running.stop().await;
+    assert!(pair.west.committed("g").await.is_empty());
+    let committed = pair.west.client.group_offsets("strait.f").await.unwrap();
+    let checkpoint = committed.iter().find(|(at, _)| *at == partition());
+    assert_eq!(checkpoint.unwrap().1.offset, 3);
 }

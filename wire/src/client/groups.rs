@@ -94,12 +94,18 @@ impl Client {
         &self,
         groups: &BTreeSet<String>,
     ) -> Result<Vec<(String, Result<GroupOffsets, ApiError>)>, ClientError> {
+        let mut found = BTreeMap::new();
         let mut coordinators: BTreeMap<Address, Vec<&str>> = BTreeMap::new();
         for group in groups {
-            let address = self.coordinator(group).await?;
-            coordinators.entry(address).or_default().push(group);
+            match self.coordinator(group).await {
+                Ok(address) => coordinators.entry(address).or_default().push(group),
+                // As one that may not be described.
+                Err(ClientError::Api { error, .. }) => {
+                    drop(found.insert(group.clone(), Err(error)))
+                }
+                Err(error) => return Err(error),
+            }
         }
-        let mut found = BTreeMap::new();
         for together in coordinators.values() {
             let asked = together.iter().map(|group| {
                 OffsetFetchRequestGroup::default()

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use wire::{
     TopicPartition,
     client::{CommittedOffset, GroupOffsets},
-    error::ApiError,
+    error::{ApiError, ClientError},
 };
 
 use super::{
@@ -71,8 +71,14 @@ impl GroupSync {
             }
             let now = self.settings.clock.monotonic();
             let outcomes = self.settings.target.commit_group_offsets(group, some).await;
-            let outcomes: BTreeMap<_, _> =
-                outcomes.map_err(RoundError::Target)?.into_iter().collect();
+            let outcomes: BTreeMap<_, _> = match outcomes {
+                Ok(outcomes) => outcomes.into_iter().collect(),
+                // Its coordinator; those of other groups may answer.
+                Err(ClientError::Api { error, .. }) => {
+                    return Ok(Some(Leave::Refused(error.to_string())));
+                }
+                Err(error) => return Err(RoundError::Target(error)),
+            };
             let mut count = 0;
             for (partition, committed) in some {
                 match outcomes.get(partition) {

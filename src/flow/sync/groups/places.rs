@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wire::{
-    Isolation, TopicPartition,
+    Class, Isolation, TopicPartition,
     client::{GroupOffsets, OffsetSpec},
 };
 
@@ -30,8 +30,20 @@ impl GroupSync {
         for (partition, offsets) in &asked {
             let unit = &round.copied[*partition];
             let ladder = round.view.ladder(&unit.target);
-            let answers = self.translator.translate(unit, ladder, offsets).await;
-            told.insert(*partition, answers.map_err(RoundError::Source)?);
+            let answers = match self.translator.translate(unit, ladder, offsets).await {
+                Ok(answers) => answers,
+                // One partition that cannot be read holds up no other.
+                Err(error) if error.class() == Class::Fatal || error.api_error().is_some() => {
+                    let (flow, partition) = (&self.settings.flow, &unit.source);
+                    tracing::debug!(%flow, %partition, %error, "cannot count its records now");
+                    offsets
+                        .iter()
+                        .map(|offset| (*offset, Told::Waits))
+                        .collect()
+                }
+                Err(error) => return Err(RoundError::Source(error)),
+            };
+            told.insert(*partition, answers);
         }
         let mut wanted: BTreeMap<String, BTreeMap<TopicPartition, Place>> = BTreeMap::new();
         for (group, offsets) in committed {

@@ -149,7 +149,11 @@ impl Translator {
                 if self.budget == 0 {
                     return Ok(Told::Waits);
                 }
+                let before = count.next();
                 self.read(unit, count, asked).await?;
+                if count.next() == before {
+                    return Ok(Told::Waits);
+                }
             }
             let (answer, pairs) = (count.answer(offset), count.pairs());
             // What is exact is from now on as in the map.
@@ -177,12 +181,7 @@ impl Translator {
         match self.source.fetch(request).await {
             Ok(fetched) => {
                 self.budget = self.budget.saturating_sub(fetched.records.len().max(1));
-                count.take(&fetched, self.isolation, asked)?;
-                if count.next() == before {
-                    // Compaction took the records up to the end of a segment, or the source ends here.
-                    self.budget = 0;
-                }
-                Ok(())
+                count.take(&fetched, self.isolation, asked)
             }
             Err(error)
                 if error
@@ -268,16 +267,16 @@ impl Known {
             return false;
         }
         self.counts.retain(|count| !count.is_of(from, to));
-        let before = self.pairs.len();
-        self.pairs.extend(pairs.iter().map(|a| {
+        let pairs = pairs.iter().map(|a| {
             let rest = (a.term, a.number, a.sequence, a.left_out);
             (a.source_offset, a.target_offset, rest)
-        }));
-        let is_new = self.pairs.len() > before;
-        // Groups move on.
-        while self.pairs.len() > MAX_PAIRS {
-            self.pairs.pop_first();
+        });
+        let pairs: BTreeSet<_> = pairs.collect();
+        let is_new = !pairs.is_subset(&self.pairs);
+        if self.pairs.len() + pairs.len() > MAX_PAIRS {
+            self.pairs.clear();
         }
+        self.pairs.extend(pairs);
         is_new
     }
 }
