@@ -54,6 +54,49 @@ pub struct FlowStatus {
     pub partitions: Vec<PartitionStatus>,
     /// Topics that are not, or not wholly, replicated.
     pub troubles: Vec<Trouble>,
+    /// Groups whose offsets follow on the target; only the process that leads knows.
+    #[serde(default)]
+    pub groups: Option<Groups>,
+}
+
+/// Groups of a flow's source, as of the last look at them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Groups {
+    /// Why none are synced; none: they are.
+    pub off: Option<String>,
+    /// How many have offsets on the target that follow.
+    pub synced: usize,
+    /// Partitions of theirs whose offset is not exact: who goes on there reads some records again.
+    pub inexact: usize,
+    /// Partitions of theirs that wait: what is to be read first is not read yet, or the target is behind.
+    pub waiting: usize,
+    /// Partitions of theirs whose offset is from before the offset map, and is not written.
+    pub unknown: usize,
+    /// How many are left alone.
+    pub left_alone: usize,
+    /// Some of those, by name.
+    pub left: Vec<LeftAlone>,
+}
+
+/// A group that strait does not touch on the target.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LeftAlone {
+    /// Its name.
+    pub group: String,
+    /// From a closed list, for scripts.
+    pub reason: String,
+    /// For people.
+    pub text: String,
+}
+
+impl Groups {
+    /// Nothing is synced.
+    pub fn off(reason: String) -> Self {
+        Self {
+            off: Some(reason),
+            ..Self::default()
+        }
+    }
 }
 
 /// What a flow provides, and over which transport (`docs/GUARANTEES.md`).
@@ -249,6 +292,7 @@ mod tests {
             stopped: 0,
             partitions: vec![PartitionStatus::default()],
             troubles: Vec::new(),
+            groups: None,
         }
     }
 

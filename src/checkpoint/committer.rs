@@ -6,6 +6,9 @@
 //! about these bytes behind it (EXACTNESS 8). What failed is tried again with the then latest value. A checkpoint that does
 //! not change is committed again once a day: groups without members lose old commits, even while strait
 //! runs (EXACTNESS 8). A unit whose target is gone or another one is not committed for any more.
+//!
+//! Where the flow keeps an offset map, what it lacks is written and acknowledged before the checkpoints that cover it; a
+//! map that cannot be written holds up checkpoints and never the copy.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +24,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wire::TopicPartition;
 
-use super::{Checkpoint, CheckpointStore, Stopped, StoreError, Stored, codec};
+use super::{
+    Checkpoint, CheckpointStore, Stopped, StoreError, Stored, codec,
+    offset_map::{Anchors, Entry, MapError, Tip},
+};
 use crate::{
     base::{backoff::Backoff, meter::Meter},
     telemetry::{self, Retry},
@@ -48,6 +54,7 @@ pub struct Committer {
     flow: String,
     cluster: String,
     store: Arc<dyn CheckpointStore>,
+    map: Option<Arc<dyn Anchors>>,
     host: Host,
     units: Mutex<BTreeMap<TopicPartition, Box<Unit>>>,
     acknowledged: Meter,
@@ -66,6 +73,8 @@ pub struct Template {
     pub known: bool,
     /// Told the source offset of each committed checkpoint.
     pub told: watch::Sender<i64>,
+    /// Who it is in the offset map; none: it adds nothing there.
+    pub unit: Option<u64>,
 }
 
 /// One unit, by its target partition.
@@ -77,6 +86,16 @@ struct Unit {
     state: watch::Receiver<WorkerState>,
     stopped: Option<Stopped>,
     committed: Option<(Checkpoint, Duration)>,
+    /// Its end of the offset map, if the flow keeps one.
+    tip: Option<Tip>,
+}
+
+/// A checkpoint to commit, and what the offset map has to hold before.
+#[derive(Debug)]
+struct Due {
+    checkpoint: Checkpoint,
+    progress: Progress,
+    entries: Vec<Entry>,
 }
 
 /// Checkpoints that could not be committed.
@@ -88,7 +107,18 @@ pub struct CommitError {
     /// One of them.
     pub partition: TopicPartition,
     /// Why not.
-    pub first: StoreError,
+    pub first: Failure,
+}
+
+/// Why a checkpoint was not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The group did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The offset map did not take what has to be there before.
+    #[error(transparent)]
+    Map(#[from] MapError),
 }
 
 impl Committer {
@@ -104,11 +134,21 @@ impl Committer {
             flow: flow.to_owned(),
             cluster: cluster.to_owned(),
             store,
+            map: None,
             complete: AtomicU64::new(ms(host.clock.monotonic())),
             host,
             units: Mutex::default(),
             acknowledged: Meter::new(bound),
             busy: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The same, which writes `map` before its checkpoints.
+    #[must_use]
+    pub fn with_map(self, map: Arc<dyn Anchors>) -> Self {
+        Self {
+            map: Some(map),
+            ..self
         }
     }
 
@@ -136,7 +176,10 @@ impl Committer {
             checkpoint,
             known,
             told,
+            unit,
         } = template;
+        let tip = self.map.as_ref().zip(unit);
+        let tip = tip.map(|(map, unit)| Tip::new(unit, map.ladder(&target).as_ref(), &checkpoint));
         if known {
             told.send_replace(checkpoint.source_offset);
         }
@@ -147,6 +190,7 @@ impl Committer {
             told,
             progress,
             state,
+            tip,
         };
         self.units().insert(target, Box::new(unit));
     }
@@ -179,31 +223,31 @@ impl Committer {
         self.acknowledged.empty();
         let mut due = BTreeMap::new();
         for (target, unit) in self.units().iter_mut() {
-            due.extend(
-                unit.due(now, wall)
-                    .map(|checkpoint| (target.clone(), checkpoint)),
-            );
+            due.extend(unit.due(now, wall).map(|due| (target.clone(), due)));
         }
         if due.is_empty() {
             self.complete.store(ms(now), Ordering::Relaxed);
             return Ok(());
         }
         let count = due.len();
+        let mut failed = self.write_map(&mut due, wall).await;
         let entries = due
             .iter()
-            .map(|(target, checkpoint)| (target.clone(), codec::encode(checkpoint)));
+            .map(|(target, due)| (target.clone(), codec::encode(&due.checkpoint)));
         let entries: Vec<(TopicPartition, Stored)> = entries.collect();
-        let mut failed = Vec::new();
-        let outcomes = self.store.commit(&entries).await;
+        let outcomes = match entries.is_empty() {
+            true => Vec::new(),
+            false => self.store.commit(&entries).await,
+        };
         let mut units = self.units();
         for (target, outcome) in outcomes {
             match (outcome, due.remove(&target), units.get_mut(&target)) {
-                (Ok(()), Some(checkpoint), Some(unit)) => {
+                (Ok(()), Some(Due { checkpoint, .. }), Some(unit)) => {
                     unit.told.send_replace(checkpoint.source_offset);
                     unit.committed = Some((checkpoint, now));
                 }
                 (Ok(()), ..) => {}
-                (Err(error), ..) => failed.push((target, error)),
+                (Err(error), ..) => failed.push((target, error.into())),
             }
         }
         telemetry::committed(&self.flow, count - failed.len());
@@ -222,6 +266,47 @@ impl Committer {
                 })
             }
         }
+    }
+
+    /// Writes what the offset map lacks, and takes out of `due` what has to wait because that failed.
+    async fn write_map(
+        &self,
+        due: &mut BTreeMap<TopicPartition, Due>,
+        wall_ms: i64,
+    ) -> Vec<(TopicPartition, Failure)> {
+        let lacks = due.iter().flat_map(|(target, due)| {
+            due.entries
+                .iter()
+                .map(|entry| (target.clone(), entry.clone()))
+        });
+        let lacks: Vec<(TopicPartition, Entry)> = lacks.collect();
+        let Some(map) = self.map.as_ref().filter(|_| !lacks.is_empty()) else {
+            return Vec::new();
+        };
+        let error = match map.write(&lacks, wall_ms).await {
+            Ok(()) => {
+                let mut units = self.units();
+                for (target, due) in due.iter() {
+                    let tip = units.get_mut(target).and_then(|unit| unit.tip.as_mut());
+                    if let Some(tip) = tip.filter(|_| !due.entries.is_empty()) {
+                        tip.wrote(&due.entries, &due.progress);
+                    }
+                }
+                return Vec::new();
+            }
+            Err(error) => error,
+        };
+        if matches!(error, MapError::Lost { .. }) {
+            let mut units = self.units();
+            units
+                .values_mut()
+                .filter_map(|unit| unit.tip.as_mut())
+                .for_each(Tip::anew);
+        }
+        let waiting = due.extract_if(.., |_, due| !due.entries.is_empty());
+        waiting
+            .map(|(target, _)| (target, error.clone().into()))
+            .collect()
     }
 
     /// Commits every `interval`, and when enough was acknowledged, until `stop`; the last commit is the
@@ -269,8 +354,8 @@ fn ms(duration: Duration) -> u64 {
 }
 
 impl Unit {
-    /// The checkpoint to commit now, if there is one.
-    fn due(&mut self, now: Duration, wall_ms: i64) -> Option<Checkpoint> {
+    /// What to commit now, if there is something.
+    fn due(&mut self, now: Duration, wall_ms: i64) -> Option<Due> {
         // The state before the progress: once it says stopped, the progress is the last.
         let (stop, ended) = match &*self.state.borrow() {
             WorkerState::Stopped(stop) => (Some(stop.clone()), false),
@@ -293,7 +378,10 @@ impl Unit {
             });
         }
         let settled = ended && progress.settled;
+        let tip = self.tip.as_ref();
+        let entries = tip.map_or_else(Vec::new, |tip| tip.next(&self.template, &progress));
         if let Some((committed, at)) = &self.committed
+            && entries.is_empty()
             && committed.source_offset == progress.source_offset
             && committed.target_offset == progress.target_offset
             && committed.stopped == self.stopped
@@ -302,16 +390,21 @@ impl Unit {
         {
             return None;
         }
-        Some(Checkpoint {
+        let checkpoint = Checkpoint {
             source_offset: progress.source_offset,
             target_offset: progress.target_offset,
             last_record: progress.last_record,
             sequence: wrap(progress.sequence),
             producer: progress.producer,
-            anchors: progress.anchors,
+            anchors: progress.anchors.clone(),
             stopped: self.stopped.clone(),
             settled,
             ..self.template.clone()
+        };
+        Some(Due {
+            checkpoint,
+            progress,
+            entries,
         })
     }
 }

@@ -8,6 +8,7 @@
 pub mod codec;
 pub mod committer;
 pub mod control_topic;
+pub mod offset_map;
 pub mod store;
 pub mod text;
 

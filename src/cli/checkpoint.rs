@@ -186,7 +186,10 @@ async fn refuse_beside_a_process(
     .into())
 }
 
-fn one_flow<'a>(config: &'a Config, name: Option<&str>) -> anyhow::Result<&'a FlowConfig> {
+pub(super) fn one_flow<'a>(
+    config: &'a Config,
+    name: Option<&str>,
+) -> anyhow::Result<&'a FlowConfig> {
     let names: Vec<String> = name.map(str::to_owned).into_iter().collect();
     match selected(config, &names)?[..] {
         [flow] => Ok(flow),

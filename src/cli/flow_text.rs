@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
-use strait::status::{FlowStatus, Member, PartitionStatus, Phase, Provides};
+use strait::status::{FlowStatus, Groups, Member, PartitionStatus, Phase, Provides};
 
 use super::table::{count, counted, lines};
 
@@ -59,6 +59,39 @@ pub(super) fn text(flow: &FlowStatus, every: bool) -> String {
         text.push_str(&format!(
             "trouble ({}): {}: {}\n",
             trouble.code, trouble.topic, trouble.text
+        ));
+    }
+    if let Some(groups) = &flow.groups {
+        text.push_str(&groups_text(groups));
+    }
+    text
+}
+
+/// What becomes of the offsets of groups.
+fn groups_text(groups: &Groups) -> String {
+    if let Some(reason) = &groups.off {
+        return format!("group offsets are not synced: {reason}\n");
+    }
+    let mut text = format!("{} synced", counted(groups.synced, "group"));
+    for (count, what) in [
+        (groups.inexact, "not exact"),
+        (groups.waiting, "waiting"),
+        (groups.unknown, "not known"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!(", {} {what}", counted(count, "offset")));
+        }
+    }
+    text.push_str(&format!(", {} left alone\n", groups.left_alone));
+    let left = groups.left.iter().take(SHOWN);
+    text.extend(
+        left.map(|left| format!("group {} ({}): {}\n", left.group, left.reason, left.text)),
+    );
+    let more = groups.left_alone.saturating_sub(SHOWN);
+    if more > 0 {
+        text.push_str(&format!(
+            "and {} more groups left alone\n",
+            count(more as i64)
         ));
     }
     text
@@ -258,6 +291,7 @@ pub(super) mod tests {
             stopped: 1,
             partitions: vec![partition("a", 0, 1), retrying, stopped],
             troubles: Vec::new(),
+            groups: None,
         }
     }
 

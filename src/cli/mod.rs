@@ -4,6 +4,7 @@ mod check;
 mod checkpoint;
 mod demo;
 mod flow_text;
+mod groups;
 mod import_mm2;
 mod run;
 mod status;
@@ -41,6 +42,7 @@ Start here:
   strait status strait.toml    how far it is
   strait verify strait.toml    compare both sides, record by record
   strait checkpoint --help     where partitions go on, and how to change it
+  strait groups --help         consumer groups that moved over
   strait import-mm2 --help     a strait.toml from MirrorMaker 2's configuration
 
 A first strait.toml:
@@ -81,6 +83,7 @@ enum Command {
     Status(status::Arguments),
     Verify(verify::Arguments),
     Checkpoint(checkpoint::Arguments),
+    Groups(groups::Arguments),
     Demo(demo::Arguments),
     #[command(name = "import-mm2")]
     ImportMm2(import_mm2::Arguments),
@@ -139,6 +142,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Status(arguments) => status::run(&host, arguments).await,
         Command::Verify(arguments) => verify::run(&host, arguments).await,
         Command::Checkpoint(arguments) => checkpoint::run(&host, arguments).await,
+        Command::Groups(arguments) => groups::run(&host, arguments).await,
         Command::Demo(arguments) => demo::run(&host, arguments).await,
         Command::ImportMm2(arguments) => import_mm2::run(arguments),
     }

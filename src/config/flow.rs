@@ -15,9 +15,9 @@ pub struct FlowConfig {
     /// Alias of the target; not the source.
     pub target: String,
     /// Topics to replicate: those that match one of these and none of `exclude`.
-    pub topics: Vec<TopicPattern>,
+    pub topics: Vec<NamePattern>,
     /// Topics to leave out, besides the internal ones.
-    pub exclude: Vec<TopicPattern>,
+    pub exclude: Vec<NamePattern>,
     /// Source topic name to target topic name.
     pub naming: Naming,
     /// What is read of transactions.
@@ -32,6 +32,12 @@ pub struct FlowConfig {
     pub assignment: Assignment,
     /// This process's stable name in the flow's group; none: host name and slot.
     pub instance: Option<String>,
+    /// Whether the committed offsets of groups follow on the target.
+    pub group_offsets: bool,
+    /// Of those groups that match one of these and none of `groups_exclude`.
+    pub groups: Vec<NamePattern>,
+    /// Groups to leave out, besides those of flows.
+    pub groups_exclude: Vec<NamePattern>,
     /// The limit of all its topics together, in this process.
     pub rate: Rate,
     /// What holds for topics that no rule is about; without a limit of their own.
@@ -97,7 +103,7 @@ impl Default for TopicConfig {
 #[derive(Clone, Debug)]
 pub struct TopicRule {
     /// For which.
-    pub topics: TopicPattern,
+    pub topics: NamePattern,
     /// What holds for them, whole: what the rule leaves out was taken from the flow.
     pub config: TopicConfig,
 }
@@ -140,14 +146,14 @@ pub enum OnExisting {
     Append,
 }
 
-/// A regular expression that a topic name must match as a whole.
+/// A regular expression that the name of a topic or group must match as a whole.
 #[derive(Clone, Debug)]
-pub struct TopicPattern {
+pub struct NamePattern {
     text: String,
     regex: Regex,
 }
 
-impl TopicPattern {
+impl NamePattern {
     /// Compiles `text`.
     pub fn new(text: &str) -> Result<Self, regex::Error> {
         // Compiled as written first, so that an error quotes what the operator wrote.
@@ -158,9 +164,9 @@ impl TopicPattern {
         })
     }
 
-    /// Whether all of `topic` matches.
-    pub fn matches(&self, topic: &str) -> bool {
-        self.regex.is_match(topic)
+    /// Whether all of `name` matches.
+    pub fn matches(&self, name: &str) -> bool {
+        self.regex.is_match(name)
     }
 
     /// The expression as written.
@@ -267,10 +273,10 @@ mod tests {
 
     #[test]
     fn a_pattern_matches_whole_names() {
-        let pattern = TopicPattern::new("a|orders").unwrap();
+        let pattern = NamePattern::new("a|orders").unwrap();
         assert!(pattern.matches("orders"));
         assert!(!pattern.matches("orders2") && !pattern.matches("ab"));
-        assert!(TopicPattern::new("a(").is_err());
-        assert!(TopicPattern::new("a)(b").is_err());
+        assert!(NamePattern::new("a(").is_err());
+        assert!(NamePattern::new("a)(b").is_err());
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     checkpoint::{
         CheckpointStore, Stored, codec,
         control_topic::{ControlError, ControlRecords, ControlTopic},
+        offset_map::OffsetMap,
         store::GroupStore,
     },
     cluster::{
@@ -21,7 +22,7 @@ use crate::{
         guarantee::{self, Probed},
     },
     config::{Require, Transport},
-    status::Provides,
+    status::{Groups, Provides},
     telemetry,
 };
 
@@ -41,6 +42,8 @@ pub(super) struct Booted {
     pub(super) records: ControlRecords,
     /// Replicas of the control topic: what the flow's replication factor came to when that was made.
     pub(super) replicas: usize,
+    /// Which offset is which; none if the flow keeps no map.
+    pub(super) map: Option<Arc<OffsetMap>>,
     /// How long the target's leaders remember a producer without news; none: it does not say.
     pub(super) expiration: Option<Duration>,
     /// Over which transport the flow runs, and what that gives.
@@ -91,6 +94,7 @@ impl Flow {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error)),
         };
+        let map = self.open_map(stop, replicas).await?;
         let expiration = self.producer_expiration(stop).await?;
         let provides = self.find_out(stop, expiration).await?;
         Ok(provides.map(|provides| Booted {
@@ -100,9 +104,42 @@ impl Flow {
             control,
             records,
             replicas,
+            map,
             expiration,
             provides,
         }))
+    }
+
+    /// The offset map, with so many replicas if it has to be made. Without one the flow copies all the same.
+    async fn open_map(
+        &self,
+        stop: &CancellationToken,
+        replicas: usize,
+    ) -> Result<Option<Arc<OffsetMap>>, Cancelled> {
+        if !self.config.group_offsets {
+            return Ok(None);
+        }
+        let (name, replicas) = (&self.config.name, i16::try_from(replicas).unwrap_or(-1));
+        let map = OffsetMap::new(self.target.client().clone(), name, replicas);
+        let open = || async {
+            if map.create().await? {
+                // Brokers hear of a new topic one after the other.
+                self.host.clock.sleep(FIRST_PAUSE).await;
+            }
+            map.refresh().await.map(drop)
+        };
+        let opened = || async {
+            match open().await {
+                Err(error) if error.is_passing() => Err(error),
+                other => Ok(other),
+            }
+        };
+        let Err(error) = self.persist(&self.target, stop, opened).await? else {
+            return Ok(Some(Arc::new(map)));
+        };
+        tracing::warn!(flow = %name, %error, "group offsets are not synced");
+        self.board.groups(Some(Groups::off(error.to_string())));
+        Ok(None)
     }
 
     /// For how long the target remembers a producer; none if it does not say, which costs speed and not exactness

@@ -11,6 +11,7 @@ mod apply;
 mod boot;
 mod carriers;
 mod cycles;
+mod groups;
 mod launch;
 pub mod membership;
 pub mod plan;
@@ -19,6 +20,7 @@ mod shared;
 pub mod start;
 pub mod status;
 mod supervisor;
+pub mod sync;
 #[cfg(test)]
 mod tests;
 pub mod topics;

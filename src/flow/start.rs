@@ -418,6 +418,11 @@ impl Identity {
         known.map_or_else(|| self.producer(0).id, |producer| producer.id)
     }
 
+    /// Who the unit is in the offset map.
+    pub(super) fn in_map(&self) -> u64 {
+        self.producer(0).id.cast_unsigned()
+    }
+
     /// The unit's producer in its first epoch. Its id is derived, so that two processes that both start without
     /// a checkpoint meet in the leader's sequence check instead of writing twice (EXACTNESS 1). Bit 62 keeps
     /// it away from the ids that brokers allocate, which count up from 0.

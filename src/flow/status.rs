@@ -18,7 +18,7 @@ use crate::{
     base::ids::Route,
     checkpoint::committer::Committer,
     config::FlowConfig,
-    status::{Provides, Sums},
+    status::{Groups, Provides, Sums},
     worker::{Lag, Lease, Progress, WorkerState},
 };
 
@@ -40,6 +40,7 @@ struct Inner {
     leader: bool,
     units: BTreeMap<Route, Watched>,
     troubles: Vec<Trouble>,
+    groups: Option<Groups>,
     committing: Option<Committing>,
     /// Of source and target.
     clients: Option<[Client; 2]>,
@@ -77,6 +78,7 @@ impl Board {
                 leader: false,
                 units: BTreeMap::new(),
                 troubles: Vec::new(),
+                groups: None,
                 committing: None,
                 clients: None,
             }),
@@ -93,6 +95,11 @@ impl Board {
 
     pub(super) fn provides(&self, provides: Provides) {
         self.inner().provides = provides;
+    }
+
+    /// What became of the groups' offsets in the last round; none: another process looks after them.
+    pub(super) fn groups(&self, groups: Option<Groups>) {
+        self.inner().groups = groups;
     }
 
     pub(super) fn is(&self, member: Option<&str>, leader: bool) {
@@ -176,6 +183,7 @@ impl Board {
             bytes: Some(bytes),
             stopped: sums.stopped,
             partitions,
+            groups: inner.groups.clone(),
             troubles: inner.troubles.iter().map(Into::into).collect(),
         }
     }

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use wire::TopicPartition;
 
@@ -22,11 +25,15 @@ use super::{
     },
     plan::{Plan, Rules, Snapshot, Trouble},
     status::Phase,
+    sync::groups::Copied,
     workers::Workers,
 };
 use crate::{
     base::backoff::Backoff,
-    checkpoint::committer::{self, Committer},
+    checkpoint::{
+        committer::{self, Committer},
+        offset_map::Anchors,
+    },
     config::Assignment,
     telemetry::{self, Retry},
     worker::Throttles,
@@ -55,6 +62,8 @@ pub(super) struct Supervisor<'a> {
     pub(super) committer: Arc<Committer>,
     pub(super) workers: Workers<'a>,
     cycles: Cycles<'a>,
+    /// What the flow copies, told to its job for groups while this process leads.
+    pub(super) copied: watch::Sender<Option<Arc<Copied>>>,
     /// Target partitions whose checkpoints do not count: they were reset and did not start since.
     pub(super) anew: BTreeSet<TopicPartition>,
     /// What operators ask for.
@@ -88,10 +97,15 @@ impl Flow {
         let mut supervisor = Supervisor::new(self, booted)?;
         let stop_commits = CancellationToken::new();
         let commits = supervisor.start_commits(stop_commits.clone());
+        let groups = supervisor.start_groups(stop.clone());
         let outcome = supervisor.rounds(stop).await;
+        supervisor.copied.send_replace(None);
         self.board.enter(Phase::Draining);
         supervisor.drain().await;
         stop_commits.cancel();
+        if let Some(groups) = groups {
+            groups.abort();
+        }
         // Without its place in the group there is nobody left to commit for.
         let placeless = matches!(
             outcome,
@@ -160,7 +174,10 @@ impl<'a> Supervisor<'a> {
             flow.host.clone(),
             committer::bound(flow.budget.total()),
         );
-        let committer = Arc::new(committer);
+        let committer = Arc::new(match &booted.map {
+            Some(map) => committer.with_map(Arc::clone(map) as Arc<dyn Anchors>),
+            None => committer,
+        });
         flow.board
             .commits(Arc::clone(&committer), membership.lease());
         let workers = Workers {
@@ -180,6 +197,7 @@ impl<'a> Supervisor<'a> {
             rules: Rules::new(config),
             anew: BTreeSet::new(),
             jobs: flow.desk.open(),
+            copied: watch::Sender::new(None),
             cycles: Cycles::new(flow, [&booted.source_id, &booted.target_id]),
             booted,
             membership,
@@ -306,6 +324,7 @@ impl<'a> Supervisor<'a> {
         self.workers.reap().await;
         self.cycles.cut(&mut snapshot).await;
         let leader = self.lead(view, &snapshot).await?;
+        self.tell_groups(&snapshot, leader);
         if self.booted.records.flow.is_none() && leader {
             let known = &self.booted.records.topics;
             let new = snapshot
@@ -364,6 +383,7 @@ impl<'a> Supervisor<'a> {
         if !plan.start.is_empty() {
             let (judged, unseen) = flow.judge(&self.booted, &plan.start, &self.anew).await?;
             troubles.extend(unseen);
+            self.read_map().await;
             // Behind its first checkpoint the old one counts no more.
             for target in self.workers.launch(judged).await {
                 self.anew.remove(&target);

@@ -320,6 +320,7 @@ impl Workers<'_> {
                 checkpoint,
                 known,
                 told: committed,
+                unit: Some(judged.identity.in_map()),
             },
             progress,
             state,
@@ -357,6 +358,7 @@ impl Workers<'_> {
                 checkpoint: checkpoint.clone(),
                 known: true,
                 told: watch::Sender::new(-1),
+                unit: None,
             };
             self.committer
                 .watch(route.target.clone(), template, progress, state);

@@ -11,7 +11,7 @@ use wire::{
 
 use super::{Offsets, Partition, Side, Survey, TargetTopic, Topic};
 use crate::{
-    checkpoint::Stored,
+    checkpoint::{Stored, offset_map},
     cluster::guarantee,
     config::{ClusterConfig, Config, FlowConfig, Start},
     flow::{
@@ -90,6 +90,7 @@ impl<'a> Pair<'a> {
             source,
             target,
             control_exists: existing.contains_key(&format!("{}.control", flow.group())),
+            map_exists: existing.contains_key(&offset_map::name(&flow.name)),
             probe_exists: existing.contains_key(guarantee::TOPIC),
             is_fresh: facts.stored.is_empty() && facts.group_denied.is_none(),
             group_denied: facts.group_denied,

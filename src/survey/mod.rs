@@ -41,6 +41,8 @@ pub struct Survey {
     pub control_exists: bool,
     /// Whether the target has the topic on which it is probed.
     pub probe_exists: bool,
+    /// Whether the target has the flow's offset map.
+    pub map_exists: bool,
     /// Whether the flow's group holds nothing on the target.
     pub is_fresh: bool,
     /// Why what the group holds is not known: it may not be described.

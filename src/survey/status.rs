@@ -92,6 +92,7 @@ pub fn flow_status(survey: &Survey, detail: &Detail) -> FlowStatus {
         stopped: sums.stopped,
         partitions,
         troubles,
+        groups: None,
     }
 }
 

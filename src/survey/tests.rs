@@ -71,6 +71,7 @@ fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
         target: side("west", "W"),
         control_exists: false,
         probe_exists: true,
+        map_exists: true,
         is_fresh: true,
         group_denied: None,
         topics: vec![Topic {

@@ -6,8 +6,8 @@ use metrics::{Counter, Histogram};
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::metrics::{
-    BATCH_SECONDS, BATCHES, BYTES, CHECKPOINTS, GAPS, LATENCY, LIMITED, LOST, OPENED, REBALANCES,
-    RECORDS, RETRIES, SKIPPED, THROTTLE,
+    BATCH_SECONDS, BATCHES, BYTES, CHECKPOINTS, GAPS, GROUP_OFFSETS, LATENCY, LIMITED, LOST,
+    OPENED, REBALANCES, RECORDS, RETRIES, SKIPPED, THROTTLE,
 };
 use crate::{
     base::ids::Route,
@@ -251,6 +251,11 @@ pub fn moved(flow: &str, partitions: usize, sealed: bool) {
 /// So many checkpoints were committed.
 pub fn committed(flow: &str, checkpoints: usize) {
     CHECKPOINTS.counter(&[flow]).increment(checkpoints as u64);
+}
+
+/// So many offsets of groups were written to the target.
+pub fn group_offsets(flow: &str, offsets: u64) {
+    GROUP_OFFSETS.counter(&[flow]).increment(offsets);
 }
 
 /// The group of `flow` gave this process partitions, or took some away.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use wire::client::Connections;
 
 use super::metrics::{
-    BUDGET, BUILD, CHECKPOINT_AGE, CONNECTIONS, EXACTLY_ONCE, HELD, HELD_SECONDS, IN_FLIGHT,
-    LAG_RECORDS, LAG_SECONDS, LEASE_AGE, PARTITION_BYTES, PARTITION_LAG_RECORDS,
-    PARTITION_LAG_SECONDS, PARTITION_RECORDS, REACHABLE, RUNNING, STARTED, TROUBLES, WORKERS,
+    BUDGET, BUILD, CHECKPOINT_AGE, CONNECTIONS, EXACTLY_ONCE, GROUP_PARTITIONS, GROUPS, HELD,
+    HELD_SECONDS, IN_FLIGHT, LAG_RECORDS, LAG_SECONDS, LEASE_AGE, PARTITION_BYTES,
+    PARTITION_LAG_RECORDS, PARTITION_LAG_SECONDS, PARTITION_RECORDS, REACHABLE, RUNNING, STARTED,
+    TROUBLES, WORKERS,
 };
 use crate::status::{FlowStatus, PartitionStatus, Phase};
 
@@ -43,6 +44,19 @@ pub fn flow(status: &FlowStatus, per_partition: bool) {
     }
     for (code, count) in troubles {
         TROUBLES.gauge(&[flow, code]).set(f64::from(count));
+    }
+    if let Some(groups) = status.groups.as_ref().filter(|groups| groups.off.is_none()) {
+        for (state, count) in [("synced", groups.synced), ("left_alone", groups.left_alone)] {
+            GROUPS.gauge(&[flow, state]).set(count as f64);
+        }
+        let partitions = [
+            ("inexact", groups.inexact),
+            ("waiting", groups.waiting),
+            ("unknown", groups.unknown),
+        ];
+        for (state, count) in partitions {
+            GROUP_PARTITIONS.gauge(&[flow, state]).set(count as f64);
+        }
     }
     if per_partition {
         status.partitions.iter().for_each(|p| partition(flow, p));

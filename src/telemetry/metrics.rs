@@ -104,6 +104,12 @@ metrics! {
         "Since when the checkpoints may be behind what was acknowledged: seconds since all that was due was committed";
     Gauge LEASE_AGE = "strait_lease_age_seconds" ["flow"]
         "Since when this process's membership in the flow's group was last confirmed; absent while it is no member, or runs alone";
+    Gauge GROUPS = "strait_groups" ["flow", "state"]
+        "Groups of the source by what becomes of their offsets on the target: synced, left_alone; where the flow is led";
+    Gauge GROUP_PARTITIONS = "strait_group_partitions" ["flow", "state"]
+        "Their partitions whose offset on the target is not exact (inexact), is written later (waiting), or is not known (unknown)";
+    Counter GROUP_OFFSETS = "strait_group_offsets_total" ["flow"]
+        "Offsets of groups written to the target";
     Counter REBALANCES = "strait_rebalances_total" ["flow"]
         "Times the flow's group gave this process partitions, or took some away";
     Gauge PARTITION_LAG_SECONDS = "strait_partition_lag_seconds" ["flow", "topic", "partition"]

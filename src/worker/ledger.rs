@@ -9,7 +9,7 @@ use wire::batch::{BatchError, BatchView};
 
 use super::{
     prepare::{Body, Part},
-    progress::Progress,
+    progress::{Losses, Progress},
 };
 use crate::{base::budget::Permit, checkpoint::LastRecord, sink::Appended};
 
@@ -115,7 +115,24 @@ impl Ledger {
             "nothing is sent before the place is known"
         );
         self.next_sequence = place.sequence;
-        self.progress = place;
+        let before = self.progress.losses;
+        let losses = Losses {
+            count: before.map_or(1, |before| before.count + 1),
+            target_offset: before.map_or(i64::MAX, |before| before.target_offset),
+        };
+        self.progress = Progress {
+            left_out: self.progress.left_out,
+            losses: Some(Losses {
+                target_offset: losses.target_offset.min(place.target_offset),
+                ..losses
+            }),
+            ..place
+        };
+    }
+
+    /// So many records before the next one to be read will never be sent.
+    pub(super) fn left_out(&mut self, records: u64) {
+        self.progress.left_out += records;
     }
 
     /// Everything up to and with `last` turned out to be on the target already, `records` in number; the

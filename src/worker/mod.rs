@@ -31,7 +31,7 @@ use host::Host;
 use lag::Timeline;
 pub use lag::{FRESH_MS, Lag};
 pub use lease::{Lease, Unlimited};
-pub use progress::{Progress, wrap};
+pub use progress::{Losses, Progress, wrap};
 pub use state::WorkerState;
 pub use stop::{Advice, REASONS, Stop, StopReason};
 use task::Task;

@@ -27,10 +27,23 @@ pub struct Progress {
     pub anchors: Vec<Anchor>,
     /// Whether nothing of the unit is on its way to the target from before.
     pub settled: bool,
+    /// Records that this worker left out for good (`on_poison`).
+    pub left_out: u64,
+    /// Where the target lost its end while this worker ran.
+    pub losses: Option<Losses>,
     /// Records acknowledged by this worker.
     pub records: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+/// How often a target lost what it had acknowledged, and the lowest offset at which it was found to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Losses {
+    /// Since the worker began.
+    pub count: u64,
+    /// Nothing before it was lost.
+    pub target_offset: i64,
 }
 
 impl Progress {
@@ -46,6 +59,8 @@ impl Progress {
             appends_at: None,
             anchors: Vec::new(),
             settled: true,
+            left_out: 0,
+            losses: None,
             records: 0,
             bytes: 0,
         }

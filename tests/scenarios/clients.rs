@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rdkafka::{
     ClientConfig, ClientContext,
-    consumer::{BaseConsumer, Consumer},
+    consumer::{BaseConsumer, CommitMode, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, Headers, Message, OwnedHeaders},
     producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer},
@@ -190,6 +190,64 @@ pub fn consume(side: &Side, topics: &[String]) -> Result<Content> {
         }
     }
     Ok(content)
+}
+
+/// A member of a consumer group, as applications have them.
+pub struct Member {
+    consumer: BaseConsumer,
+    /// How many partitions its topics have.
+    partitions: usize,
+}
+
+impl Member {
+    /// Joins; whoever was alone in the group before is gone.
+    pub fn join(side: &Side, group: &str, topics: &[String]) -> Result<Self> {
+        let consumer: BaseConsumer = side
+            .client()
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            .set("fetch.wait.max.ms", "20")
+            .create()?;
+        let mut partitions = 0;
+        for topic in topics {
+            let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10))?;
+            partitions += metadata.topics()[0].partitions().len();
+        }
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics)?;
+        Ok(Self {
+            consumer,
+            partitions,
+        })
+    }
+
+    /// Reads so many records, or all there are, and commits behind them.
+    pub fn read(&mut self, most: usize) -> Result<Content> {
+        let mut content = Content::new();
+        let (mut count, mut ended) = (0, 0);
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while count < most && ended < self.partitions {
+            ensure!(
+                Instant::now() < deadline,
+                "{count} records read within 120 s, {ended} ends"
+            );
+            match self.consumer.poll(Duration::from_millis(100)) {
+                None => {}
+                Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
+                Some(Err(error)) => return Err(error.into()),
+                Some(Ok(message)) => {
+                    count += 1;
+                    let partition = (message.topic().to_owned(), message.partition());
+                    content.entry(partition).or_default().push(digest(&message));
+                }
+            }
+        }
+        self.consumer.commit_consumer_state(CommitMode::Sync)?;
+        Ok(content)
+    }
 }
 
 fn digest(message: &impl Message) -> String {

@@ -96,6 +96,19 @@ impl Strait {
         Ok((output.status.code().unwrap_or(-1), text))
     }
 
+    /// `strait groups` with this action and what follows it: its exit code and what it printed.
+    pub fn groups(&self, arguments: &[&str]) -> Result<(i32, String)> {
+        let (action, rest) = arguments.split_first().context("an action")?;
+        let output = Command::new(env!("CARGO_BIN_EXE_strait"))
+            .args(["groups", action])
+            .arg(self.folder.path().join("strait.toml"))
+            .args(rest)
+            .output()?;
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        Ok((output.status.code().unwrap_or(-1), text))
+    }
+
     /// Where the running process answers.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.http)

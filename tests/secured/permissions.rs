@@ -3,9 +3,15 @@
 use std::{
     collections::BTreeSet,
     process::{Child, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, CommitMode, Consumer},
+    topic_partition_list::{Offset, TopicPartitionList},
+};
 
 use super::{
     cases::{by_login, produce, records},
@@ -159,6 +165,14 @@ pub fn run_needs_its_section_only(clusters: &Clusters) -> Result<()> {
     )?;
     strait.run()?;
     eventually("all is copied", || same(clusters, topic, 100)).with_context(|| strait.log())?;
+    // The end of partition 0 is where a group is that has read it, on either side.
+    let (group, first) = ("runners-app", (topic, 0));
+    let end = committed_end(&clusters.source.plain(), group, first)?;
+    allow(clusters, &["group offsets"], user, topic)?;
+    eventually("the group's offset follows", || {
+        Ok(committed(&clusters.target.plain(), group, first)? == Some(end))
+    })
+    .with_context(|| strait.log())?;
     // Two processes share it by the same rights.
     let mut second = flow(clusters, user, topic)?;
     second.run()?;
@@ -188,6 +202,35 @@ pub fn run_needs_its_section_only(clusters: &Clusters) -> Result<()> {
     )?;
     ensure!(!text.contains("warning"), "{text}");
     Ok(())
+}
+
+/// Commits the end of a partition for a group, as who may do everything; that end.
+fn committed_end(bootstrap: &str, group: &str, (topic, partition): (&str, i32)) -> Result<i64> {
+    let consumer = consumer(bootstrap, group)?;
+    let (_, end) = consumer.fetch_watermarks(topic, partition, Duration::from_secs(10))?;
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(topic, partition, Offset::Offset(end))?;
+    consumer.commit(&offsets, CommitMode::Sync)?;
+    Ok(end)
+}
+
+fn committed(bootstrap: &str, group: &str, (topic, partition): (&str, i32)) -> Result<Option<i64>> {
+    let mut wanted = TopicPartitionList::new();
+    wanted.add_partition(topic, partition);
+    let consumer = consumer(bootstrap, group)?;
+    let found = consumer.committed_offsets(wanted, Duration::from_secs(10))?;
+    let found = found
+        .find_partition(topic, partition)
+        .context("no answer")?;
+    Ok(found.offset().to_raw().filter(|offset| *offset >= 0))
+}
+
+fn consumer(bootstrap: &str, group: &str) -> Result<BaseConsumer> {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", group);
+    Ok(config.create()?)
 }
 
 /// After the case above: the flow has run.

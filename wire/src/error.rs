@@ -144,11 +144,8 @@ impl ClientError {
         }
     }
 
-    pub(crate) fn damaged(
-        partition: &TopicPartition,
-        offset: i64,
-        error: impl Into<RecordError>,
-    ) -> Self {
+    /// A batch of `partition` at `offset` that cannot be read.
+    pub fn damaged(partition: &TopicPartition, offset: i64, error: impl Into<RecordError>) -> Self {
         let reason = error.into().to_string();
         Self::Damaged {
             partition: partition.clone(),

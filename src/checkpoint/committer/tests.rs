@@ -4,7 +4,7 @@ use host::{BoxFuture, sim::SimClock};
 use uuid::Uuid;
 
 use super::*;
-use crate::worker::Stop;
+use crate::{checkpoint::offset_map::Ladder, worker::Stop};
 
 /// A store in memory that can be told to fail.
 #[derive(Debug, Default)]
@@ -93,6 +93,7 @@ impl Bench {
                 checkpoint: template,
                 known: true,
                 told: watch::Sender::new(-1),
+                unit: Some(7),
             },
             progress_seen,
             state_seen,
@@ -277,4 +278,75 @@ async fn bytes_do_not_hurry_commits_that_fail() {
 fn the_bound_derives_from_the_memory_limit() {
     assert_eq!(bound(64 << 20), 32 << 20);
     assert_eq!(bound(1 << 20), 4 << 20);
+}
+
+/// A map in memory that can be told to fail, and sees what is committed while it is written.
+#[derive(Debug)]
+struct MapInMemory {
+    store: Arc<Memory>,
+    down: AtomicBool,
+    written: Mutex<Vec<(usize, Entry)>>,
+}
+
+impl Anchors for MapInMemory {
+    fn write<'a>(
+        &'a self,
+        entries: &'a [(TopicPartition, Entry)],
+        _now_ms: i64,
+    ) -> BoxFuture<'a, Result<(), MapError>> {
+        let lost = MapError::Lost {
+            topic: "map".to_owned(),
+        };
+        if self.down.load(Ordering::Relaxed) {
+            return Box::pin(async { Err(lost) });
+        }
+        let commits = self.store.commits.lock().unwrap().len();
+        let entries = entries.iter().map(|(_, entry)| (commits, entry.clone()));
+        self.written.lock().unwrap().extend(entries);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn ladder(&self, _target: &TopicPartition) -> Option<Ladder> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn rule_8_the_offset_map_is_written_before_the_checkpoint_that_it_covers() {
+    let bench = Bench::new();
+    let map = Arc::new(MapInMemory {
+        store: Arc::clone(&bench.store),
+        down: AtomicBool::new(true),
+        written: Mutex::default(),
+    });
+    let unit = bench.committer.units().pop_first().unwrap().1;
+    let committer = bench
+        .committer
+        .with_map(Arc::clone(&map) as Arc<dyn Anchors>);
+    let template = Template {
+        checkpoint: unit.template,
+        known: true,
+        told: unit.told,
+        unit: Some(7),
+    };
+    let target = TopicPartition::new("t", 0);
+    committer.watch(target, template, unit.progress, unit.state);
+    bench.progress.send_replace(Progress::start(8, 3));
+    let error = committer.commit().await.unwrap_err();
+    assert!(error.to_string().contains("offset map map"), "{error}");
+    assert!(bench.store.commits.lock().unwrap().is_empty(), "it waits");
+    map.down.store(false, Ordering::Relaxed);
+    committer.commit().await.unwrap();
+    committer.commit().await.unwrap();
+    let places = |entry: &Entry| match entry {
+        Entry::Anchor(anchor) => (anchor.number, anchor.source_offset, anchor.target_offset),
+        Entry::Cuts { .. } => panic!("nothing was lost"),
+    };
+    let written = map.written.lock().unwrap();
+    let written: Vec<_> = written
+        .iter()
+        .map(|(at, entry)| (*at, places(entry)))
+        .collect();
+    assert_eq!(written, [(0, (0, 5, 0)), (0, (1, 8, 3))]);
+    assert_eq!(bench.store.commits.lock().unwrap().len(), 1);
 }

@@ -11,7 +11,7 @@ use super::{
     units,
 };
 use crate::config::{
-    Assignment, ClusterConfig, FlowConfig, Naming, Require, TopicConfig, TopicPattern, Transport,
+    Assignment, ClusterConfig, FlowConfig, NamePattern, Naming, Require, TopicConfig, Transport,
     error::{ConfigError, Place, did_you_mean},
     flow::check_name,
 };
@@ -21,7 +21,7 @@ as_written! {
     FlowFile {
         name, source, target, topics, exclude, naming, start, isolation, transport, assignment,
         replication_factor, on_gap, on_poison, on_existing, checkpoint_interval, require, instance,
-        source_commits, rate_bytes, rate_records, rules,
+        source_commits, group_offsets, groups, groups_exclude, rate_bytes, rate_records, rules,
     }
 }
 
@@ -36,7 +36,7 @@ pub(super) fn flow(
         name, source, target, topics, exclude, naming, start, isolation,
         replication_factor, checkpoint_interval,
         transport, assignment, on_gap, on_poison, on_existing, require, instance, source_commits,
-        rate_bytes, rate_records, rules,
+        group_offsets, groups, groups_exclude, rate_bytes, rate_records, rules,
     } = FlowFile::read(table)?;
 
     let transport = parsed(transport, Transport::Auto, Transport::parse)?;
@@ -74,6 +74,9 @@ pub(super) fn flow(
         checkpoint_interval: parsed(checkpoint_interval, Duration::from_secs(1), parse_interval)?,
         assignment: parsed(assignment, Assignment::Shared, parse_assignment)?,
         instance: parsed(instance, None, parse_instance)?,
+        group_offsets: parsed(group_offsets, true, parse_switch)?,
+        groups: group_patterns(groups, ".*")?,
+        groups_exclude: group_patterns(groups_exclude, "console-consumer-.*")?,
         rate: rate(rate_bytes, rate_records)?,
         rules: rule::rules(rules, &defaults)?,
         defaults,
@@ -107,7 +110,7 @@ fn alias(node: Node, clusters: &BTreeMap<String, ClusterConfig>) -> Result<Strin
     Err(refused(&text, &reason))
 }
 
-fn patterns(node: Option<Node>) -> Result<Vec<TopicPattern>, ConfigError> {
+fn patterns(node: Option<Node>) -> Result<Vec<NamePattern>, ConfigError> {
     let Some(node) = node else {
         return Ok(Vec::new());
     };
@@ -115,6 +118,21 @@ fn patterns(node: Option<Node>) -> Result<Vec<TopicPattern>, ConfigError> {
         .into_iter()
         .map(|node| pattern(&node.text()?))
         .collect()
+}
+
+/// Patterns of groups; `default` if the file names none.
+fn group_patterns(node: Option<Node>, default: &str) -> Result<Vec<NamePattern>, ConfigError> {
+    match node {
+        Some(node) => patterns(Some(node)),
+        None => {
+            let default = NamePattern::new(default);
+            Ok(vec![default.expect("the default is a regular expression")])
+        }
+    }
+}
+
+fn parse_switch(text: &str) -> Result<bool, String> {
+    one_of(text, &[("true", true), ("false", false)])
 }
 
 fn parse_isolation(text: &str) -> Result<Isolation, String> {

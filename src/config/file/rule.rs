@@ -9,7 +9,7 @@ use super::{
     units,
 };
 use crate::config::{
-    OnExisting, OnGap, OnPoison, Rate, Start, TopicConfig, TopicPattern, TopicRule,
+    NamePattern, OnExisting, OnGap, OnPoison, Rate, Start, TopicConfig, TopicRule,
     error::ConfigError,
 };
 
@@ -99,8 +99,8 @@ pub(super) fn rate(bytes: Option<Node>, records: Option<Node>) -> Result<Rate, C
 }
 
 /// A pattern of topic names.
-pub(super) fn pattern(text: &Text) -> Result<TopicPattern, ConfigError> {
-    TopicPattern::new(&text.value).map_err(|error| {
+pub(super) fn pattern(text: &Text) -> Result<NamePattern, ConfigError> {
+    NamePattern::new(&text.value).map_err(|error| {
         // The first lines draw the expression, the last one says what is wrong with it.
         let error = error.to_string();
         let reason = error.lines().last().unwrap_or_default();

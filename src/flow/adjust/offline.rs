@@ -80,6 +80,7 @@ impl Flow {
             control,
             records,
             replicas: replicas.unwrap_or(1),
+            map: None,
             expiration: None,
             provides,
         })

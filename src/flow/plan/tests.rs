@@ -2,14 +2,14 @@ use proptest::prelude::*;
 use wire::{Isolation, client::PartitionDescription, error::ApiError};
 
 use super::*;
-use crate::config::{self, FlowConfig, Rate, TopicConfig, TopicPattern};
+use crate::config::{self, FlowConfig, NamePattern, Rate, TopicConfig};
 
 fn rules(naming: &config::Naming) -> Rules {
     let flow = FlowConfig {
         name: "f".to_owned(),
         source: "east".to_owned(),
         target: "west".to_owned(),
-        topics: vec![TopicPattern::new("orders|pay.*").unwrap()],
+        topics: vec![NamePattern::new("orders|pay.*").unwrap()],
         exclude: Vec::new(),
         naming: naming.clone(),
         isolation: Isolation::ReadCommitted,
@@ -18,6 +18,9 @@ fn rules(naming: &config::Naming) -> Rules {
         checkpoint_interval: std::time::Duration::from_secs(1),
         assignment: config::Assignment::Shared,
         instance: None,
+        group_offsets: true,
+        groups: Vec::new(),
+        groups_exclude: Vec::new(),
         rate: Rate::default(),
         defaults: TopicConfig::default(),
         rules: Vec::new(),

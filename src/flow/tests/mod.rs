@@ -4,6 +4,7 @@ mod adjust;
 mod coalescing;
 mod cycles;
 mod exactness;
+mod groups;
 mod guarantee;
 mod limits;
 mod metrics;

@@ -75,7 +75,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::TopicPattern;
+    use crate::config::NamePattern;
 
     #[test]
     fn patterns_have_readable_examples() {
@@ -104,7 +104,7 @@ mod tests {
         #[test]
         fn examples_match(pattern in "(orders|[a-f]{1,3}|x\\.y){1,3}(\\.\\*|[a-z]\\+)?") {
             for example in examples(&pattern) {
-                prop_assert!(TopicPattern::new(&pattern).unwrap().matches(&example), "{} {}", pattern, example);
+                prop_assert!(NamePattern::new(&pattern).unwrap().matches(&example), "{} {}", pattern, example);
             }
         }
     }

@@ -1,12 +1,12 @@
 //! Which topics of the source a flow replicates.
 
-use crate::config::{FlowConfig, TopicPattern};
+use crate::config::{FlowConfig, NamePattern};
 
 /// The topics of one flow.
 #[derive(Clone, Debug)]
 pub struct Selection {
-    wanted: Vec<TopicPattern>,
-    excluded: Vec<TopicPattern>,
+    wanted: Vec<NamePattern>,
+    excluded: Vec<NamePattern>,
 }
 
 impl Selection {
@@ -20,7 +20,7 @@ impl Selection {
 
     /// Whether the topic is replicated. `internal`: the cluster says that it is its own.
     pub fn selects(&self, topic: &str, internal: bool) -> bool {
-        let any = |patterns: &[TopicPattern]| patterns.iter().any(|p| p.matches(topic));
+        let any = |patterns: &[NamePattern]| patterns.iter().any(|p| p.matches(topic));
         !internal && !is_internal(topic) && any(&self.wanted) && !any(&self.excluded)
     }
 }
@@ -41,7 +41,7 @@ mod tests {
 
     fn selection(wanted: &[&str], excluded: &[&str]) -> Selection {
         let compile = |texts: &[&str]| {
-            let patterns = texts.iter().map(|text| TopicPattern::new(text).unwrap());
+            let patterns = texts.iter().map(|text| NamePattern::new(text).unwrap());
             patterns.collect()
         };
         Selection {

@@ -9,6 +9,7 @@ use wire::{
 
 use super::{FlowReport, Note, facts::Facts, note};
 use crate::{
+    checkpoint::offset_map,
     cluster::guarantee::TOPIC,
     config::{FlowConfig, Require, Transport},
     flow::topics::writers::GROUPS,
@@ -104,28 +105,37 @@ pub fn needs(flow: &FlowConfig, survey: &Survey) -> Vec<Need> {
             "its limits are not known (Kafka's defaults are taken), or verify cannot read it",
         );
     }
-    let control = format!("{}.control", survey.group);
+    let control = Resource::Topic(format!("{}.control", survey.group));
     let mut required = vec![Read, Write];
     required.extend((!survey.control_exists).then_some(Create));
-    need(End::Target, Resource::Topic(control), required, vec![], "");
-    need(
-        End::Target,
-        Resource::Group(survey.group.clone()),
-        vec![Read],
-        vec![],
-        "",
-    );
+    need(End::Target, control, required, vec![], "");
+    let group = Resource::Group(survey.group.clone());
+    need(End::Target, group, vec![Read], vec![], "");
     // Stands for all groups of flows: a right on the prefix is one on this name.
-    let groups = Resource::Group(GROUPS.to_owned());
+    let flows = Resource::Group(GROUPS.to_owned());
     need(
         End::Source,
-        groups,
+        flows,
         vec![],
         vec![Describe],
         "another flow that copies topics back would not be noticed",
     );
     needs.extend(sealed.then(|| of_probe(flow, survey)));
+    needs.extend(of_map(flow, survey));
     needs
+}
+
+/// What the offset map takes, which a flow runs without. Which groups strait may read and write shows at each of them.
+fn of_map(flow: &FlowConfig, survey: &Survey) -> Option<Need> {
+    let mut optional = vec![Operation::Read, Operation::Write];
+    optional.extend((!survey.map_exists).then_some(Operation::Create));
+    flow.group_offsets.then(|| Need {
+        end: End::Target,
+        resource: Resource::Topic(offset_map::name(&flow.name)),
+        required: vec![],
+        optional,
+        otherwise: "offsets of groups are not synced",
+    })
 }
 
 /// What the probe of the target takes, which a flow runs without unless it insists on the guarantee.

@@ -214,6 +214,7 @@ impl Task {
     pub(super) async fn leave_out(&mut self, offsets: &[i64]) -> Result<(), End> {
         let Settings { events, host, .. } = &self.settings;
         events.skipped(offsets.len() as u64);
+        self.ledger.left_out(offsets.len() as u64);
         for offset in offsets {
             if self.poison.may_log(host.clock.monotonic()) {
                 events.skipped_one(*offset, self.poison.reason(*offset));

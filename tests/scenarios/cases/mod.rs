@@ -4,6 +4,7 @@ mod actors;
 mod chaos;
 mod crashes;
 mod fidelity;
+mod groups;
 mod lifecycle;
 mod load;
 mod policies;
@@ -55,6 +56,8 @@ cases! {
     crashes::source_restart_is_survived,
     crashes::target_restart_is_survived,
     crashes::a_target_that_is_away_bounds_memory,
+    groups::consumers_that_move_over_read_every_record_once,
+    groups::who_moved_over_is_left_alone_until_told_otherwise,
     lifecycle::clean_stop_and_start_repeats_nothing,
     lifecycle::either_side_may_be_down_at_start,
     lifecycle::new_topics_and_partitions_are_followed,

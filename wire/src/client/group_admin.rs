@@ -25,6 +25,8 @@ pub struct ListedGroup {
     pub protocol_type: String,
     /// `Stable`, `Empty` and so on; empty if the broker (before 2.6) does not tell.
     pub state: String,
+    /// `classic`, `consumer` (KIP-848), `share` (KIP-932) and so on; empty if the broker (before 3.8) does not tell.
+    pub kind: String,
 }
 
 /// A group and its members.
@@ -71,6 +73,7 @@ impl Client {
                 group: group.group_id.to_string(),
                 protocol_type: group.protocol_type.to_string(),
                 state: group.group_state.to_string(),
+                kind: group.group_type.to_string(),
             }));
         }
         groups.sort();

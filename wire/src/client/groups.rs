@@ -1,6 +1,6 @@
 //! Committed offsets of groups, read and written: as a tool does, without being a member, or as one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_protocol::{
     messages::{
@@ -8,11 +8,12 @@ use kafka_protocol::{
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic},
         offset_fetch_request::OffsetFetchRequestGroup,
+        offset_fetch_response::OffsetFetchResponseTopics,
     },
     protocol::StrBytes,
 };
 
-use super::{Client, To, member::Place, offsets::name};
+use super::{Client, To, member::Place, offsets::name, routing::Address, unanswered};
 use crate::{
     TopicPartition,
     error::{ApiError, ClientError},
@@ -28,6 +29,9 @@ pub struct CommittedOffset {
     /// Free text of the committer; the broker's limit is 4,096 bytes.
     pub metadata: String,
 }
+
+/// What a group committed, by partition.
+pub type GroupOffsets = BTreeMap<TopicPartition, CommittedOffset>;
 
 /// What became of each partition's commit.
 pub type CommitOutcomes = Vec<(TopicPartition, Result<(), ApiError>)>;
@@ -78,6 +82,60 @@ impl Client {
         Ok(partitions
             .filter(|(_, committed)| committed.offset >= 0)
             .collect())
+    }
+
+    /// All committed offsets of many groups, in the order of their names: one request for those of one coordinator. A
+    /// partition that cannot be told of now, as while a transaction is about to change it, is left out; empty for a group
+    /// that does not exist.
+    ///
+    /// # Errors
+    /// If a coordinator cannot be reached; each group has its own answer.
+    pub async fn offsets_of_groups(
+        &self,
+        groups: &BTreeSet<String>,
+    ) -> Result<Vec<(String, Result<GroupOffsets, ApiError>)>, ClientError> {
+        let mut found = BTreeMap::new();
+        let mut coordinators: BTreeMap<Address, Vec<&str>> = BTreeMap::new();
+        for group in groups {
+            match self.coordinator(group).await {
+                Ok(address) => coordinators.entry(address).or_default().push(group),
+                // As one that may not be described.
+                Err(ClientError::Api { error, .. }) => {
+                    drop(found.insert(group.clone(), Err(error)))
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for together in coordinators.values() {
+            let asked = together.iter().map(|group| {
+                OffsetFetchRequestGroup::default()
+                    .with_group_id(GroupId(StrBytes::from_string((*group).to_owned())))
+                    .with_topics(None)
+            });
+            let request = OffsetFetchRequest::default()
+                .with_groups(asked.collect())
+                .with_require_stable(true);
+            let to = To::Coordinator(together[0]);
+            let answer = self.call(to, &request, 8..=9, |answer| {
+                // Where all have moved the coordinator has, or is not ready.
+                let mut all = answer.groups.iter().map(|group| group.error_code);
+                let error = ApiError::from_code(all.next()?, None::<&str>).filter(is_moved)?;
+                all.all(|code| code == error.code).then_some(error)
+            });
+            for group in answer.await?.groups {
+                let name = group.group_id.to_string();
+                let error = ApiError::from_code(group.error_code, None::<&str>);
+                if error.as_ref().is_some_and(is_moved) {
+                    self.forget(To::Coordinator(&name));
+                }
+                found.insert(name, error.map_or_else(|| Ok(told(group.topics)), Err));
+            }
+        }
+        let answers = groups.iter().map(|group| {
+            let found = found.remove(group);
+            (group.clone(), found.unwrap_or_else(|| Err(unanswered())))
+        });
+        Ok(answers.collect())
     }
 
     /// Commits for a group that has no members.
@@ -195,6 +253,23 @@ impl Client {
         });
         Ok(partitions.collect())
     }
+}
+
+/// What is told of partitions that have a commit.
+fn told(topics: Vec<OffsetFetchResponseTopics>) -> GroupOffsets {
+    let partitions = topics.into_iter().flat_map(|topic| {
+        let name = topic.name.to_string();
+        topic.partitions.into_iter().filter_map(move |p| {
+            let committed = CommittedOffset {
+                offset: p.committed_offset,
+                leader_epoch: p.committed_leader_epoch,
+                metadata: p.metadata.map(|text| text.to_string()).unwrap_or_default(),
+            };
+            let is_told = p.error_code == 0 && p.committed_offset >= 0;
+            is_told.then(|| (TopicPartition::new(&name, p.partition_index), committed))
+        })
+    });
+    partitions.collect()
 }
 
 /// COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR

@@ -38,7 +38,7 @@ use std::{
 
 pub use admin::{ConfigEntry, ConfigOp, ConfigSource, NewTopic, Outcomes, TopicToBe, TopicsToBe};
 pub use group_admin::{GroupDescription, GroupMember, ListedGroup};
-pub use groups::{CommitOutcomes, CommittedOffset};
+pub use groups::{CommitOutcomes, CommittedOffset, GroupOffsets};
 use host::Host;
 use kafka_protocol::{messages::ApiKey, protocol::Request};
 pub use leader_state::{EpochEnd, EpochEnds, ProducerState, Producers};

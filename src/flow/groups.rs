@@ -1,0 +1,91 @@
+//! What a round does for the offset map and for the offsets of groups.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use wire::TopicPartition;
+
+use super::{
+    plan::{Snapshot, Unit},
+    supervisor::Supervisor,
+    sync::groups::{self, Copied, GroupSelection, GroupSync},
+};
+use crate::base::ids::Route;
+
+impl Supervisor<'_> {
+    /// The job for groups' offsets, if the flow has one.
+    pub(super) fn start_groups(&self, stop: CancellationToken) -> Option<JoinHandle<()>> {
+        let flow = self.flow;
+        let map = Arc::clone(self.booted.map.as_ref()?);
+        let sync = GroupSync::new(groups::Settings {
+            flow: flow.config.name.clone(),
+            file: flow.file.clone(),
+            selection: GroupSelection::new(&flow.config),
+            isolation: flow.config.isolation,
+            source: flow.source.client().clone(),
+            target: flow.target.client().clone(),
+            map,
+            lease: self.membership.lease(),
+            clock: Arc::clone(&flow.host.clock),
+            board: Arc::clone(&flow.board),
+            copied: self.copied.subscribe(),
+        });
+        Some(tokio::spawn(sync.run(stop)))
+    }
+
+    /// Tells that job what the flow copies, whoever runs the workers.
+    pub(super) fn tell_groups(&self, snapshot: &Snapshot, leader: bool) {
+        let copied = (leader && self.booted.map.is_some()).then(|| self.copied(snapshot));
+        self.copied.send_if_modified(|told| {
+            let changes = told.as_deref() != copied.as_ref();
+            if changes {
+                *told = copied.map(Arc::new);
+            }
+            changes
+        });
+    }
+
+    fn copied(&self, snapshot: &Snapshot) -> Copied {
+        let mut copied = Copied::new();
+        for topic in &snapshot.topics {
+            let record = self.booted.records.topics.get(&topic.key());
+            let bound = record.and_then(|record| record.target_topic_id);
+            let found = snapshot.target.get(&topic.target);
+            let Some(target) =
+                found.filter(|found| found.error.is_none() && Some(found.id) == bound)
+            else {
+                continue;
+            };
+            for index in 0..topic.partitions.min(target.partition_count()) {
+                let source = TopicPartition::new(&topic.name, index);
+                let target_partition = TopicPartition::new(&topic.target, index);
+                let unit = Unit {
+                    route: Route {
+                        source: source.clone(),
+                        target: target_partition.clone(),
+                    },
+                    source_topic: topic.id,
+                    target_topic: target.id,
+                };
+                let in_map = self.flow.identity(&self.booted, &unit).in_map();
+                let unit = groups::Unit {
+                    source: source.clone(),
+                    target: target_partition,
+                    in_map,
+                };
+                copied.insert(source, unit);
+            }
+        }
+        copied
+    }
+
+    /// What other processes wrote about units that start here. Where it cannot be read, what they start with is as true,
+    /// and the map less dense.
+    pub(super) async fn read_map(&self) {
+        let Some(map) = &self.booted.map else { return };
+        if let Err(error) = map.refresh().await {
+            tracing::warn!(flow = %self.flow.config.name, %error, "the offset map cannot be read now");
+        }
+    }
+}

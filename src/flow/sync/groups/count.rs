@@ -1,0 +1,167 @@
+//! Counts the source's records between two anchors, by the headers of its batches. Pure.
+//!
+//! A batch is opened only if the interval cuts it, or an offset that is asked for lies in it, and compaction took records
+//! out of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wire::{
+    Isolation,
+    batch::{BatchView, batches},
+    client::Fetched,
+    error::ClientError,
+    record::{Aborted, RecordError, decode},
+};
+
+use crate::checkpoint::offset_map::{Anchor, Answer, answer, pair};
+
+/// Places within an interval that are remembered, to look others up by.
+const BLOCKS: i64 = 64;
+const MAX_DECOMPRESSED: usize = 1 << 30;
+
+/// A count on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Count {
+    from: Anchor,
+    to: Anchor,
+    /// The source offset to read next.
+    next: i64,
+    /// Records before that.
+    records: i64,
+    /// How many records are before some source offsets.
+    before: BTreeMap<i64, i64>,
+}
+
+impl Count {
+    /// Of what is between these two.
+    pub(super) fn new(from: Anchor, to: Anchor) -> Self {
+        let next = from.source_offset;
+        Self {
+            from,
+            to,
+            next,
+            records: 0,
+            before: BTreeMap::from([(next, 0)]),
+        }
+    }
+
+    /// Whether it is about this interval.
+    pub(super) fn is_of(&self, from: &Anchor, to: &Anchor) -> bool {
+        (&self.from, &self.to) == (from, to)
+    }
+
+    /// The source offset to read next.
+    pub(super) fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// Whether all was read.
+    pub(super) fn is_done(&self) -> bool {
+        self.next >= self.to.source_offset
+    }
+
+    /// Nothing is left of the source before `start`.
+    pub(super) fn begins_at(&mut self, start: i64) {
+        self.next = self.next.max(start);
+    }
+
+    /// Takes in what was read at the next offset, and remembers the places of `asked`.
+    ///
+    /// # Errors
+    /// If a batch is damaged.
+    pub(super) fn take(
+        &mut self,
+        fetched: &Fetched,
+        isolation: Isolation,
+        asked: &BTreeSet<i64>,
+    ) -> Result<(), ClientError> {
+        let damaged = |at, error| ClientError::damaged(&fetched.partition, at, error);
+        let mut aborted = Aborted::new(&fetched.aborted, isolation);
+        let step = (self.to.source_offset - self.from.source_offset) / BLOCKS;
+        for batch in batches(fetched.records.clone()) {
+            let batch = batch
+                .map_err(|error| ClientError::damaged(&fetched.partition, self.next, error))?;
+            let base = batch.header.base_offset;
+            let skips = aborted
+                .skips(&batch)
+                .map_err(|error| damaged(base, error))?;
+            let end = batch.header.next_offset();
+            if end <= self.next || self.is_done() {
+                continue;
+            }
+            let within = |to: i64| match skips {
+                true => Ok(0),
+                false => records(&batch, self.next, to),
+            };
+            for offset in asked.range(self.next..end) {
+                let before = within(*offset).map_err(|error| damaged(base, error))?;
+                self.before.insert(*offset, self.records + before);
+            }
+            let last = end.min(self.to.source_offset);
+            let records = within(last).map_err(|error| damaged(base, error))?;
+            self.records += records;
+            self.next = end;
+            let behind = self
+                .before
+                .last_key_value()
+                .map_or(0, |(offset, _)| *offset);
+            if end - behind >= step && end < self.to.source_offset {
+                self.before.insert(end, self.records);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a finished count says of a source offset in its interval.
+    pub(super) fn answer(&self, source_offset: i64) -> Answer {
+        let tell = |before: i64| answer(&self.from, &self.to, self.records, before);
+        let older = self.before.range(..=source_offset).next_back();
+        let newer = self.before.range(source_offset..).next();
+        let (older, newer) = (
+            older.map_or(0, |(_, before)| *before),
+            newer.map_or(self.records, |(_, before)| *before),
+        );
+        Answer {
+            low: tell(older).low,
+            high: tell(newer).high,
+        }
+    }
+
+    /// The places that a finished count knows exactly, in order; none if it does not.
+    pub(super) fn pairs(&self) -> Vec<Anchor> {
+        if !answer(&self.from, &self.to, self.records, 0).is_exact()
+            || self.from.left_out != self.to.left_out
+        {
+            return Vec::new();
+        }
+        let pairs = self.before.iter();
+        let pairs = pairs
+            .map(|(offset, before)| pair(&self.from, *offset, self.from.target_offset + before));
+        pairs.collect()
+    }
+}
+
+/// How many records of `batch` are at the offsets from `from` up to `to`.
+fn records(batch: &BatchView, from: i64, to: i64) -> Result<i64, RecordError> {
+    let header = &batch.header;
+    let (base, end) = (header.base_offset, header.next_offset());
+    let count = i64::from(header.record_count);
+    let (from, to) = (from.max(base), to.min(end));
+    if to <= from {
+        return Ok(0);
+    }
+    if (from, to) == (base, end) {
+        return Ok(count);
+    }
+    if count == end - base {
+        return Ok(to - from);
+    }
+    let records = decode(batch, MAX_DECOMPRESSED)?;
+    let within = records
+        .iter()
+        .filter(|record| (from..to).contains(&record.offset));
+    Ok(within.count().cast_signed() as i64)
+}
+
+#[cfg(test)]
+mod tests;

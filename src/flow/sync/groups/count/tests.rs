@@ -1,0 +1,132 @@
+use proptest::prelude::*;
+use wire::{
+    TopicPartition,
+    batch::{BatchView, TRANSACTIONAL},
+    record::{BatchBuilder, Codec, control_batch},
+};
+
+use super::*;
+
+fn anchor(number: u64, source_offset: i64, target_offset: i64) -> Anchor {
+    Anchor {
+        unit: 1,
+        term: 0,
+        number,
+        source_offset,
+        target_offset,
+        sequence: 0,
+        left_out: 0,
+    }
+}
+
+/// A batch on the source: which of its offsets still have a record.
+#[derive(Clone, Debug)]
+struct Written {
+    kept: Vec<bool>,
+    /// Part of a transaction that was aborted.
+    aborted: bool,
+    /// Offsets between it and the one before that nothing is left of.
+    hole: i64,
+}
+
+fn written() -> impl Strategy<Value = Written> {
+    let kept = proptest::collection::vec(proptest::bool::weighted(0.8), 1..5);
+    let parts = (kept, proptest::bool::weighted(0.2), 0i64..3);
+    parts.prop_map(|(kept, aborted, hole)| Written {
+        kept,
+        aborted,
+        hole,
+    })
+}
+
+/// As compaction leaves a batch: its first and last offset stay, records between them go.
+fn batch(base: i64, one: &Written) -> Vec<u8> {
+    let attributes = if one.aborted { TRANSACTIONAL } else { 0 };
+    let mut builder = BatchBuilder::new(Codec::None)
+        .attributes(attributes)
+        .producer(9, 0, 0);
+    for _ in &one.kept {
+        builder.push(5, Some(b"k"), Some(b"v"), &[]);
+    }
+    let whole = BatchView::read(&builder.build(base).unwrap())
+        .unwrap()
+        .unwrap();
+    let mut header = whole.header;
+    let mut payload = Vec::new();
+    let record = whole.payload().len() / one.kept.len();
+    for (index, _) in one.kept.iter().enumerate().filter(|(_, kept)| **kept) {
+        payload.extend_from_slice(&whole.payload()[index * record..][..record]);
+        header.record_count += 1;
+    }
+    header.record_count -= one.kept.len() as i32;
+    let size = header.to_bytes().len() + payload.len();
+    header.length = i32::try_from(size).unwrap() - 12;
+    let mut bytes = header.to_bytes().to_vec();
+    bytes.extend_from_slice(&payload);
+    bytes
+}
+
+proptest! {
+    /// Against a list of all offsets: whatever is left of the batches, however the interval cuts them, and in however
+    /// many reads they come.
+    #[test]
+    fn it_counts_what_is_there(
+        log in proptest::collection::vec(written(), 1..12), cut in 0usize..8,
+        from in 0i64..12, to in 12i64..60, asked in proptest::collection::btree_set(0i64..60, 0..5),
+    ) {
+        let (mut batches, mut records) = (Vec::new(), BTreeSet::new());
+        let mut at = 0;
+        for one in &log {
+            at += one.hole;
+            let aborted = if one.aborted { vec![(9, at)] } else { Vec::new() };
+            let mut bytes = batch(at, one);
+            for (offset, kept) in (at..).zip(&one.kept) {
+                if *kept && !one.aborted {
+                    records.insert(offset);
+                }
+            }
+            at += one.kept.len() as i64;
+            if one.aborted {
+                bytes.extend_from_slice(&control_batch(at, 9, 0, false, 0, 5).unwrap());
+                at += 1;
+            }
+            batches.push((bytes, aborted));
+        }
+        let to = to.min(at);
+        prop_assume!(from < to);
+        let count = |from: i64, to: i64| records.range(from..to).count() as i64;
+        let all = count(from, to);
+        let asked: BTreeSet<i64> = asked.into_iter().filter(|at| (from..to).contains(at)).collect();
+        let interval = (anchor(0, from, 100), anchor(1, to, 100 + all));
+        let mut counted = Count::new(interval.0, interval.1);
+        let (first, second) = batches.split_at(cut.min(batches.len()));
+        for some in [first, second] {
+            let fetched = Fetched {
+                partition: TopicPartition::new("t", 0),
+                high_watermark: at,
+                last_stable_offset: at,
+                log_start_offset: 0,
+                records: some.iter().flat_map(|(bytes, _)| bytes.clone()).collect::<Vec<u8>>().into(),
+                aborted: some.iter().flat_map(|(_, aborted)| aborted.clone()).collect(),
+            };
+            counted.take(&fetched, Isolation::ReadCommitted, &asked).unwrap();
+        }
+        prop_assert!(counted.is_done());
+        for offset in &asked {
+            let answer = counted.answer(*offset);
+            prop_assert!(answer.is_exact());
+            prop_assert_eq!(answer.low, 100 + count(from, *offset));
+        }
+        // Also where nothing was asked it is known from both sides.
+        for offset in from..to {
+            let (answer, is) = (counted.answer(offset), 100 + count(from, offset));
+            prop_assert!(answer.low <= is && is <= answer.high, "{answer:?} {is}");
+        }
+        for pair in counted.pairs() {
+            prop_assert_eq!(pair.target_offset, 100 + count(from, pair.source_offset));
+        }
+        // A source that has lost records since is no witness.
+        let more = Count { to: anchor(1, to, 100 + all + 1), ..counted };
+        prop_assert!(more.pairs().is_empty());
+    }
+}

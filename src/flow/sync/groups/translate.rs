@@ -1,0 +1,282 @@
+//! From what groups committed on the source to what that is on the target.
+//!
+//! The offset map answers most of it alone; where it does not, the source's records between two anchors are counted. What
+//! was counted exactly is remembered as if it were in the map, so that a group that moves on costs only what it has read.
+//! A round reads so many bytes, and what is not finished then goes on in the next one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use wire::{
+    Isolation, TopicPartition,
+    client::{Client, FetchRequest, OffsetSpec},
+    error::ClientError,
+};
+
+use super::count::Count;
+use crate::checkpoint::offset_map::{Anchor, Answer, Cut, Ladder, Place, place};
+
+/// Read from the source in one round.
+pub(super) const BYTES_PER_ROUND: usize = 64 << 20;
+const FETCH_BYTES: i32 = 1 << 20;
+const FETCH_WAIT: Duration = Duration::from_millis(500);
+/// Exact places that are remembered of a partition, besides the map's.
+const MAX_PAIRS: usize = 512;
+/// Finished counts that are kept of a partition because they are not exact.
+const MAX_COUNTS: usize = 8;
+/// Partitions of which something is remembered.
+const MAX_PARTITIONS: usize = 20_000;
+const OFFSET_OUT_OF_RANGE: i16 = 1;
+
+/// What is said of a committed offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// So much.
+    Answer(Answer),
+    /// Not yet: the round is over before enough was read.
+    Waits,
+    /// The map does not reach back so far.
+    Unknown,
+}
+
+/// A unit of the flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// Its partition on the source.
+    pub source: TopicPartition,
+    /// Its partition on the target.
+    pub target: TopicPartition,
+    /// Who it is in the offset map.
+    pub in_map: u64,
+}
+
+/// Reads the source, and remembers what it counted there.
+#[derive(Debug)]
+pub(super) struct Translator {
+    source: Client,
+    isolation: Isolation,
+    /// By target partition.
+    known: BTreeMap<TopicPartition, Known>,
+    /// What this round may still read.
+    budget: usize,
+}
+
+/// What was counted of one unit.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    unit: u64,
+    cuts: Vec<Cut>,
+    pairs: BTreeSet<(i64, i64, Pair)>,
+    counts: Vec<Count>,
+}
+
+/// An anchor, in some order.
+type Pair = (u64, u64, i32, u64);
+
+impl Translator {
+    /// Of flows that read `source` so.
+    pub(super) fn new(source: Client, isolation: Isolation) -> Self {
+        Self {
+            source,
+            isolation,
+            known: BTreeMap::new(),
+            budget: 0,
+        }
+    }
+
+    /// Begins a round.
+    pub(super) fn begin(&mut self) {
+        self.budget = BYTES_PER_ROUND;
+        if self.known.len() > MAX_PARTITIONS {
+            self.known.clear();
+        }
+    }
+
+    /// Translates offsets that were committed for `unit`, of which the map holds `ladder`.
+    ///
+    /// # Errors
+    /// If the source cannot be read.
+    pub(super) async fn translate(
+        &mut self,
+        unit: &Unit,
+        ladder: Option<&Ladder>,
+        offsets: &BTreeSet<i64>,
+    ) -> Result<BTreeMap<i64, Told>, ClientError> {
+        let mut told = BTreeMap::new();
+        let Some(ladder) = ladder else {
+            return Ok(offsets
+                .iter()
+                .map(|offset| (*offset, Told::Unknown))
+                .collect());
+        };
+        let anchors = ladder.anchors(unit.in_map);
+        let mut known = self.known.remove(&unit.target).unwrap_or_default();
+        known.begin(unit.in_map, ladder.cuts(unit.in_map));
+        for offset in offsets {
+            let outcome = self
+                .one(unit, &anchors, &mut known, *offset, offsets)
+                .await?;
+            told.insert(*offset, outcome);
+        }
+        if !known.pairs.is_empty() || !known.counts.is_empty() {
+            self.known.insert(unit.target.clone(), known);
+        }
+        Ok(told)
+    }
+
+    async fn one(
+        &mut self,
+        unit: &Unit,
+        anchors: &[Anchor],
+        known: &mut Known,
+        offset: i64,
+        asked: &BTreeSet<i64>,
+    ) -> Result<Told, ClientError> {
+        loop {
+            let merged = known.merged(anchors);
+            let (from, to) = match place(&merged, offset) {
+                Place::At(target) => {
+                    let (low, high) = (target, target);
+                    return Ok(Told::Answer(Answer { low, high }));
+                }
+                Place::Unknown => return Ok(Told::Unknown),
+                Place::Between(from, to) => (from, to),
+            };
+            let count = known.count(from, to);
+            while !count.is_done() {
+                if self.budget == 0 {
+                    return Ok(Told::Waits);
+                }
+                let before = count.next();
+                self.read(unit, count, asked).await?;
+                if count.next() == before {
+                    return Ok(Told::Waits);
+                }
+            }
+            let (answer, pairs) = (count.answer(offset), count.pairs());
+            // What is exact is from now on as in the map.
+            let is_new = known.learn(&pairs, &from, &to);
+            if !is_new || answer.is_exact() {
+                return Ok(Told::Answer(answer));
+            }
+        }
+    }
+
+    async fn read(
+        &mut self,
+        unit: &Unit,
+        count: &mut Count,
+        asked: &BTreeSet<i64>,
+    ) -> Result<(), ClientError> {
+        let before = count.next();
+        let request = FetchRequest {
+            partition: unit.source.clone(),
+            offset: before,
+            max_bytes: FETCH_BYTES,
+            max_wait: FETCH_WAIT,
+            isolation: self.isolation,
+        };
+        match self.source.fetch(request).await {
+            Ok(fetched) => {
+                self.budget = self.budget.saturating_sub(fetched.records.len().max(1));
+                count.take(&fetched, self.isolation, asked)
+            }
+            Err(error)
+                if error
+                    .api_error()
+                    .is_some_and(|e| e.code == OFFSET_OUT_OF_RANGE) =>
+            {
+                let wanted = [(unit.source.clone(), OffsetSpec::Earliest)];
+                let listed = self.source.list_offsets(&wanted, self.isolation).await?;
+                match listed.into_iter().next() {
+                    Some((_, Ok(start))) if start.offset > before => {
+                        count.begins_at(start.offset);
+                        Ok(())
+                    }
+                    _ => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Known {
+    /// What was counted before another unit came, or the target was cut, says nothing now.
+    fn begin(&mut self, unit: u64, cuts: &[Cut]) {
+        if self.unit != unit || self.cuts != cuts {
+            *self = Self {
+                unit,
+                cuts: cuts.to_vec(),
+                ..Self::default()
+            };
+        }
+    }
+
+    /// The map's anchors, and what was counted where it contradicts none of them.
+    fn merged(&self, anchors: &[Anchor]) -> Vec<Anchor> {
+        let mut merged = Vec::with_capacity(anchors.len() + self.pairs.len());
+        let mut pairs = self.pairs.iter().map(|pair| self.anchor(pair)).peekable();
+        let place = |anchor: &Anchor| (anchor.source_offset, anchor.target_offset);
+        for anchor in anchors {
+            let (source, target) = place(anchor);
+            while let Some(pair) = pairs.next_if(|pair| pair.source_offset < source) {
+                let last = merged.last().map(place);
+                let fits = last.is_some_and(|last| {
+                    last.0 < pair.source_offset && last.1 <= pair.target_offset
+                }) && pair.target_offset <= target;
+                merged.extend(fits.then_some(pair));
+            }
+            merged.push(*anchor);
+            while pairs.next_if(|pair| pair.source_offset <= source).is_some() {}
+        }
+        merged
+    }
+
+    fn anchor(&self, pair: &(i64, i64, Pair)) -> Anchor {
+        let (source_offset, target_offset, (term, number, sequence, left_out)) = *pair;
+        Anchor {
+            unit: self.unit,
+            term,
+            number,
+            source_offset,
+            target_offset,
+            sequence,
+            left_out,
+        }
+    }
+
+    /// The count of this interval, begun if it was not.
+    fn count(&mut self, from: Anchor, to: Anchor) -> &mut Count {
+        let found = self.counts.iter().position(|count| count.is_of(&from, &to));
+        let at = found.unwrap_or_else(|| {
+            if self.counts.len() >= MAX_COUNTS {
+                self.counts.remove(0);
+            }
+            self.counts.push(Count::new(from, to));
+            self.counts.len() - 1
+        });
+        &mut self.counts[at]
+    }
+
+    /// Remembers exact places in the interval; whether one of them is new.
+    fn learn(&mut self, pairs: &[Anchor], from: &Anchor, to: &Anchor) -> bool {
+        if pairs.is_empty() {
+            return false;
+        }
+        self.counts.retain(|count| !count.is_of(from, to));
+        let pairs = pairs.iter().map(|a| {
+            let rest = (a.term, a.number, a.sequence, a.left_out);
+            (a.source_offset, a.target_offset, rest)
+        });
+        let pairs: BTreeSet<_> = pairs.collect();
+        let is_new = !pairs.is_subset(&self.pairs);
+        if self.pairs.len() + pairs.len() > MAX_PAIRS {
+            self.pairs.clear();
+        }
+        self.pairs.extend(pairs);
+        is_new
+    }
+}

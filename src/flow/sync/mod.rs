@@ -1,0 +1,3 @@
+//! What follows on the target beside the records: jobs of the flow's leader.
+
+pub mod groups;

@@ -1,0 +1,231 @@
+//! The offset map and the offsets of groups, between two broker-lites.
+
+use std::collections::BTreeSet;
+
+use broker_lite::faults::{ApiKey, Fault, ResponseError, What};
+use wire::{
+    TopicPartition,
+    client::{CommittedOffset, GroupOffsets},
+};
+
+use super::{Cluster, Pair, Running, eventually};
+use crate::flow::sync::groups::marked;
+
+const ALL: &str = "topics = [\".*\"]";
+
+fn partition() -> TopicPartition {
+    TopicPartition::new("t", 0)
+}
+
+impl Cluster {
+    async fn commit(&self, group: &str, offset: i64, metadata: &str) {
+        let committed = CommittedOffset {
+            offset,
+            leader_epoch: -1,
+            metadata: metadata.to_owned(),
+        };
+        let outcomes = self
+            .client
+            .commit_group_offsets(group, &[(partition(), committed)])
+            .await
+            .unwrap();
+        outcomes[0].1.clone().unwrap();
+    }
+
+    async fn committed(&self, group: &str) -> GroupOffsets {
+        let groups = BTreeSet::from([group.to_owned()]);
+        let mut found = self.client.offsets_of_groups(&groups).await.unwrap();
+        found.remove(0).1.unwrap()
+    }
+
+    /// Waits until `group` has this offset, under the mark for `source_offset` if there is one.
+    async fn await_offset(&self, group: &str, offset: i64, source_offset: Option<i64>) {
+        eventually(
+            &format!("{group} at {offset} of {source_offset:?}"),
+            async || {
+                let found = self.committed(group).await;
+                let found = found.get(&partition());
+                let is_it = found.is_some_and(|found| {
+                    found.offset == offset && marked(&found.metadata, "f") == source_offset
+                });
+                if is_it {
+                    Ok(())
+                } else {
+                    Err(format!("{found:?}"))
+                }
+            },
+        )
+        .await;
+    }
+}
+
+impl Running {
+    /// The reason for which a group is left alone.
+    fn left(&self, group: &str) -> Option<String> {
+        let left = self.status().groups.unwrap_or_default().left;
+        let found = left.into_iter().find(|left| left.group == group);
+        found.map(|left| left.reason)
+    }
+
+    async fn await_left(&self, group: &str, reason: Option<&str>) {
+        eventually(&format!("{group} left alone: {reason:?}"), async || {
+            let status = self.status();
+            let synced = status.groups.is_some_and(|groups| groups.off.is_none());
+            let found = self.left(group);
+            if synced && found.as_deref() == reason {
+                Ok(())
+            } else {
+                Err(format!("{found:?} {:?}", self.status().groups))
+            }
+        })
+        .await;
+    }
+}
+
+fn values(from: usize, to: usize) -> Vec<String> {
+    (from..to).map(|number| format!("v{number}")).collect()
+}
+
+/// Writes records one batch each, so that there are anchors and batches enough.
+async fn write(cluster: &Cluster, from: usize, to: usize) {
+    for value in values(from, to) {
+        cluster.write("t", &[&value]).await;
+    }
+}
+
+async fn await_values(cluster: &Cluster, values: &[String]) {
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    super::await_read(cluster, "t", &values).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offsets_follow_exactly_also_of_groups_that_lag_and_over_restarts() {
+    let pair = Pair::start().await;
+    pair.east.create("t", &[]).await;
+    write(&pair.east, 0, 40).await;
+    // Where the copy begins the target is at 0: offsets differ by 10.
+    pair.east
+        .client
+        .delete_records(&partition(), 10)
+        .await
+        .unwrap();
+    for (group, offset) in [
+        ("old", 3),
+        ("lags", 12),
+        ("at-the-end", 40),
+        ("strait.other", 20),
+    ] {
+        pair.east.commit(group, offset, "app").await;
+    }
+    let running = pair.run(ALL);
+    await_values(&pair.west, &values(10, 40)).await;
+    for (group, offset, source) in [("old", 0, 3), ("lags", 2, 12), ("at-the-end", 30, 40)] {
+        pair.west.await_offset(group, offset, Some(source)).await;
+    }
+    assert!(pair.west.committed("strait.other").await.is_empty());
+    running.stop().await;
+    write(&pair.east, 40, 60).await;
+    pair.east.commit("lags", 15, "").await;
+    let running = pair.run(ALL);
+    pair.west.await_offset("lags", 5, Some(15)).await;
+    // Set back on the source, and ahead of the copy.
+    pair.east.commit("lags", 11, "").await;
+    pair.west.await_offset("lags", 1, Some(11)).await;
+    pair.east.commit("at-the-end", 60, "").await;
+    pair.west.await_offset("at-the-end", 50, Some(60)).await;
+    let groups = running.status().groups.unwrap();
+    assert_eq!(
+        (groups.left_alone, groups.inexact, groups.unknown),
+        (0, 0, 0)
+    );
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_committed_on_the_target_stays() {
+    let pair = Pair::start().await;
+    pair.east.create("t", &[]).await;
+    write(&pair.east, 0, 20).await;
+    let running = pair.run(ALL);
+    await_values(&pair.west, &values(0, 20)).await;
+    // A group of that name is there already.
+    pair.west.commit("theirs", 3, "").await;
+    pair.east.commit("theirs", 9, "").await;
+    pair.east.commit("moved", 5, "").await;
+    pair.west.await_offset("moved", 5, Some(5)).await;
+    running.await_left("theirs", Some("not_ours")).await;
+    // Its consumers moved over, and read two records there.
+    pair.west.commit("moved", 7, "").await;
+    pair.east.commit("moved", 12, "").await;
+    running.await_left("moved", Some("not_ours")).await;
+    pair.west.await_offset("moved", 7, None).await;
+    pair.west.await_offset("theirs", 3, None).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_map_that_was_deleted_is_made_anew() {
+    let pair = Pair::start().await;
+    pair.east.create("t", &[]).await;
+    write(&pair.east, 0, 30).await;
+    let running = pair.run(ALL);
+    await_values(&pair.west, &values(0, 30)).await;
+    running.stop().await;
+    pair.west.delete("strait.f.offset-map").await;
+    let running = pair.run(ALL);
+    write(&pair.east, 30, 40).await;
+    await_values(&pair.west, &values(0, 40)).await;
+    // The checkpoint knew where it was; what was before that is not guessed.
+    for (group, offset) in [("g", 35), ("lags", 30), ("long-ago", 3)] {
+        pair.east.commit(group, offset, "").await;
+    }
+    pair.west.await_offset("g", 35, Some(35)).await;
+    pair.west.await_offset("lags", 30, Some(30)).await;
+    eventually("one is not known", async || {
+        let groups = running.status().groups.unwrap_or_default();
+        if groups.unknown == 1 {
+            Ok(())
+        } else {
+            Err(format!("{groups:?}"))
+        }
+    })
+    .await;
+    assert!(pair.west.committed("long-ago").await.is_empty());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_group_offsets_there_is_no_map() {
+    let pair = Pair::start().await;
+    pair.east.create("t", &[]).await;
+    write(&pair.east, 0, 3).await;
+    pair.east.commit("g", 2, "").await;
+    let running = pair.run("topics = [\".*\"]\ngroup_offsets = false");
+    await_values(&pair.west, &values(0, 3)).await;
+    assert!(!pair.west.exists("strait.f.offset-map").await);
+    assert_eq!(running.status().groups, None);
+    running.stop().await;
+    assert!(pair.west.committed("g").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_keep_a_map_copies_all_the_same() {
+    let pair = Pair::start().await;
+    pair.east.create("t", &[]).await;
+    write(&pair.east, 0, 3).await;
+    pair.east.commit("g", 2, "").await;
+    let refused = What::Refuse(ResponseError::TopicAuthorizationFailed);
+    let fault = Fault::new(ApiKey::CreateTopics, refused);
+    let fault = fault.topic("strait.f.offset-map").always();
+    let hook = pair.west.broker.faults().set(fault).unwrap();
+    let running = pair.run(ALL);
+    await_values(&pair.west, &values(0, 3)).await;
+    hook.wait(1).await;
+    let groups = running.status().groups.unwrap();
+    assert!(groups.off.unwrap().contains("TOPIC_AUTHORIZATION_FAILED"));
+    running.stop().await;
+    assert!(pair.west.committed("g").await.is_empty());
+    let committed = pair.west.client.group_offsets("strait.f").await.unwrap();
+    let checkpoint = committed.iter().find(|(at, _)| *at == partition());
+    assert_eq!(checkpoint.unwrap().1.offset, 3);
+}

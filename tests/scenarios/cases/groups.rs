@@ -1,0 +1,177 @@
+//! Consumers that move from the source to the target.
+
+use anyhow::{Result, ensure};
+
+use super::{
+    super::{
+        clients::{Application, Content, Member},
+        model,
+        pair::Pair,
+        side::Side,
+    },
+    fidelity::digests,
+    lifecycle::eventually,
+};
+
+/// Waits until the group has on the target what it committed on the source for these partitions, as its marks tell; nothing
+/// where it has committed nothing.
+async fn await_followed(pair: &Pair, group: &str, partitions: &[(String, i32)]) -> Result<()> {
+    eventually(60, "the group's offsets on the target", async || {
+        for (topic, partition) in partitions {
+            let (source, _) = pair.source.committed(group, topic, *partition)?;
+            let (offset, metadata) = pair.target.committed(group, topic, *partition)?;
+            let source = source.max(-1);
+            if source < 0 && offset < 0 {
+                continue;
+            }
+            let mark = format!("strait/1 {} {source}", pair.prefix);
+            ensure!(
+                metadata == mark,
+                "{topic}-{partition} at {offset}: {metadata:?}, not {mark:?}"
+            );
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Reads as a member of the group, off the runtime.
+fn read(side: &Side, group: &str, topics: &[String], most: usize) -> Result<Content> {
+    tokio::task::block_in_place(|| Member::join(side, group, topics)?.read(most))
+}
+
+/// A part on the source, then strait is killed and started, a part more, and the rest on the target: of plain records, of
+/// transactions, some aborted, and of a topic that lost its beginning, so that offsets differ on both sides.
+pub async fn consumers_that_move_over_read_every_record_once(pair: &mut Pair) -> Result<()> {
+    let names = ["plain", "transactions", "trimmed"];
+    let topics: Vec<String> = names.iter().map(|name| pair.topic(name)).collect();
+    let mut expected = Content::new();
+    for topic in &topics {
+        pair.source.create_topic(topic, 2, &[]).await?;
+    }
+    let plain = Application::new(&pair.source, "lz4")?;
+    let transactional = Application::transactional(pair.source.client(), &pair.topic("writer"))?;
+    for partition in 0..2 {
+        let records = model::mixed(1, partition, 0, 600);
+        plain.produce(&topics[0], partition, &records)?;
+        expected.insert((topics[0].clone(), partition), digests(&records));
+        let mut committed = Vec::new();
+        for round in 0..30 {
+            let records = model::mixed(2, partition, round * 100, 7 + round % 5);
+            transactional.transaction(&topics[1], partition, &records, round % 3 != 1)?;
+            if round % 3 != 1 {
+                committed.extend(digests(&records));
+            }
+        }
+        expected.insert((topics[1].clone(), partition), committed);
+        let records = model::mixed(3, partition, 0, 200);
+        plain.produce(&topics[2], partition, &records)?;
+        pair.source
+            .delete_records(&topics[2], partition, 50)
+            .await?;
+        expected.insert((topics[2].clone(), partition), digests(&records[50..]));
+    }
+    let partitions: Vec<_> = expected.keys().cloned().collect();
+    let group = pair.topic("readers");
+    let mut found = Content::new();
+    // By topic, so that each of them is in part read.
+    for (topic, most) in topics.iter().zip([250, 90, 80]) {
+        let some = std::slice::from_ref(topic);
+        join(&mut found, read(&pair.source, &group, some, most)?);
+    }
+    let mut strait = pair.strait("checkpoint_interval = \"50ms\"")?;
+    strait.run()?;
+    pair.await_equal(&expected, 60).await?;
+    strait.kill()?;
+    for round in 0..10 {
+        for partition in 0..2 {
+            let records = model::mixed(4, partition, round * 100, 9);
+            transactional.transaction(&topics[1], partition, &records, round % 4 != 2)?;
+            if round % 4 != 2 {
+                let all = expected.entry((topics[1].clone(), partition)).or_default();
+                all.extend(digests(&records));
+            }
+        }
+    }
+    join(&mut found, read(&pair.source, &group, &topics[1..2], 60)?);
+    strait.run()?;
+    pair.await_equal(&expected, 60).await?;
+    await_followed(pair, &group, &partitions).await?;
+    join(&mut found, read(&pair.target, &group, &topics, usize::MAX)?);
+    for (partition, all) in &expected {
+        let read = found.get(partition).map_or(0, Vec::len);
+        ensure!(
+            found.get(partition) == Some(all),
+            "{partition:?}: {read} read of {}",
+            all.len()
+        );
+    }
+    Ok(())
+}
+
+/// While members are there, after they have committed and gone, and when an operator says that the group is to follow
+/// again; at no time is it moved but by that.
+pub async fn who_moved_over_is_left_alone_until_told_otherwise(pair: &mut Pair) -> Result<()> {
+    let topic = pair.topic("t");
+    let topics = [topic.clone()];
+    pair.source.create_topic(&topic, 1, &[]).await?;
+    let records = model::mixed(1, 0, 0, 100);
+    Application::new(&pair.source, "lz4")?.produce(&topic, 0, &records)?;
+    let expected = Content::from([((topic.clone(), 0), digests(&records))]);
+    let group = pair.topic("readers");
+    pair.source.commit(&group, &topic, 0, 10, "")?;
+    let mut strait = pair.strait("")?;
+    strait.run()?;
+    pair.await_equal(&expected, 60).await?;
+    await_followed(pair, &group, &[(topic.clone(), 0)]).await?;
+    // It moves over and stays; meanwhile somebody commits for it on the source.
+    let member = tokio::task::block_in_place(|| {
+        let mut member = Member::join(&pair.target, &group, &topics)?;
+        let read = member.read(20)?;
+        ensure!(read[&(topic.clone(), 0)] == expected[&(topic.clone(), 0)][10..30]);
+        Ok(member)
+    })?;
+    pair.source.commit(&group, &topic, 0, 70, "")?;
+    await_left(&strait, &group, "active").await?;
+    drop(member);
+    await_left(&strait, &group, "not_ours").await?;
+    ensure!(pair.target.committed(&group, &topic, 0)?.0 == 30);
+    let resume = ["resume", "--group", &group];
+    let (code, text) = strait.groups(&[&resume[..], &["--dry-run"]].concat())?;
+    ensure!(
+        code == 0 && text.contains("30") && text.contains("nothing was changed"),
+        "{text}"
+    );
+    ensure!(pair.target.committed(&group, &topic, 0)?.0 == 30);
+    let (code, text) = strait.groups(&resume)?;
+    ensure!(
+        code == 0 && text.contains("follows the source again"),
+        "{text}"
+    );
+    await_followed(pair, &group, &[(topic.clone(), 0)]).await?;
+    ensure!(pair.target.committed(&group, &topic, 0)?.0 == 70);
+    let (code, text) = strait.groups(&resume)?;
+    ensure!(code == 2 && text.contains("no offsets"), "{code} {text}");
+    Ok(())
+}
+
+async fn await_left(
+    strait: &super::super::strait::Strait,
+    group: &str,
+    reason: &str,
+) -> Result<()> {
+    eventually(60, "the group to be left alone", async || {
+        let status: serde_json::Value = serde_json::from_str(&strait.status_by_url()?)?;
+        let left = &status["flows"][0]["groups"]["left"][0];
+        let is_it = left["group"] == group && left["reason"] == reason;
+        ensure!(is_it, "{}", status["flows"][0]["groups"]);
+        Ok(())
+    })
+    .await
+}
+
+fn join(all: &mut Content, more: Content) {
+    for (partition, records) in more {
+        all.entry(partition).or_default().extend(records);
+    }
+}
