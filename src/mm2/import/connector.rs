@@ -134,7 +134,7 @@ pub(super) fn place_beside(keys: &mut Keys<'_>, flow: Option<&mut Flow>, name: &
     match flow {
         Some(flow) => flow.set(name, rank::LAST, key),
         None => {
-            let finding = flow_keys::finding(name, keys.value(key), true);
+            let finding = flow_keys::finding(name, keys.value(key));
             keys.mark(key, finding);
         }
     }

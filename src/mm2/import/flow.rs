@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     flow_keys::{self, Connector, FEATURES},
+    groups::{self, Groups},
     pattern,
     report::{Finding, KeyId, Keys},
     setup::Flow,
@@ -14,6 +15,8 @@ use super::{
 pub(super) struct Table {
     pub(super) topics: Vec<String>,
     pub(super) exclude: Vec<String>,
+    /// Whose offsets follow.
+    pub(super) groups: Option<Groups>,
     /// Single values by key, in the order of `config/reference.toml`.
     pub(super) rest: Vec<(&'static str, String)>,
     /// -1: the target's default.
@@ -40,6 +43,7 @@ pub(super) fn table(mut flow: Flow, keys: &mut Keys<'_>, notes: &mut Notes) -> T
     naming(&mut flow, keys, &mut table, notes);
     choices(&mut flow, keys, &mut table, notes);
     replication_factor(&mut flow, keys, &mut table, notes);
+    table.groups = groups::groups(&mut flow, keys, notes);
     rest(&mut flow, keys, notes);
     table
 }
@@ -80,7 +84,7 @@ fn exclude(keys: &mut Keys<'_>, key: KeyId, table: &mut Table) {
 }
 
 /// The patterns of a list; one that strait does not have refuses the key.
-fn patterns(keys: &mut Keys<'_>, key: KeyId) -> Vec<String> {
+pub(super) fn patterns(keys: &mut Keys<'_>, key: KeyId) -> Vec<String> {
     let text = keys.value(key).to_owned();
     let mut patterns = Vec::new();
     for java in pattern::list(&text) {
@@ -174,7 +178,7 @@ fn choices(flow: &mut Flow, keys: &mut Keys<'_>, table: &mut Table, notes: &mut 
                 "start" | "isolation" => {
                     Finding::not_supported(format!("strait has {} here", values.join(" and ")))
                 }
-                _ => flow_keys::finding(name, &value, true),
+                _ => flow_keys::finding(name, &value),
             };
             keys.mark(key, finding);
             continue;
@@ -218,21 +222,14 @@ fn replication_factor(flow: &mut Flow, keys: &mut Keys<'_>, table: &mut Table, n
 
 /// What has no key in strait.
 fn rest(flow: &mut Flow, keys: &mut Keys<'_>, notes: &mut Notes) {
-    let switch = |flow: &mut Flow, keys: &mut Keys<'_>, name: &str, default: bool| {
-        let key = flow.take(name, keys)?;
-        let value = keys.value(key).to_owned();
-        keys.mark(key, flow_keys::finding(name, &value, true));
-        Some(value.to_lowercase().parse().unwrap_or(default))
-    };
-    let mut checkpoints = flow.checkpoints;
     for feature in &FEATURES {
         let runs = match feature.connector {
             Connector::Source => true,
             Connector::Checkpoint => flow.checkpoints,
             Connector::Heartbeat => flow.heartbeats,
         };
-        let set = switch(flow, keys, feature.key, feature.default);
-        if set.is_none() && feature.default && runs {
+        let is_set = flow.peek(feature.key).is_some();
+        if !is_set && feature.default && runs {
             notes.insert((
                 4,
                 format!(
@@ -241,15 +238,12 @@ fn rest(flow: &mut Flow, keys: &mut Keys<'_>, notes: &mut Notes) {
                 ),
             ));
         }
-        if feature.key == "emit.checkpoints.enabled" {
-            checkpoints &= set.unwrap_or(true);
-        }
     }
     for name in flow.names() {
         let Some(key) = flow.take(&name, keys) else {
             continue;
         };
         let value = keys.value(key).to_owned();
-        keys.mark(key, flow_keys::finding(&name, &value, checkpoints));
+        keys.mark(key, flow_keys::finding(&name, &value));
     }
 }

@@ -23,7 +23,7 @@ pub(super) enum Connector {
 }
 
 /// All of them.
-pub(super) const FEATURES: [Feature; 6] = [
+pub(super) const FEATURES: [Feature; 5] = [
     Feature {
         key: "sync.topic.configs.enabled",
         default: true,
@@ -41,14 +41,8 @@ pub(super) const FEATURES: [Feature; 6] = [
         key: "emit.checkpoints.enabled",
         default: true,
         connector: Connector::Checkpoint,
-        instead: "strait does not translate offsets of consumer groups yet: consumers that move to the target start by \
-                  time or by auto.offset.reset",
-    },
-    Feature {
-        key: "sync.group.offsets.enabled",
-        default: false,
-        connector: Connector::Checkpoint,
-        instead: "strait does not write offsets of consumer groups to the target yet",
+        instead: "strait writes no checkpoints topic yet, which RemoteClusterUtils reads: with group_offsets = true consumers \
+                  find their offsets in their own group on the target",
     },
     Feature {
         key: "emit.heartbeats.enabled",
@@ -64,8 +58,8 @@ pub(super) const FEATURES: [Feature; 6] = [
     },
 ];
 
-const GROUPS: &str = "selects consumer groups, whose offsets strait does not translate yet";
-const OF_GROUPS: &str = "is about offsets of consumer groups, which strait does not translate yet";
+const GROUPS: &str = "selects consumer groups where there is no source connector: nothing is copied between these clusters";
+const OF_GROUPS: &str = "strait looks at groups every few seconds";
 const OF_HEARTBEATS: &str = "is about heartbeats, which strait does not write yet";
 const OFFSET_SYNCS: &str = "strait has no offset-syncs topic";
 const OWN_CONFIGS: &str = "strait has its own rule: a new topic gets all configs that are set on the source's topic, save those \
@@ -75,8 +69,8 @@ const CONNECT: &str = "is about Connect, which strait runs without";
 const BYTES: &str = "strait copies bytes as they are";
 const SELF: &str = "what MirrorMaker 2 has by default";
 
-/// What is to be said of the setting `name` of a connector or worker. `checkpoints`: whether groups are wanted.
-pub(super) fn finding(name: &str, value: &str, checkpoints: bool) -> Finding {
+/// What is to be said of the setting `name` of a connector or worker.
+pub(super) fn finding(name: &str, value: &str) -> Finding {
     if let Some(feature) = FEATURES.iter().find(|feature| feature.key == name) {
         return match value.to_lowercase().as_str() {
             "true" => Finding::not_supported(feature.instead),
@@ -85,7 +79,7 @@ pub(super) fn finding(name: &str, value: &str, checkpoints: bool) -> Finding {
         };
     }
     classes(name, value)
-        .or_else(|| settings(name, value, checkpoints))
+        .or_else(|| settings(name, value))
         .or_else(|| worker(name))
         .unwrap_or_else(|| {
             Finding::not_supported(
@@ -113,7 +107,7 @@ fn classes(name: &str, value: &str) -> Option<Finding> {
             "strait creates topics by Kafka's own calls; or create them beforehand",
         ),
         ("config.property.filter.class", _) => Finding::not_supported(OWN_CONFIGS),
-        ("group.filter.class", _) => Finding::not_supported(GROUPS),
+        ("group.filter.class", _) => Finding::not_needed(GROUPS),
         ("key.converter" | "value.converter", "ByteArrayConverter")
         | ("header.converter", "ByteArrayConverter" | "SimpleHeaderConverter") => {
             Finding::not_needed(BYTES)
@@ -128,7 +122,7 @@ fn classes(name: &str, value: &str) -> Option<Finding> {
 }
 
 /// Settings of the three connectors.
-fn settings(name: &str, value: &str, checkpoints: bool) -> Option<Finding> {
+fn settings(name: &str, value: &str) -> Option<Finding> {
     let finding = match name {
         "refresh.topics.enabled" if value.eq_ignore_ascii_case("false") => Finding::not_supported(
             "strait always follows new topics that `topics` matches: name the topics one by one",
@@ -136,15 +130,16 @@ fn settings(name: &str, value: &str, checkpoints: bool) -> Option<Finding> {
         "refresh.topics.enabled" | "refresh.topics.interval.seconds" => {
             Finding::not_needed("strait follows new topics and partitions within seconds")
         }
-        "groups" | "groups.exclude" | "groups.blacklist" if checkpoints => {
-            Finding::not_supported(GROUPS)
+        "groups" | "groups.exclude" | "groups.blacklist" | "sync.group.offsets.enabled" => {
+            Finding::not_needed(GROUPS)
         }
-        "groups" | "groups.exclude" | "groups.blacklist" => Finding::not_needed(GROUPS),
         "refresh.groups.enabled"
         | "refresh.groups.interval.seconds"
         | "emit.checkpoints.interval.seconds"
-        | "sync.group.offsets.interval.seconds"
-        | "checkpoints.topic.replication.factor" => Finding::not_needed(OF_GROUPS),
+        | "sync.group.offsets.interval.seconds" => Finding::not_needed(OF_GROUPS),
+        "checkpoints.topic.replication.factor" => {
+            Finding::not_needed("strait has no checkpoints topic")
+        }
         "emit.heartbeats.interval.seconds" | "heartbeats.topic.replication.factor" => {
             Finding::not_needed(OF_HEARTBEATS)
         }
@@ -284,7 +279,7 @@ pub(super) fn is_of_a_connector(name: &str) -> bool {
             | "topics.exclude"
             | "topics.blacklist"
     );
-    let of_mirrors = |name| settings(name, "", true).is_some() || classes(name, "").is_some();
+    let of_mirrors = |name| settings(name, "").is_some() || classes(name, "").is_some();
     let here_only = matches!(name, "use.defaults.from")
         || name.contains("transforms.")
         || name.contains("predicates.");

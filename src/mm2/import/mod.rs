@@ -16,6 +16,7 @@ mod dedicated;
 mod flow;
 mod flow_keys;
 mod formats;
+mod groups;
 mod pattern;
 mod properties;
 mod report;

@@ -4,7 +4,7 @@
 //! way without a word (`a++`, `[a--b]`), is refused by its name. Names of topics are ASCII, so classes like `\d`, which are
 //! wider in the crate, are the same.
 
-use crate::config::TopicPattern;
+use crate::config::NamePattern;
 
 /// Why a pattern cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub(super) fn translate(java: &str) -> Result<String, Refusal> {
         .collect();
     let java = &unquote(&joined.join("|"));
     scan(java)?;
-    match TopicPattern::new(java) {
+    match NamePattern::new(java) {
         Ok(_) => Ok(java.clone()),
         Err(error) => {
             let error = error.to_string();
@@ -188,7 +188,7 @@ mod tests {
             (r"[a++]b", "+b", "b"),
             (r"\d\d", "12", "1a"),
         ] {
-            let pattern = TopicPattern::new(&translate(java).unwrap()).unwrap();
+            let pattern = NamePattern::new(&translate(java).unwrap()).unwrap();
             assert!(pattern.matches(yes) && !pattern.matches(no), "{java}");
         }
     }
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(list(""), [""; 0]);
         let flags = list("(?i)a, b");
         assert_eq!(flags, ["(?i)a, b"]);
-        let pattern = TopicPattern::new(&translate(flags[0]).unwrap()).unwrap();
+        let pattern = NamePattern::new(&translate(flags[0]).unwrap()).unwrap();
         assert!(pattern.matches("A") && pattern.matches("B") && !pattern.matches("ab"));
         assert_eq!(list("(?i:a), b"), ["(?i:a)", "b"]);
     }

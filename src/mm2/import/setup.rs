@@ -94,6 +94,12 @@ impl Flow {
         Some(first)
     }
 
+    /// The key that counts for `name`.
+    pub(super) fn peek(&self, name: &str) -> Option<KeyId> {
+        let set = self.settings.get(name)?;
+        set.iter().min().map(|(_, key)| *key)
+    }
+
     /// The names that are set and were not taken.
     pub(super) fn names(&self) -> Vec<String> {
         self.settings.keys().cloned().collect()

@@ -303,7 +303,7 @@ fn of_a_connector(name: &str, value: &Value) -> Finding {
         ("state", Value::String(state)) if state != "running" => Finding::not_supported(
             "the flow runs when strait does: leave it out while it is to rest",
         ),
-        ("tasksMax", _) => flow_keys::finding("tasks.max", "", true),
+        ("tasksMax", _) => flow_keys::finding("tasks.max", ""),
         ("autoRestart", _) => Finding::not_needed("strait tries again by itself what may pass"),
         _ => Finding::not_needed("is about Connect, which strait runs without"),
     }

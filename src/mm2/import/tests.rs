@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{OnPoison, Require, Start};
+use crate::config::{NamePattern, OnPoison, Require, Start};
 
 fn inputs(text: &str) -> Vec<Input> {
     vec![Input {
@@ -154,12 +154,11 @@ fn what_counts_is_what_counts_in_mirrormaker() {
 #[test]
 fn what_strait_does_not_do_is_not_claimed() {
     let import = imported(&with(
-        "sync.group.offsets.enabled = true\nsync.topic.acls.enabled = false\ngroups = g\nA->B.use.defaults.from = source\n\
+        "sync.topic.acls.enabled = false\nemit.checkpoints.enabled = true\nA->B.use.defaults.from = source\n\
          A->B.no.such.key = 1\nrefresh.topics.enabled = false\n",
     ));
-    is(&import, "sync.group.offsets.enabled", NotSupported, "yet");
     is(&import, "sync.topic.acls.enabled", NotNeeded, "");
-    is(&import, "groups", NotSupported, "yet");
+    is(&import, "emit.checkpoints.enabled", NotSupported, "yet");
     is(
         &import,
         "A->B.use.defaults.from",
@@ -180,8 +179,54 @@ fn what_strait_does_not_do_is_not_claimed() {
             && notes.contains("sync.topic.configs")
             && !notes.contains("acls")
     );
-    let import = imported(&with("emit.checkpoints.enabled = false\ngroups = g\n"));
-    is(&import, "groups", NotNeeded, "");
+}
+
+#[test]
+fn groups_follow_where_mirror_maker_2_writes_their_offsets() {
+    let on = "sync.group.offsets.enabled = true\n";
+    let import = imported(&with(&format!("{on}groups = a.*, b\n")));
+    is(
+        &import,
+        "sync.group.offsets.enabled",
+        Renamed,
+        "group_offsets = true",
+    );
+    is(&import, "groups", Taken, "");
+    let flow = config(&import).flows.remove(0);
+    let names = |group: &str| {
+        let any = |patterns: &[NamePattern]| patterns.iter().any(|p| p.matches(group));
+        any(&flow.groups) && !any(&flow.groups_exclude)
+    };
+    assert!(flow.group_offsets && names("ab") && names("b") && !names("c"));
+    let import = imported(&with(&format!(
+        "{on}groups.exclude = x\ngroup.filter.class = a.DefaultGroupFilter\n"
+    )));
+    is(&import, "groups.exclude", Renamed, "groups_exclude");
+    is(&import, "group.filter.class", NotNeeded, "");
+    let flow = config(&import).flows.remove(0);
+    assert!(flow.groups_exclude.iter().any(|p| p.matches("x")));
+    assert!(!flow.groups_exclude.iter().any(|p| p.matches("connect-x")));
+    let import = imported(&with(on));
+    let flow = config(&import).flows.remove(0);
+    for excluded in ["console-consumer-1", "connect-x", "__x"] {
+        assert!(flow.groups_exclude.iter().any(|p| p.matches(excluded)));
+    }
+    let refused = imported(&with(&format!(
+        "{on}group.filter.class = org.example.Mine\n"
+    )));
+    is(&refused, "group.filter.class", Refused, "cannot be told");
+    for (off, verdict) in [
+        ("", NotNeeded),
+        ("sync.group.offsets.enabled = false\n", NotNeeded),
+        (
+            "sync.group.offsets.enabled = true\nemit.checkpoints.enabled = false\n",
+            NotNeeded,
+        ),
+    ] {
+        let import = imported(&with(&format!("{off}groups = g\n")));
+        is(&import, "groups", verdict, "none follow");
+        assert!(!config(&import).flows[0].group_offsets, "{off}");
+    }
 }
 
 #[test]
@@ -203,7 +248,7 @@ fn choices_have_names_in_strait() {
     let exclude: Vec<_> = flow
         .exclude
         .iter()
-        .map(crate::config::TopicPattern::text)
+        .map(crate::config::NamePattern::text)
         .collect();
     assert_eq!(exclude, ["x", "(.*_)?B_.+"]);
     is(

@@ -35,6 +35,14 @@ pub(super) fn flow([source, target]: [&str; 2], name: Option<&str>, table: &Tabl
     for (key, value) in &table.rest {
         text.push_str(&format!("{key} = {}\n", string(value)));
     }
+    match &table.groups {
+        None => text.push_str("group_offsets = false\n"),
+        Some(groups) => text.push_str(&format!(
+            "group_offsets = true\ngroups = {}\ngroups_exclude = {}\n",
+            list(&groups.wanted),
+            list(&groups.excluded)
+        )),
+    }
     text.push_str(&format!(
         "replication_factor = {}\n",
         table.replication_factor

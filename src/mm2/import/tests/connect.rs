@@ -73,12 +73,12 @@ fn connectors_come_in_all_shapes() {
     for text in [info, array] {
         let import = imported(&text);
         assert_eq!(config(&import).flows.len(), 1);
-        is(&import, "points: groups", NotSupported, "yet");
+        is(&import, "points: groups", Taken, "");
         is(
             &import,
             "points: sync.group.offsets.enabled",
-            NotSupported,
-            "yet",
+            Renamed,
+            "group_offsets = true",
         );
         is(
             &import,

@@ -89,7 +89,7 @@ fn both_versions_are_the_same_flow() {
     let topics: Vec<_> = flow
         .topics
         .iter()
-        .map(crate::config::TopicPattern::text)
+        .map(crate::config::NamePattern::text)
         .collect();
     assert_eq!(topics, ["orders", "pay.*"]);
     assert_eq!(flow.isolation, wire::Isolation::ReadCommitted);
@@ -167,9 +167,9 @@ fn every_key_under_spec_is_told_of() {
          spec.mirrors[0].sourceConnector.tasksMax | not_needed | no tasks
          spec.mirrors[0].sourceConnector.autoRestart | not_needed | tries again
          spec.mirrors[0].sourceConnector.config.topics | not_needed | topicsPattern takes its place
-         spec.mirrors[0].checkpointConnector.config.sync.group.offsets.enabled | not_supported | yet
          spec.mirrors[0].topicsPattern | taken | 
-         spec.mirrors[0].groupsPattern | not_supported | yet",
+         spec.mirrors[0].groupsPattern | taken | 
+         spec.mirrors[0].checkpointConnector.config.sync.group.offsets.enabled | renamed | group_offsets",
     );
     let unread: Vec<_> = import
         .report
