@@ -73,7 +73,7 @@ impl Bench {
         bench.coalesce().await;
         let hook = bench.fault(Fault::new(ApiKey::Produce, what).skip(1).times(2));
         bench.write(MANY).await;
-        hook.wait(1).await;
+        bench.await_fired(&hook).await;
         // What comes next is other batches than before: quick answers, less that waits, no reason to open any.
         late.ends();
         bench.write(MANY / 2).await;

@@ -90,6 +90,14 @@ impl Bench {
             .unwrap()
     }
 
+    /// Writes on until `hook` has fired, however few batches became of what was written.
+    pub(super) async fn await_fired(&mut self, hook: &broker_lite::faults::Hook) {
+        while hook.fired() == 0 {
+            self.write(1).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Runs a flow over `what` happening to Produce at the target some batches later.
     async fn survives(what: What, timestamp: i64) {
         let mut bench = Self::start(timestamp).await;
@@ -98,7 +106,7 @@ impl Bench {
         bench.await_exactly().await;
         let hook = bench.fault(Fault::new(ApiKey::Produce, what).skip(2).times(2));
         bench.write(12).await;
-        hook.wait(1).await;
+        bench.await_fired(&hook).await;
         bench.await_exactly().await;
         bench.write(3).await;
         bench.await_exactly().await;
