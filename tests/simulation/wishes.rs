@@ -25,6 +25,7 @@ const TRIES: u32 = 100;
 const SURELY: Duration = Duration::from_secs(15);
 
 /// Grants wishes.
+#[derive(Clone)]
 pub struct Wishes {
     pub host: Host,
     pub source: Client,
@@ -33,10 +34,14 @@ pub struct Wishes {
 }
 
 impl Wishes {
-    /// One after the other, until it is over.
+    /// One after the other, save those that take long, until it is over.
     pub async fn grant(self) {
         while !self.model.is_over() {
             match self.model.next_wish() {
+                Some(wish @ Wish::Delete(..)) => {
+                    let granting = self.clone();
+                    tokio::spawn(async move { granting.persist(&wish).await });
+                }
                 Some(wish) => self.persist(&wish).await,
                 None => self.host.clock.sleep(REST).await,
             }
