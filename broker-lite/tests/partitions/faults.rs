@@ -209,6 +209,8 @@ fn delays_go_by_the_hosts_clock() {
     // The work is done although nobody waits for the answer any more.
     drop(late);
     running.clock.advance(hour);
+    // Whoever was idle for an hour is cut off.
+    c = running.connect();
     let waiting = || {
         fetch("t", vec![from(0, 0, 1 << 20)])
             .with_min_bytes(1)
