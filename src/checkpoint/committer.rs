@@ -7,8 +7,9 @@
 //! not change is committed again once a day: groups without members lose old commits, even while strait
 //! runs (EXACTNESS 8). A unit whose target is gone or another one is not committed for any more.
 //!
-//! Where the flow keeps an offset map, what it lacks is written and acknowledged before the checkpoints that cover it; a
-//! map that cannot be written holds up checkpoints and never the copy.
+//! Where the flow keeps an offset map, what it lacks is written and acknowledged before the checkpoints that cover it. A map that
+//! cannot be written holds them up for a minute at most, and not at all if another try would not help: they go on without it,
+//! and what comes later is in the map again, with a wider step.
 
 use std::{
     collections::BTreeMap,
@@ -48,6 +49,18 @@ pub fn bound(memory: usize) -> u64 {
     (memory as u64 / 2).max(MIN_BOUND)
 }
 
+/// For so long checkpoints wait for an offset map that may be written later; from then on it is tried as often.
+const MAP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The map cannot be written; times are on the monotonic clock.
+#[derive(Clone, Copy, Debug)]
+struct MapFailure {
+    since: Duration,
+    tried: Duration,
+    /// Checkpoints go on without it.
+    given_up: bool,
+}
+
 /// The committer of one flow.
 #[derive(Debug)]
 pub struct Committer {
@@ -55,6 +68,7 @@ pub struct Committer {
     cluster: String,
     store: Arc<dyn CheckpointStore>,
     map: Option<Arc<dyn Anchors>>,
+    map_fails: Mutex<Option<MapFailure>>,
     host: Host,
     units: Mutex<BTreeMap<TopicPartition, Box<Unit>>>,
     acknowledged: Meter,
@@ -135,6 +149,7 @@ impl Committer {
             cluster: cluster.to_owned(),
             store,
             map: None,
+            map_fails: Mutex::default(),
             complete: AtomicU64::new(ms(host.clock.monotonic())),
             host,
             units: Mutex::default(),
@@ -222,8 +237,10 @@ impl Committer {
         // Before the progress is read: what is published meanwhile counts for the next commit.
         self.acknowledged.empty();
         let mut due = BTreeMap::new();
+        let without_map = self.map_fails().is_some_and(|failure| failure.given_up);
         for (target, unit) in self.units().iter_mut() {
-            due.extend(unit.due(now, wall).map(|due| (target.clone(), due)));
+            let due_now = unit.due(now, wall, without_map);
+            due.extend(due_now.map(|due| (target.clone(), due)));
         }
         if due.is_empty() {
             self.complete.store(ms(now), Ordering::Relaxed);
@@ -268,6 +285,32 @@ impl Committer {
         }
     }
 
+    /// Whether checkpoints go on without the map, which could not be written now.
+    fn give_up(&self, error: &MapError) -> bool {
+        let now = self.host.clock.monotonic();
+        let mut failure = self.map_fails();
+        let failure = failure.get_or_insert(MapFailure {
+            since: now,
+            tried: now,
+            given_up: false,
+        });
+        failure.tried = now;
+        let give_up = !error.is_passing() || now.saturating_sub(failure.since) >= MAP_PATIENCE;
+        if give_up && !std::mem::replace(&mut failure.given_up, true) {
+            tracing::warn!(
+                flow = %self.flow, %error,
+                "checkpoints go on without the offset map: offsets of groups may stay behind"
+            );
+        }
+        give_up
+    }
+
+    fn map_fails(&self) -> MutexGuard<'_, Option<MapFailure>> {
+        self.map_fails
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Writes what the offset map lacks, and takes out of `due` what has to wait because that failed.
     async fn write_map(
         &self,
@@ -283,8 +326,16 @@ impl Committer {
         let Some(map) = self.map.as_ref().filter(|_| !lacks.is_empty()) else {
             return Vec::new();
         };
+        let now = self.host.clock.monotonic();
+        let failure = *self.map_fails();
+        if failure.is_some_and(|it| it.given_up && now.saturating_sub(it.tried) < MAP_PATIENCE) {
+            return Vec::new();
+        }
         let error = match map.write(&lacks, wall_ms).await {
             Ok(()) => {
+                if self.map_fails().take().is_some() {
+                    tracing::info!(flow = %self.flow, "the offset map is written again");
+                }
                 let mut units = self.units();
                 for (target, due) in due.iter() {
                     let tip = units.get_mut(target).and_then(|unit| unit.tip.as_mut());
@@ -302,6 +353,9 @@ impl Committer {
                 .values_mut()
                 .filter_map(|unit| unit.tip.as_mut())
                 .for_each(Tip::anew);
+        }
+        if self.give_up(&error) {
+            return Vec::new();
         }
         let waiting = due.extract_if(.., |_, due| !due.entries.is_empty());
         waiting
@@ -355,7 +409,7 @@ fn ms(duration: Duration) -> u64 {
 
 impl Unit {
     /// What to commit now, if there is something.
-    fn due(&mut self, now: Duration, wall_ms: i64) -> Option<Due> {
+    fn due(&mut self, now: Duration, wall_ms: i64, without_map: bool) -> Option<Due> {
         // The state before the progress: once it says stopped, the progress is the last.
         let (stop, ended) = match &*self.state.borrow() {
             WorkerState::Stopped(stop) => (Some(stop.clone()), false),
@@ -381,7 +435,7 @@ impl Unit {
         let tip = self.tip.as_ref();
         let entries = tip.map_or_else(Vec::new, |tip| tip.next(&self.template, &progress));
         if let Some((committed, at)) = &self.committed
-            && entries.is_empty()
+            && (entries.is_empty() || without_map)
             && committed.source_offset == progress.source_offset
             && committed.target_offset == progress.target_offset
             && committed.stopped == self.stopped

@@ -80,7 +80,7 @@ fn flow(clusters: &Clusters, user: &str, topic: &str) -> Result<Strait> {
     let source = by_login(clusters, user);
     let target = source.replace(&clusters.source.login(), &clusters.target.login());
     // Each topic is a flow of its own, whoever looks at it.
-    let flow = format!("name = \"{topic}\"\ntopics = [\"{topic}\"]");
+    let flow = format!("name = \"{topic}\"\ntopics = [\"{topic}\"]\ngroup_offsets = true");
     let strait = Strait::new(&source, &target, &flow)?;
     strait.put("password", PASSWORD)?;
     Ok(strait)

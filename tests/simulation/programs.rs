@@ -125,7 +125,8 @@ impl StraitMachine {
              [clusters.target]\nbootstrap.servers = \"target:9092\"\n\
              [limits]\nmemory = \"{}\"\n\
              [[flows]]\nname = \"sim\"\nsource = \"source\"\ntarget = \"target\"\ntopics = [\".*\"]\n\
-             transport = \"wire\"\nassignment = \"solo\"\ncheckpoint_interval = \"{}ms\"\n",
+             transport = \"wire\"\nassignment = \"solo\"\ngroup_offsets = true\n\
+             checkpoint_interval = \"{}ms\"\n",
             plan.memory, plan.checkpoint_ms,
         );
         Self {

@@ -285,6 +285,7 @@ fn the_bound_derives_from_the_memory_limit() {
 struct MapInMemory {
     store: Arc<Memory>,
     down: AtomicBool,
+    refuses: AtomicBool,
     written: Mutex<Vec<(usize, Entry)>>,
 }
 
@@ -300,6 +301,14 @@ impl Anchors for MapInMemory {
         if self.down.load(Ordering::Relaxed) {
             return Box::pin(async { Err(lost) });
         }
+        if self.refuses.load(Ordering::Relaxed) {
+            let refused = MapError::Unknown {
+                topic: "map".to_owned(),
+                offset: 0,
+                reason: "no right".to_owned(),
+            };
+            return Box::pin(async { Err(refused) });
+        }
         let commits = self.store.commits.lock().unwrap().len();
         let entries = entries.iter().map(|(_, entry)| (commits, entry.clone()));
         self.written.lock().unwrap().extend(entries);
@@ -311,18 +320,16 @@ impl Anchors for MapInMemory {
     }
 }
 
-#[tokio::test]
-async fn rule_8_the_offset_map_is_written_before_the_checkpoint_that_it_covers() {
-    let bench = Bench::new();
+fn with_map() -> (Bench, Arc<MapInMemory>) {
+    let mut bench = Bench::new();
     let map = Arc::new(MapInMemory {
         store: Arc::clone(&bench.store),
-        down: AtomicBool::new(true),
+        down: AtomicBool::new(false),
+        refuses: AtomicBool::new(false),
         written: Mutex::default(),
     });
     let unit = bench.committer.units().pop_first().unwrap().1;
-    let committer = bench
-        .committer
-        .with_map(Arc::clone(&map) as Arc<dyn Anchors>);
+    bench.committer.map = Some(Arc::clone(&map) as Arc<dyn Anchors>);
     let template = Template {
         checkpoint: unit.template,
         known: true,
@@ -330,7 +337,17 @@ async fn rule_8_the_offset_map_is_written_before_the_checkpoint_that_it_covers()
         unit: Some(7),
     };
     let target = TopicPartition::new("t", 0);
-    committer.watch(target, template, unit.progress, unit.state);
+    bench
+        .committer
+        .watch(target, template, unit.progress, unit.state);
+    (bench, map)
+}
+
+#[tokio::test]
+async fn rule_8_the_offset_map_is_written_before_the_checkpoint_that_it_covers() {
+    let (bench, map) = with_map();
+    let committer = &bench.committer;
+    map.down.store(true, Ordering::Relaxed);
     bench.progress.send_replace(Progress::start(8, 3));
     let error = committer.commit().await.unwrap_err();
     assert!(error.to_string().contains("offset map map"), "{error}");
@@ -349,4 +366,31 @@ async fn rule_8_the_offset_map_is_written_before_the_checkpoint_that_it_covers()
         .collect();
     assert_eq!(written, [(0, (0, 5, 0)), (0, (1, 8, 3))]);
     assert_eq!(bench.store.commits.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_map_that_cannot_be_written_does_not_hold_up_checkpoints_for_long() {
+    let (bench, map) = with_map();
+    let commits = || bench.store.commits.lock().unwrap().len();
+    // May be written later: for a minute they wait.
+    map.down.store(true, Ordering::Relaxed);
+    bench.progress.send_replace(Progress::start(8, 3));
+    bench.committer.commit().await.unwrap_err();
+    bench.clock.advance(MAP_PATIENCE);
+    assert_eq!(commits(), 0);
+    bench.committer.commit().await.unwrap();
+    assert_eq!(commits(), 1);
+    // Nothing new, and not tried again at once.
+    map.down.store(false, Ordering::Relaxed);
+    bench.committer.commit().await.unwrap();
+    assert_eq!((commits(), map.written.lock().unwrap().len()), (1, 0));
+    bench.progress.send_replace(Progress::start(9, 4));
+    bench.clock.advance(MAP_PATIENCE);
+    bench.committer.commit().await.unwrap();
+    assert_eq!((commits(), map.written.lock().unwrap().len()), (2, 2));
+    // Never: they do not wait.
+    map.refuses.store(true, Ordering::Relaxed);
+    bench.progress.send_replace(Progress::start(10, 5));
+    bench.committer.commit().await.unwrap();
+    assert_eq!((commits(), map.written.lock().unwrap().len()), (3, 2));
 }

@@ -65,18 +65,25 @@ impl Ladder {
         }
     }
 
+    /// How far the copy of `unit` had come on the source before it was set back; behind that is what it comes to again.
+    pub fn had_reached(&self, unit: u64) -> i64 {
+        let reached = self.held(unit).map(|anchor| anchor.source_offset);
+        reached.max().unwrap_or(-1)
+    }
+
+    /// All anchors of `unit` that no cut takes away.
+    fn held(&self, unit: u64) -> impl Iterator<Item = Anchor> {
+        let cuts = self.cuts(unit);
+        let of_unit = self.0.values().filter_map(move |entry| match entry {
+            Entry::Anchor(anchor) if anchor.unit == unit => Some(*anchor),
+            _ => None,
+        });
+        of_unit.filter(|anchor| !cuts.iter().any(|cut| cut.concerns(anchor)))
+    }
+
     /// What is to be believed of `unit`, in the order of both partitions.
     pub fn anchors(&self, unit: u64) -> Vec<Anchor> {
-        let cuts = self.cuts(unit);
-        let mut anchors: Vec<Anchor> = self
-            .0
-            .values()
-            .filter_map(|entry| match entry {
-                Entry::Anchor(anchor) if anchor.unit == unit => Some(*anchor),
-                _ => None,
-            })
-            .filter(|anchor| !cuts.iter().any(|cut| cut.concerns(anchor)))
-            .collect();
+        let mut anchors: Vec<Anchor> = self.held(unit).collect();
         anchors.sort_unstable_by_key(|anchor| std::cmp::Reverse((anchor.term, anchor.number)));
         let mut believed: Vec<Anchor> = Vec::with_capacity(anchors.len());
         for anchor in anchors {

@@ -20,6 +20,8 @@ pub struct Tip {
     /// Where this owner goes on, if that is not where the map ends.
     jump: Option<Anchor>,
     cuts: Vec<Cut>,
+    /// Whether the newest of them is not in the map yet.
+    cut_now: bool,
     /// What this owner left out, as far as anchors tell of it.
     left_out: u64,
     /// Losses of the target that cuts tell of already, as this owner counts them.
@@ -30,11 +32,14 @@ impl Tip {
     /// Of `unit`, which goes on at `start` and whose target partition has these records in the map.
     pub fn new(unit: u64, ladder: Option<&Ladder>, start: &Checkpoint) -> Self {
         let newest = ladder.and_then(|ladder| ladder.anchors(unit).pop());
+        let cuts = ladder.map_or_else(Vec::new, |ladder| ladder.cuts(unit).to_vec());
+        let cut = newest.and_then(|newest| cut_before(&newest, start));
         Self {
             unit,
             newest,
             jump: newest.and_then(|newest| jump(&newest, start)),
-            cuts: ladder.map_or_else(Vec::new, |ladder| ladder.cuts(unit).to_vec()),
+            cuts: cut.map_or_else(|| cuts.clone(), |cut| with_cut(&cuts, cut)),
+            cut_now: cut.is_some(),
             left_out: 0,
             losses: 0,
         }
@@ -44,6 +49,7 @@ impl Tip {
     pub fn anew(&mut self) {
         (self.newest, self.jump) = (None, None);
         self.cuts.clear();
+        self.cut_now = false;
     }
 
     /// What to write before a checkpoint at `progress`, of a unit that was at `start` when it began here; nothing, if the
@@ -57,6 +63,12 @@ impl Tip {
         let mut entries: Vec<Entry> = known.into_iter().map(Entry::Anchor).collect();
         let lost = progress.losses.filter(|losses| losses.count > self.losses);
         let mut cuts = self.cuts.clone();
+        if self.cut_now {
+            entries.push(Entry::Cuts {
+                unit: self.unit,
+                cuts: cuts.clone(),
+            });
+        }
         if let (Some(losses), Some(newest)) = (lost, &newest) {
             let cut = Cut {
                 term: newest.term,
@@ -101,6 +113,7 @@ impl Tip {
             }
         }
         self.jump = None;
+        self.cut_now = false;
         self.losses = progress.losses.map_or(0, |losses| losses.count);
         let offset = self.newest.map(|newest| newest.source_offset);
         if offset == Some(progress.source_offset) {
@@ -160,16 +173,28 @@ fn first(unit: u64, start: &Checkpoint) -> Anchor {
 /// An owner that goes on behind `newest` on both sides, as after a crash, comes to it again.
 fn jump(newest: &Anchor, start: &Checkpoint) -> Option<Anchor> {
     let (source, target) = (start.source_offset, start.target_offset);
-    if source == newest.source_offset || target < newest.target_offset {
+    let lost = cut_before(newest, start).is_some();
+    if !lost && (source == newest.source_offset || target < newest.target_offset) {
         return None;
     }
-    let passed_over = u64::from(source > newest.source_offset);
+    let passed_over = u64::from(lost || source > newest.source_offset);
     let first = first(newest.unit, start);
     Some(Anchor {
         term: first.term.max(newest.term),
         number: newest.number + 1,
         left_out: newest.left_out + passed_over * UNTOLD,
         ..first
+    })
+}
+
+/// The cut that is due if `start` writes on, as somebody decided, where the target ends that had `newest` before and lost it.
+fn cut_before(newest: &Anchor, start: &Checkpoint) -> Option<Cut> {
+    let target = start.target_offset;
+    let appends = start.appends_at == Some(target);
+    (appends && target < newest.target_offset).then_some(Cut {
+        term: newest.term,
+        number: newest.number,
+        target_offset: target,
     })
 }
 

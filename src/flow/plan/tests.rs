@@ -18,7 +18,7 @@ fn rules(naming: &config::Naming) -> Rules {
         checkpoint_interval: std::time::Duration::from_secs(1),
         assignment: config::Assignment::Shared,
         instance: None,
-        group_offsets: true,
+        group_offsets: false,
         groups: Vec::new(),
         groups_exclude: Vec::new(),
         rate: Rate::default(),

@@ -11,7 +11,7 @@ use wire::{
 use super::{Cluster, Pair, Running, eventually};
 use crate::flow::sync::groups::marked;
 
-const ALL: &str = "topics = [\".*\"]";
+const ALL: &str = "topics = [\".*\"]\ngroup_offsets = true";
 
 fn partition() -> TopicPartition {
     TopicPartition::new("t", 0)
@@ -200,7 +200,7 @@ async fn without_group_offsets_there_is_no_map() {
     pair.east.create("t", &[]).await;
     write(&pair.east, 0, 3).await;
     pair.east.commit("g", 2, "").await;
-    let running = pair.run("topics = [\".*\"]\ngroup_offsets = false");
+    let running = pair.run("topics = [\".*\"]");
     await_values(&pair.west, &values(0, 3)).await;
     assert!(!pair.west.exists("strait.f.offset-map").await);
     assert_eq!(running.status().groups, None);

@@ -79,7 +79,7 @@ pub async fn consumers_that_move_over_read_every_record_once(pair: &mut Pair) ->
         let some = std::slice::from_ref(topic);
         join(&mut found, read(&pair.source, &group, some, most)?);
     }
-    let mut strait = pair.strait("checkpoint_interval = \"50ms\"")?;
+    let mut strait = pair.strait("group_offsets = true\ncheckpoint_interval = \"50ms\"")?;
     strait.run()?;
     pair.await_equal(&expected, 60).await?;
     strait.kill()?;
@@ -120,7 +120,7 @@ pub async fn who_moved_over_is_left_alone_until_told_otherwise(pair: &mut Pair) 
     let expected = Content::from([((topic.clone(), 0), digests(&records))]);
     let group = pair.topic("readers");
     pair.source.commit(&group, &topic, 0, 10, "")?;
-    let mut strait = pair.strait("")?;
+    let mut strait = pair.strait("group_offsets = true")?;
     strait.run()?;
     pair.await_equal(&expected, 60).await?;
     await_followed(pair, &group, &[(topic.clone(), 0)]).await?;

@@ -128,6 +128,7 @@ impl Client {
                 if error.as_ref().is_some_and(is_moved) {
                     self.forget(To::Coordinator(&name));
                 }
+                let error = error.or_else(|| unstable(&group.topics));
                 found.insert(name, error.map_or_else(|| Ok(told(group.topics)), Err));
             }
         }
@@ -254,6 +255,15 @@ impl Client {
         Ok(partitions.collect())
     }
 }
+
+/// Whether a commit is in a transaction that is open still: what is told then is not all.
+fn unstable(topics: &[OffsetFetchResponseTopics]) -> Option<ApiError> {
+    let mut partitions = topics.iter().flat_map(|topic| &topic.partitions);
+    let error = partitions.find(|p| p.error_code == UNSTABLE_OFFSET_COMMIT)?;
+    ApiError::from_code(error.error_code, None::<&str>)
+}
+
+const UNSTABLE_OFFSET_COMMIT: i16 = 88;
 
 /// What is told of partitions that have a commit.
 fn told(topics: Vec<OffsetFetchResponseTopics>) -> GroupOffsets {

@@ -257,3 +257,42 @@ proptest! {
         }
     }
 }
+
+fn at(source_offset: i64, target_offset: i64) -> Progress {
+    Progress::start(source_offset, target_offset)
+}
+
+#[test]
+fn rule_10_who_writes_on_behind_a_lost_end_cuts_the_map_there() {
+    let mut bench = Bench::new(start(0, 0));
+    for offset in [50, 100, 150, 200] {
+        bench.commit(&at(offset, offset));
+    }
+    // The target ends at 150 now, and somebody said to go on with 200.
+    bench.take_over(Checkpoint {
+        appends_at: Some(150),
+        ..start(200, 150)
+    });
+    bench.commit(&at(250, 200));
+    let known = [(0, 0), (50, 50), (100, 100), (150, 150)];
+    let wanted = [&known[..], &[(200, 150), (250, 200)]].concat();
+    assert_eq!(bench.places(), wanted);
+    // The same once more says nothing new.
+    bench.take_over(start(250, 200));
+    assert_eq!(bench.commit(&at(250, 200)), 0);
+    assert_eq!(bench.places(), wanted);
+}
+
+#[test]
+fn a_copy_that_is_set_back_is_known_to_have_been_further() {
+    let mut bench = Bench::new(start(0, 0));
+    bench.commit(&at(200, 200));
+    assert_eq!(bench.ladder.had_reached(UNIT), 200);
+    bench.take_over(Checkpoint {
+        appends_at: Some(200),
+        ..start(0, 200)
+    });
+    bench.commit(&at(50, 250));
+    assert_eq!(bench.places(), [(0, 0), (0, 200), (50, 250)]);
+    assert_eq!(bench.ladder.had_reached(UNIT), 200);
+}

@@ -93,7 +93,8 @@ impl Count {
                 true => Ok(0),
                 false => records(&batch, self.next, to),
             };
-            for offset in asked.range(self.next..end) {
+            // What lies behind the interval was perhaps never copied.
+            for offset in asked.range(self.next..end.min(self.to.source_offset)) {
                 let before = within(*offset).map_err(|error| damaged(base, error))?;
                 self.before.insert(*offset, self.records + before);
             }

@@ -114,7 +114,14 @@ impl Translator {
         let anchors = ladder.anchors(unit.in_map);
         let mut known = self.known.remove(&unit.target).unwrap_or_default();
         known.begin(unit.in_map, ladder.cuts(unit.in_map));
+        let end = anchors.last().map_or(i64::MAX, |last| last.source_offset);
+        let set_back = ladder.had_reached(unit.in_map);
         for offset in offsets {
+            // The copy comes there a second time: what the target holds of it from before is not passed over.
+            if end < *offset && *offset <= set_back {
+                told.insert(*offset, Told::Waits);
+                continue;
+            }
             let outcome = self
                 .one(unit, &anchors, &mut known, *offset, offsets)
                 .await?;
