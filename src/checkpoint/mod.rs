@@ -9,6 +9,7 @@ pub mod codec;
 pub mod committer;
 pub mod control_topic;
 pub mod offset_map;
+pub mod own_topic;
 pub mod store;
 pub mod text;
 

@@ -5,7 +5,7 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -77,36 +77,27 @@ impl Strait {
 
     /// Any other subcommand on the same file: its exit code and what it printed.
     pub fn call(&self, arguments: &[&str]) -> Result<(i32, String)> {
-        let output = self.command(arguments).output()?;
-        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.push_str(&String::from_utf8_lossy(&output.stderr));
-        Ok((output.status.code().unwrap_or(-1), text))
+        Ok(told(&self.command(arguments).output()?))
     }
 
     /// `strait checkpoint` with this action and what follows it: its exit code and what it printed.
     pub fn checkpoint(&self, arguments: &[&str]) -> Result<(i32, String)> {
-        let (action, rest) = arguments.split_first().context("an action")?;
-        let output = Command::new(env!("CARGO_BIN_EXE_strait"))
-            .args(["checkpoint", action])
-            .arg(self.folder.path().join("strait.toml"))
-            .args(rest)
-            .output()?;
-        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.push_str(&String::from_utf8_lossy(&output.stderr));
-        Ok((output.status.code().unwrap_or(-1), text))
+        self.act("checkpoint", arguments)
     }
 
-    /// `strait groups` with this action and what follows it: its exit code and what it printed.
+    /// The same of `strait groups`.
     pub fn groups(&self, arguments: &[&str]) -> Result<(i32, String)> {
+        self.act("groups", arguments)
+    }
+
+    fn act(&self, command: &str, arguments: &[&str]) -> Result<(i32, String)> {
         let (action, rest) = arguments.split_first().context("an action")?;
         let output = Command::new(env!("CARGO_BIN_EXE_strait"))
-            .args(["groups", action])
+            .args([command, action])
             .arg(self.folder.path().join("strait.toml"))
             .args(rest)
             .output()?;
-        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.push_str(&String::from_utf8_lossy(&output.stderr));
-        Ok((output.status.code().unwrap_or(-1), text))
+        Ok(told(&output))
     }
 
     /// Where the running process answers.
@@ -235,4 +226,11 @@ impl Drop for Strait {
             eprintln!("failed to stop strait: {error}");
         }
     }
+}
+
+/// Exit code, and all that was printed.
+fn told(output: &Output) -> (i32, String) {
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    (output.status.code().unwrap_or(-1), text)
 }

@@ -302,14 +302,7 @@ async fn a_large_member_that_waits_holds_nobody_up() {
             .with_protocols(vec![protocol]);
         let mut member = client::Client::connect(address);
         member.send(3, &join);
-        // Until it has arrived and waits.
-        std::thread::sleep(Duration::from_millis(500));
-        let (tell, told) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            is_served(address);
-            tell.send(()).unwrap();
-        });
-        told.recv_timeout(Duration::from_secs(20)).unwrap();
+        others_are_served_beside_what_was_sent(address);
         let soon = Some(Duration::from_millis(50));
         member.stream.set_read_timeout(soon).unwrap();
         let error = member.stream.read(&mut [0]).unwrap_err();
@@ -320,6 +313,18 @@ async fn a_large_member_that_waits_holds_nobody_up() {
         );
     })
     .await;
+}
+
+/// While what was just sent waits, others are served in time.
+fn others_are_served_beside_what_was_sent(address: SocketAddr) {
+    // Until it has arrived and waits.
+    std::thread::sleep(Duration::from_millis(500));
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        is_served(address);
+        tell.send(()).unwrap();
+    });
+    told.recv_timeout(Duration::from_secs(20)).unwrap();
 }
 
 /// Whoever waits for records gives the memory of a large request back soon, however long it says it would wait.
@@ -351,14 +356,7 @@ async fn a_large_fetch_that_waits_holds_nobody_up() {
             .with_max_bytes(1 << 20)
             .with_topics([topic("t")].into_iter().chain(unknown).collect());
         fetcher.send(4, &request);
-        // Until it has arrived and waits.
-        std::thread::sleep(Duration::from_millis(500));
-        let (tell, told) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            is_served(address);
-            tell.send(()).unwrap();
-        });
-        told.recv_timeout(Duration::from_secs(20)).unwrap();
+        others_are_served_beside_what_was_sent(address);
     })
     .await;
 }

@@ -4,7 +4,10 @@ use host::{BoxFuture, sim::SimClock};
 use uuid::Uuid;
 
 use super::*;
-use crate::{checkpoint::offset_map::Ladder, worker::Stop};
+use crate::{
+    checkpoint::{offset_map::Ladder, own_topic::TopicError},
+    worker::Stop,
+};
 
 /// A store in memory that can be told to fail.
 #[derive(Debug, Default)]
@@ -302,12 +305,12 @@ impl Anchors for MapInMemory {
             return Box::pin(async { Err(lost) });
         }
         if self.refuses.load(Ordering::Relaxed) {
-            let refused = MapError::Unknown {
+            let refused = TopicError::Unknown {
                 topic: "map".to_owned(),
                 offset: 0,
                 reason: "no right".to_owned(),
             };
-            return Box::pin(async { Err(refused) });
+            return Box::pin(async { Err(refused.into()) });
         }
         let commits = self.store.commits.lock().unwrap().len();
         let entries = entries.iter().map(|(_, entry)| (commits, entry.clone()));

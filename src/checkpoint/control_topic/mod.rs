@@ -17,71 +17,32 @@
 
 mod records;
 
-use std::time::Duration;
-
+use bytes::Bytes;
 use records::value;
 pub use records::{ControlRecords, FlowRecord, TopicKey, TopicRecord};
-use wire::{
-    Isolation, TopicPartition,
-    client::{Client, FetchRequest, NewTopic, OffsetSpec},
-    error::{ApiError, ClientError},
-    record::{BatchBuilder, Codec, RecordError},
-};
+use wire::{TopicPartition, client::Client};
+
+use super::own_topic::{OwnTopic, TopicError};
 
 /// Of one read of the topic as a whole: some 100,000 topics.
 const MAX_BYTES: usize = 64 << 20;
-const FETCH_BYTES: i32 = 1 << 20;
-const FETCH_WAIT: Duration = Duration::from_millis(500);
-/// Reads that bring nothing before the end, in a row, until it is an error.
-const MAX_EMPTY: u32 = 20;
-/// Of one batch that is written, well below the smallest usual limit of a topic.
-const BATCH_BYTES: usize = 256 << 10;
-const TOPIC_ALREADY_EXISTS: i16 = 36;
+const UNKNOWN_TOPIC: i16 = 3;
 
 /// The control topic cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum ControlError {
-    /// The cluster failed or refused.
-    #[error("control topic {topic}: {error}")]
-    Client {
-        /// The control topic.
-        topic: String,
-        /// What the client said.
-        error: ClientError,
-    },
-    /// It holds what this version does not understand.
-    #[error("control topic {topic}, offset {offset}: {reason}")]
-    Unknown {
-        /// The control topic.
-        topic: String,
-        /// The offset of the record.
-        offset: i64,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// It is not what strait made.
-    #[error("control topic {topic}: {reason}")]
-    Unusable {
-        /// The control topic.
-        topic: String,
-        /// Why.
-        reason: String,
-    },
-}
+#[error("control topic {0}")]
+pub struct ControlError(TopicError);
 
 impl ControlError {
     /// Whether a later try may succeed.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Client { error, .. } if error.class() != wire::Class::Fatal)
+        self.0.is_passing()
     }
 }
 
 /// The control topic of one flow.
 #[derive(Clone, Debug)]
-pub struct ControlTopic {
-    client: Client,
-    partition: TopicPartition,
-}
+pub struct ControlTopic(OwnTopic);
 
 /// What the control topic of `flow` is called.
 pub fn name(flow: &str) -> String {
@@ -91,18 +52,17 @@ pub fn name(flow: &str) -> String {
 impl ControlTopic {
     /// Of `flow` on the target behind `client`.
     pub fn new(client: Client, flow: &str) -> Self {
-        let partition = TopicPartition::new(name(flow), 0);
-        Self { client, partition }
+        Self(OwnTopic::new(client, name(flow)))
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.partition.topic
+        &self.0.partition.topic
     }
 
     /// Its only partition; who owns it in the flow's group leads the flow.
     pub fn partition(&self) -> &TopicPartition {
-        &self.partition
+        &self.0.partition
     }
 
     /// How many replicas it has; none if it does not exist.
@@ -110,23 +70,19 @@ impl ControlTopic {
     /// # Errors
     /// If the target does not answer, or the topic is not one that strait made.
     pub async fn replicas(&self) -> Result<Option<usize>, ControlError> {
-        let names = [self.partition.topic.clone()];
-        let topics = self
-            .client
-            .topics(Some(&names))
-            .await
-            .map_err(|e| self.client_error(e))?;
+        let topics = self.0.client.topics(Some(&[self.name().to_owned()])).await;
+        let topics = topics.map_err(|error| ControlError(self.0.failed(error)))?;
         let Some(topic) = topics.first() else {
             return Ok(None);
         };
         match (&topic.error, topic.partitions.as_slice()) {
-            (Some(error), _) if error.code == 3 => Ok(None),
-            (Some(error), _) => Err(self.api_error(error.clone())),
+            (Some(error), _) if error.code == UNKNOWN_TOPIC => Ok(None),
+            (Some(error), _) => Err(ControlError(self.0.refused(error.clone()))),
             (None, [partition]) => Ok(Some(partition.replicas.len())),
-            (None, all) => Err(ControlError::Unusable {
-                topic: self.partition.topic.clone(),
-                reason: format!("it has {} partitions where one is wanted", all.len()),
-            }),
+            (None, all) => {
+                let reason = format!("it has {} partitions where one is wanted", all.len());
+                Err(ControlError(self.0.unusable(reason)))
+            }
         }
     }
 
@@ -135,22 +91,8 @@ impl ControlTopic {
     /// # Errors
     /// If the target cannot be reached or refuses.
     pub async fn create(&self, replication_factor: i16) -> Result<(), ControlError> {
-        let topic = NewTopic {
-            name: self.partition.topic.clone(),
-            partitions: 1,
-            replication_factor,
-            configs: vec![("cleanup.policy".to_owned(), "compact".to_owned())],
-        };
-        let outcomes = self.client.create_topics(&[topic], false).await;
-        for (_, outcome) in outcomes.map_err(|e| self.client_error(e))? {
-            match outcome {
-                Err(error) if error.code != TOPIC_ALREADY_EXISTS => {
-                    return Err(self.api_error(error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        let created = self.0.create(replication_factor, &[]).await;
+        created.map_err(ControlError)
     }
 
     /// Reads all of it.
@@ -158,50 +100,17 @@ impl ControlTopic {
     /// # Errors
     /// If the target does not answer, or holds what this version does not understand.
     pub async fn read(&self) -> Result<ControlRecords, ControlError> {
-        let mut next = self.offset(OffsetSpec::Earliest).await?;
-        let end = self.offset(OffsetSpec::Latest).await?;
+        let (start, end) = self.0.extent().await.map_err(ControlError)?;
         let mut records = ControlRecords::default();
-        let (mut bytes, mut empty) = (0, 0);
-        while next < end {
-            let request = FetchRequest {
-                partition: self.partition.clone(),
-                offset: next,
-                max_bytes: FETCH_BYTES,
-                max_wait: FETCH_WAIT,
-                isolation: Isolation::ReadCommitted,
-            };
-            let fetched = self
-                .client
-                .fetch(request)
-                .await
-                .map_err(|e| self.client_error(e))?;
-            let committed = fetched.committed(next, Isolation::ReadCommitted);
-            let committed = committed.map_err(|e| self.client_error(e))?;
-            for record in &committed.records {
-                bytes += record.value.as_ref().map_or(0, bytes::Bytes::len);
-                records
-                    .apply(record.key.as_deref(), record.value.as_deref())
-                    .map_err(|reason| ControlError::Unknown {
-                        topic: self.partition.topic.clone(),
-                        offset: record.offset,
-                        reason,
-                    })?;
+        let mut bytes = 0;
+        let read = self.0.read(start, end, |record| {
+            bytes += record.value.as_ref().map_or(0, Bytes::len);
+            if bytes > MAX_BYTES {
+                return Err(format!("its records are more than {MAX_BYTES} bytes"));
             }
-            empty = if committed.next_offset > next {
-                0
-            } else {
-                empty + 1
-            };
-            next = committed.next_offset;
-            if bytes > MAX_BYTES || empty > MAX_EMPTY {
-                return Err(ControlError::Unusable {
-                    topic: self.partition.topic.clone(),
-                    reason: format!(
-                        "its records end neither at offset {end} nor at {MAX_BYTES} bytes"
-                    ),
-                });
-            }
-        }
+            records.apply(record.key.as_deref(), record.value.as_deref())
+        });
+        read.await.map_err(ControlError)?;
         Ok(records)
     }
 
@@ -219,56 +128,7 @@ impl ControlTopic {
             .iter()
             .map(|(key, record)| (key.to_string(), value(record)));
         let flow = flow.map(|record| (records::FLOW_KEY.to_owned(), value(record)));
-        let mut batch = BatchBuilder::new(Codec::None);
-        for (key, value) in topics.chain(flow) {
-            batch.push(now_ms, Some(key.as_bytes()), Some(value.as_bytes()), &[]);
-            if batch.plain_len() >= BATCH_BYTES {
-                let full = std::mem::replace(&mut batch, BatchBuilder::new(Codec::None));
-                self.produce(full).await?;
-            }
-        }
-        self.produce(batch).await
-    }
-
-    async fn produce(&self, batch: BatchBuilder) -> Result<(), ControlError> {
-        if batch.count() == 0 {
-            return Ok(());
-        }
-        let unusable = |error: RecordError| ControlError::Unusable {
-            topic: self.partition.topic.clone(),
-            reason: error.to_string(),
-        };
-        let bytes = batch.build(0).map_err(unusable)?;
-        let produced = self.client.produce(&self.partition, bytes).await;
-        produced.map(drop).map_err(|e| self.client_error(e))
-    }
-
-    async fn offset(&self, spec: OffsetSpec) -> Result<i64, ControlError> {
-        let wanted = [(self.partition.clone(), spec)];
-        let listed = self
-            .client
-            .list_offsets(&wanted, Isolation::ReadCommitted)
-            .await;
-        let listed = listed.map_err(|e| self.client_error(e))?;
-        match listed.into_iter().next() {
-            Some((_, Ok(listed))) => Ok(listed.offset),
-            Some((_, Err(error))) => Err(self.api_error(error)),
-            None => Err(ControlError::Unusable {
-                topic: self.partition.topic.clone(),
-                reason: "the target did not answer for it".to_owned(),
-            }),
-        }
-    }
-
-    fn client_error(&self, error: ClientError) -> ControlError {
-        ControlError::Client {
-            topic: self.partition.topic.clone(),
-            error,
-        }
-    }
-
-    fn api_error(&self, error: ApiError) -> ControlError {
-        let what = self.partition.topic.clone();
-        self.client_error(ClientError::Api { what, error })
+        let written = self.0.write(topics.chain(flow), now_ms).await;
+        written.map_err(ControlError)
     }
 }

@@ -62,9 +62,14 @@ pub async fn resume(flow: &Flow, group: &str, dry_run: bool) -> Result<Resumed, 
     let asked = BTreeSet::from([group.to_owned()]);
     let held = client.offsets_of_groups(&asked).await;
     let held = held.map_err(|error| unavailable(&error))?;
-    let found = held.into_iter().find_map(|(_, found)| found.ok());
-    let found =
-        found.ok_or_else(|| AdjustError::Refused(format!("group {group} cannot be read")))?;
+    let found = match held.into_iter().next() {
+        Some((_, Ok(found))) => found,
+        Some((_, Err(error))) => {
+            let text = format!("group {group} cannot be read: {error}");
+            return Err(AdjustError::Refused(text));
+        }
+        None => return Err(unavailable(&"no answer for the group")),
+    };
     let name = &flow.config.name;
     let theirs = found.into_iter().filter(|(partition, found)| {
         topics.contains(partition.topic.as_str()) && marked(&found.metadata, name).is_none()

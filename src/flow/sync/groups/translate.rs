@@ -68,12 +68,10 @@ pub(super) struct Translator {
 struct Known {
     unit: u64,
     cuts: Vec<Cut>,
-    pairs: BTreeSet<(i64, i64, Pair)>,
+    /// Exact places, by source and target offset.
+    pairs: BTreeMap<(i64, i64), Anchor>,
     counts: Vec<Count>,
 }
-
-/// An anchor, in some order.
-type Pair = (u64, u64, i32, u64);
 
 impl Translator {
     /// Of flows that read `source` so.
@@ -225,7 +223,7 @@ impl Known {
     /// The map's anchors, and what was counted where it contradicts none of them.
     fn merged(&self, anchors: &[Anchor]) -> Vec<Anchor> {
         let mut merged = Vec::with_capacity(anchors.len() + self.pairs.len());
-        let mut pairs = self.pairs.iter().map(|pair| self.anchor(pair)).peekable();
+        let mut pairs = self.pairs.values().copied().peekable();
         let place = |anchor: &Anchor| (anchor.source_offset, anchor.target_offset);
         for anchor in anchors {
             let (source, target) = place(anchor);
@@ -240,19 +238,6 @@ impl Known {
             while pairs.next_if(|pair| pair.source_offset <= source).is_some() {}
         }
         merged
-    }
-
-    fn anchor(&self, pair: &(i64, i64, Pair)) -> Anchor {
-        let (source_offset, target_offset, (term, number, sequence, left_out)) = *pair;
-        Anchor {
-            unit: self.unit,
-            term,
-            number,
-            source_offset,
-            target_offset,
-            sequence,
-            left_out,
-        }
     }
 
     /// The count of this interval, begun if it was not.
@@ -274,16 +259,16 @@ impl Known {
             return false;
         }
         self.counts.retain(|count| !count.is_of(from, to));
-        let pairs = pairs.iter().map(|a| {
-            let rest = (a.term, a.number, a.sequence, a.left_out);
-            (a.source_offset, a.target_offset, rest)
-        });
-        let pairs: BTreeSet<_> = pairs.collect();
-        let is_new = !pairs.is_subset(&self.pairs);
+        let place = |pair: &Anchor| (pair.source_offset, pair.target_offset);
+        let is_new = pairs
+            .iter()
+            .any(|pair| !self.pairs.contains_key(&place(pair)));
         if self.pairs.len() + pairs.len() > MAX_PAIRS {
             self.pairs.clear();
         }
-        self.pairs.extend(pairs);
+        for pair in pairs {
+            self.pairs.entry(place(pair)).or_insert(*pair);
+        }
         is_new
     }
 }
