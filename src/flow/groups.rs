@@ -80,8 +80,8 @@ impl Supervisor<'_> {
         copied
     }
 
-    /// What other processes wrote about units that start here. Where it cannot be read, what they start with is as true,
-    /// and the map less dense.
+    /// What other processes wrote about units that start here. Where it cannot be read, the numbers of what they write begin
+    /// too low, and readers believe the older anchors (docs/GUARANTEES.md, "Not right yet").
     pub(super) async fn read_map(&self) {
         let Some(map) = &self.booted.map else { return };
         if let Err(error) = map.refresh().await {
