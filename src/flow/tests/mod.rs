@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use wire::{
     Isolation, TopicPartition,
     client::{CommittedOffset, FetchRequest},
+    error::ClientError,
     record::{BatchBuilder, Codec},
 };
 
@@ -75,6 +76,11 @@ impl Cluster {
     }
 
     async fn read(&self, topic: &str) -> Vec<String> {
+        self.read_until(topic).await.0
+    }
+
+    /// What is there, and the error that ended it if it was one.
+    async fn read_until(&self, topic: &str) -> (Vec<String>, Option<ClientError>) {
         let mut values = Vec::new();
         let mut offset = 0;
         // An answer ends with its segment.
@@ -86,12 +92,13 @@ impl Cluster {
                 max_wait: Duration::ZERO,
                 isolation: Isolation::ReadCommitted,
             };
-            let Ok(fetched) = self.client.fetch(request).await else {
-                return values;
+            let fetched = match self.client.fetch(request).await {
+                Ok(fetched) => fetched,
+                Err(error) => return (values, Some(error)),
             };
             let committed = fetched.committed(offset, Isolation::ReadCommitted).unwrap();
             if committed.next_offset == offset {
-                return values;
+                return (values, None);
             }
             offset = committed.next_offset;
             let found = committed.records.iter().filter_map(|r| r.value.as_deref());
@@ -164,11 +171,10 @@ fn run_text(text: &str) -> Running {
 
 async fn await_read(cluster: &Cluster, topic: &str, values: &[&str]) {
     eventually(&format!("{values:?} in {topic}"), async || {
-        let found = cluster.read(topic).await;
-        if found == values {
-            Ok(())
-        } else {
-            Err(format!("{found:?}"))
+        let (found, error) = cluster.read_until(topic).await;
+        match found == values {
+            true => Ok(()),
+            false => Err(format!("{found:?}, ended by {error:?}")),
         }
     })
     .await;

@@ -53,11 +53,11 @@ impl Busy {
         self.partition().delete_records(start.max(0)).unwrap();
     }
 
-    /// How many keys there are, from the start to what is the end now; none if the start moved.
+    /// How many keys there are, from the start to the end; none if the start moved. The end is asked for again: what
+    /// compaction removes on the way has a newer record of its key, which may lie behind what was the end.
     fn read(&self) -> Option<usize> {
-        let ends = self.partition().ends();
-        let (mut next, mut keys) = (ends.log_start, BTreeSet::new());
-        while next < ends.last_stable {
+        let (mut next, mut keys) = (self.partition().ends().log_start, BTreeSet::new());
+        while next < self.partition().ends().last_stable {
             let found = self.partition().find(next, Isolation::ReadCommitted);
             let read = found.and_then(|found| self.partition().read(&found, 400, true));
             let read = match read {
