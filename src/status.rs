@@ -57,6 +57,33 @@ pub struct FlowStatus {
     /// Groups whose offsets follow on the target; only the process that leads knows.
     #[serde(default)]
     pub groups: Option<Groups>,
+    /// Rules (ACLs) that follow on the target; only the process that leads knows, and only if they do.
+    #[serde(default)]
+    pub acls: Option<Acls>,
+}
+
+/// Rules of a flow's source about what it copies, as of the last look at them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acls {
+    /// Why they do not follow; none: they do.
+    pub off: Option<String>,
+    /// How many rules the target has because the source has them.
+    pub follow: usize,
+    /// How many rules of the source are of kinds that this version does not know.
+    pub unknown: usize,
+    /// How many are left out, or cannot be made or removed.
+    pub left_out: usize,
+    /// Some of those.
+    pub left: Vec<LeftOutAcl>,
+}
+
+/// A rule that is not on the target as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LeftOutAcl {
+    /// The rule.
+    pub acl: String,
+    /// Why.
+    pub text: String,
 }
 
 /// Groups of a flow's source, as of the last look at them.
@@ -293,6 +320,7 @@ mod tests {
             partitions: vec![PartitionStatus::default()],
             troubles: Vec::new(),
             groups: None,
+            acls: None,
         }
     }
 

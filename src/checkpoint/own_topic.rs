@@ -65,20 +65,20 @@ impl TopicError {
 
 /// One of them.
 #[derive(Clone, Debug)]
-pub(super) struct OwnTopic {
+pub(crate) struct OwnTopic {
     pub(super) client: Client,
     pub(super) partition: TopicPartition,
 }
 
 impl OwnTopic {
     /// Called `name`, on the target behind `client`.
-    pub(super) fn new(client: Client, name: String) -> Self {
+    pub(crate) fn new(client: Client, name: String) -> Self {
         let partition = TopicPartition::new(name, 0);
         Self { client, partition }
     }
 
     /// Creates it, compacted and with these settings besides, if it does not exist.
-    pub(super) async fn create(
+    pub(crate) async fn create(
         &self,
         replication_factor: i16,
         configs: &[(&str, &str)],
@@ -104,14 +104,14 @@ impl OwnTopic {
     }
 
     /// Its first offset and its end.
-    pub(super) async fn extent(&self) -> Result<(i64, i64), TopicError> {
+    pub(crate) async fn extent(&self) -> Result<(i64, i64), TopicError> {
         let start = self.offset(OffsetSpec::Earliest).await?;
         Ok((start, self.offset(OffsetSpec::Latest).await?))
     }
 
     /// Gives what lies from `next` up to `end` to `apply`, which says what is wrong with a record; the offset to read
     /// next.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         &self,
         mut next: i64,
         end: i64,
@@ -147,15 +147,17 @@ impl OwnTopic {
         Ok(next)
     }
 
-    /// Writes records; all are acknowledged when this returns, and some may be if it fails.
-    pub(super) async fn write(
+    /// Writes records, or takes back those without a value; all are acknowledged when this returns, and some may be if
+    /// it fails.
+    pub(crate) async fn write(
         &self,
-        records: impl Iterator<Item = (String, String)>,
+        records: impl Iterator<Item = (String, Option<String>)>,
         now_ms: i64,
     ) -> Result<(), TopicError> {
         let mut batch = BatchBuilder::new(Codec::None);
         for (key, value) in records {
-            batch.push(now_ms, Some(key.as_bytes()), Some(value.as_bytes()), &[]);
+            let value = value.as_deref().map(str::as_bytes);
+            batch.push(now_ms, Some(key.as_bytes()), value, &[]);
             if batch.plain_len() >= BATCH_BYTES {
                 let full = std::mem::replace(&mut batch, BatchBuilder::new(Codec::None));
                 self.produce(full).await?;

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
-use strait::status::{FlowStatus, Groups, Member, PartitionStatus, Phase, Provides};
+use strait::status::{Acls, FlowStatus, Groups, Member, PartitionStatus, Phase, Provides};
 
 use super::table::{count, counted, lines};
 
@@ -63,6 +63,30 @@ pub(super) fn text(flow: &FlowStatus, every: bool) -> String {
     }
     if let Some(groups) = &flow.groups {
         text.push_str(&groups_text(groups));
+    }
+    if let Some(acls) = &flow.acls {
+        text.push_str(&acls_text(acls));
+    }
+    text
+}
+
+/// What becomes of rules about topics and groups.
+fn acls_text(acls: &Acls) -> String {
+    if let Some(reason) = &acls.off {
+        return format!("ACLs do not follow: {reason}\n");
+    }
+    let mut text = format!("{} follow", counted(acls.follow, "ACL"));
+    for (count, what) in [(acls.left_out, "left out"), (acls.unknown, "not known")] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    text.push('\n');
+    let left = acls.left.iter().take(SHOWN);
+    text.extend(left.map(|left| format!("ACL left out: {}: {}\n", left.acl, left.text)));
+    let more = acls.left_out.saturating_sub(SHOWN);
+    if more > 0 {
+        text.push_str(&format!("and {} more ACLs left out\n", count(more as i64)));
     }
     text
 }
@@ -292,6 +316,7 @@ pub(super) mod tests {
             partitions: vec![partition("a", 0, 1), retrying, stopped],
             troubles: Vec::new(),
             groups: None,
+            acls: None,
         }
     }
 

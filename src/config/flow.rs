@@ -38,6 +38,8 @@ pub struct FlowConfig {
     pub groups: Vec<NamePattern>,
     /// Groups to leave out, besides those of flows.
     pub groups_exclude: Vec<NamePattern>,
+    /// Which rules (ACLs) about its topics and groups follow on the target.
+    pub acls: AclMode,
     /// The limit of all its topics together, in this process.
     pub rate: Rate,
     /// What holds for topics that no rule is about; without a limit of their own.
@@ -53,6 +55,17 @@ pub enum Assignment {
     Shared,
     /// One process alone.
     Solo,
+}
+
+/// Which rules about topics and groups follow on the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AclMode {
+    /// None.
+    Off,
+    /// All but what allows to write.
+    Read,
+    /// All, for a cutover.
+    Complete,
 }
 
 impl FlowConfig {

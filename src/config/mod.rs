@@ -31,7 +31,7 @@ pub(crate) use file::{
 };
 pub(crate) use flow::check_name;
 pub use flow::{
-    Assignment, FlowConfig, NamePattern, Naming, OnExisting, OnGap, OnPoison, Rate, Require, Start,
+    AclMode, Assignment, FlowConfig, NamePattern, Naming, OnExisting, OnGap, OnPoison, Rate, Require, Start,
     TopicConfig, TopicRule, Transport,
 };
 pub use sources::Sources;

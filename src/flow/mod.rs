@@ -11,7 +11,7 @@ mod apply;
 mod boot;
 mod carriers;
 mod cycles;
-mod groups;
+mod syncs;
 mod launch;
 pub mod membership;
 pub mod plan;

@@ -18,7 +18,7 @@ use crate::{
     base::ids::Route,
     checkpoint::committer::Committer,
     config::FlowConfig,
-    status::{Groups, Provides, Sums},
+    status::{Acls, Groups, Provides, Sums},
     worker::{Lag, Lease, Progress, WorkerState},
 };
 
@@ -41,6 +41,7 @@ struct Inner {
     units: BTreeMap<Route, Watched>,
     troubles: Vec<Trouble>,
     groups: Option<Groups>,
+    acls: Option<Acls>,
     committing: Option<Committing>,
     /// Of source and target.
     clients: Option<[Client; 2]>,
@@ -79,6 +80,7 @@ impl Board {
                 units: BTreeMap::new(),
                 troubles: Vec::new(),
                 groups: None,
+                acls: None,
                 committing: None,
                 clients: None,
             }),
@@ -100,6 +102,11 @@ impl Board {
     /// What became of the groups' offsets in the last round; none: another process looks after them.
     pub(super) fn groups(&self, groups: Option<Groups>) {
         self.inner().groups = groups;
+    }
+
+    /// What became of rules (ACLs) in the last round; none: another process looks after them, or nobody.
+    pub(super) fn acls(&self, acls: Option<Acls>) {
+        self.inner().acls = acls;
     }
 
     pub(super) fn is(&self, member: Option<&str>, leader: bool) {
@@ -184,6 +191,7 @@ impl Board {
             stopped: sums.stopped,
             partitions,
             groups: inner.groups.clone(),
+            acls: inner.acls.clone(),
             troubles: inner.troubles.iter().map(Into::into).collect(),
         }
     }

@@ -62,7 +62,7 @@ pub(super) struct Supervisor<'a> {
     pub(super) committer: Arc<Committer>,
     pub(super) workers: Workers<'a>,
     cycles: Cycles<'a>,
-    /// What the flow copies, told to its job for groups while this process leads.
+    /// What the flow copies, told to the jobs for groups and rules while this process leads.
     pub(super) copied: watch::Sender<Option<Arc<Copied>>>,
     /// Target partitions whose checkpoints do not count: they were reset and did not start since.
     pub(super) anew: BTreeSet<TopicPartition>,
@@ -97,14 +97,14 @@ impl Flow {
         let mut supervisor = Supervisor::new(self, booted)?;
         let stop_commits = CancellationToken::new();
         let commits = supervisor.start_commits(stop_commits.clone());
-        let groups = supervisor.start_groups(stop.clone());
+        let syncs = supervisor.start_syncs(stop);
         let outcome = supervisor.rounds(stop).await;
         supervisor.copied.send_replace(None);
         self.board.enter(Phase::Draining);
         supervisor.drain().await;
         stop_commits.cancel();
-        if let Some(groups) = groups {
-            groups.abort();
+        for sync in syncs {
+            sync.abort();
         }
         // Without its place in the group there is nobody left to commit for.
         let placeless = matches!(
@@ -324,7 +324,7 @@ impl<'a> Supervisor<'a> {
         self.workers.reap().await;
         self.cycles.cut(&mut snapshot).await;
         let leader = self.lead(view, &snapshot).await?;
-        self.tell_groups(&snapshot, leader);
+        self.tell_syncs(&snapshot, leader);
         if self.booted.records.flow.is_none() && leader {
             let known = &self.booted.records.topics;
             let new = snapshot

@@ -93,6 +93,7 @@ pub fn flow_status(survey: &Survey, detail: &Detail) -> FlowStatus {
         partitions,
         troubles,
         groups: None,
+        acls: None,
     }
 }
 

@@ -126,8 +126,8 @@ impl ControlTopic {
     ) -> Result<(), ControlError> {
         let topics = topics
             .iter()
-            .map(|(key, record)| (key.to_string(), value(record)));
-        let flow = flow.map(|record| (records::FLOW_KEY.to_owned(), value(record)));
+            .map(|(key, record)| (key.to_string(), Some(value(record))));
+        let flow = flow.map(|record| (records::FLOW_KEY.to_owned(), Some(value(record))));
         let written = self.0.write(topics.chain(flow), now_ms).await;
         written.map_err(ControlError)
     }

@@ -161,7 +161,8 @@ impl OffsetMap {
         now_ms: i64,
     ) -> Result<(), MapError> {
         let records = entries.iter();
-        let records = records.map(|(target, entry)| (key(target, entry.slot()), value(entry)));
+        let records =
+            records.map(|(target, entry)| (key(target, entry.slot()), Some(value(entry))));
         let Err(error) = self.topic.write(records, now_ms).await else {
             return Ok(());
         };

@@ -11,7 +11,7 @@ use super::{
     units,
 };
 use crate::config::{
-    Assignment, ClusterConfig, FlowConfig, NamePattern, Naming, Require, TopicConfig, Transport,
+    AclMode, Assignment, ClusterConfig, FlowConfig, NamePattern, Naming, Require, TopicConfig, Transport,
     error::{ConfigError, Place, did_you_mean},
     flow::check_name,
 };
@@ -21,7 +21,7 @@ as_written! {
     FlowFile {
         name, source, target, topics, exclude, naming, start, isolation, transport, assignment,
         replication_factor, on_gap, on_poison, on_existing, checkpoint_interval, require, instance,
-        source_commits, group_offsets, groups, groups_exclude, rate_bytes, rate_records, rules,
+        source_commits, group_offsets, groups, groups_exclude, acls, rate_bytes, rate_records, rules,
     }
 }
 
@@ -36,7 +36,7 @@ pub(super) fn flow(
         name, source, target, topics, exclude, naming, start, isolation,
         replication_factor, checkpoint_interval,
         transport, assignment, on_gap, on_poison, on_existing, require, instance, source_commits,
-        group_offsets, groups, groups_exclude, rate_bytes, rate_records, rules,
+        group_offsets, groups, groups_exclude, acls, rate_bytes, rate_records, rules,
     } = FlowFile::read(table)?;
 
     let transport = parsed(transport, Transport::Auto, Transport::parse)?;
@@ -77,6 +77,7 @@ pub(super) fn flow(
         group_offsets: parsed(group_offsets, false, parse_switch)?,
         groups: group_patterns(groups, ".*")?,
         groups_exclude: group_patterns(groups_exclude, "console-consumer-.*")?,
+        acls: parsed(acls, AclMode::Off, parse_acls)?,
         rate: rate(rate_bytes, rate_records)?,
         rules: rule::rules(rules, &defaults)?,
         defaults,
@@ -133,6 +134,15 @@ fn group_patterns(node: Option<Node>, default: &str) -> Result<Vec<NamePattern>,
 
 fn parse_switch(text: &str) -> Result<bool, String> {
     one_of(text, &[("true", true), ("false", false)])
+}
+
+fn parse_acls(text: &str) -> Result<AclMode, String> {
+    let words = [
+        ("off", AclMode::Off),
+        ("read", AclMode::Read),
+        ("complete", AclMode::Complete),
+    ];
+    one_of(text, &words)
 }
 
 fn parse_isolation(text: &str) -> Result<Isolation, String> {

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use wire::{Isolation, client::PartitionDescription, error::ApiError};
 
 use super::*;
-use crate::config::{self, FlowConfig, NamePattern, Rate, TopicConfig};
+use crate::config::{self, AclMode, FlowConfig, NamePattern, Rate, TopicConfig};
 
 fn rules(naming: &config::Naming) -> Rules {
     let flow = FlowConfig {
@@ -21,6 +21,7 @@ fn rules(naming: &config::Naming) -> Rules {
         group_offsets: false,
         groups: Vec::new(),
         groups_exclude: Vec::new(),
+        acls: AclMode::Off,
         rate: Rate::default(),
         defaults: TopicConfig::default(),
         rules: Vec::new(),

@@ -1,5 +1,6 @@
 //! Flows between two broker-lites in this process, seen through the wire client.
 
+mod acls;
 mod adjust;
 mod coalescing;
 mod cycles;

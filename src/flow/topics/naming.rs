@@ -55,6 +55,11 @@ impl Naming {
         Ok(name)
     }
 
+    /// How the names on the target begin of topics whose names begin so.
+    pub fn target_prefix(&self, source_prefix: &str) -> String {
+        format!("{}{source_prefix}", self.before)
+    }
+
     /// The name on the source of what is called `target_topic` on the target; none if this naming gives
     /// no topic that name.
     pub fn source<'a>(&self, target_topic: &'a str) -> Option<&'a str> {

@@ -337,7 +337,7 @@ fn config_source(number: i8) -> ConfigSource {
 }
 
 /// The error that sends the call to another controller; other errors belong to their topic.
-fn moved(mut codes: impl Iterator<Item = i16>) -> Option<ApiError> {
+pub(super) fn moved(mut codes: impl Iterator<Item = i16>) -> Option<ApiError> {
     codes
         .any(|code| code == NOT_CONTROLLER)
         .then_some(ApiError {
@@ -353,6 +353,6 @@ fn outcome(name: &str, code: i16, message: Option<&str>) -> (String, Result<(), 
     )
 }
 
-fn text(text: &str) -> StrBytes {
+pub(super) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }

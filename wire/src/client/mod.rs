@@ -11,6 +11,7 @@
 //! `rights` what this client may do. `routing` finds the broker for a call, `leaders` those for many partitions,
 //! `together` has many callers share a question, `dial` connects.
 
+mod acls;
 mod admin;
 pub mod consumer_protocol;
 mod dial;
@@ -36,6 +37,7 @@ use std::{
     time::Duration,
 };
 
+pub use acls::{ANY_NAME, Acl, AclPattern, AclResource, Acls};
 pub use admin::{ConfigEntry, ConfigOp, ConfigSource, NewTopic, Outcomes, TopicToBe, TopicsToBe};
 pub use group_admin::{GroupDescription, GroupMember, ListedGroup};
 pub use groups::{CommitOutcomes, CommittedOffset, GroupOffsets};

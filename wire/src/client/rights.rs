@@ -16,6 +16,8 @@ use crate::error::{ApiError, ClientError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Operation {
+    /// All that there are; only in rules.
+    All = 2,
     /// Read records; join and commit as a group. Implies Describe.
     Read = 3,
     /// Write records. Implies Describe.
@@ -32,6 +34,26 @@ pub enum Operation {
     DescribeConfigs = 10,
     /// Change configs. Implies DescribeConfigs.
     AlterConfigs = 11,
+}
+
+impl Operation {
+    /// Each of them, in the order of their numbers.
+    pub const EACH: [Self; 9] = [
+        Self::All,
+        Self::Read,
+        Self::Write,
+        Self::Create,
+        Self::Delete,
+        Self::Alter,
+        Self::Describe,
+        Self::DescribeConfigs,
+        Self::AlterConfigs,
+    ];
+
+    /// As the wire has it; none: one that topics and groups do not know.
+    pub fn from_number(number: i8) -> Option<Self> {
+        Self::EACH.into_iter().find(|one| *one as i8 == number)
+    }
 }
 
 impl fmt::Display for Operation {

@@ -1,4 +1,4 @@
-//! What a round does for the offset map and for the offsets of groups.
+//! What a round does for the offset map, and for what follows on the target beside the records.
 
 use std::sync::Arc;
 
@@ -9,13 +9,39 @@ use wire::TopicPartition;
 use super::{
     plan::{Snapshot, Unit},
     supervisor::Supervisor,
-    sync::groups::{self, Copied, GroupSelection, GroupSync},
+    sync::{
+        acls::{self, AclSync},
+        groups::{self, Copied, GroupSelection, GroupSync},
+    },
 };
-use crate::base::ids::Route;
+use crate::{base::ids::Route, config::AclMode};
 
 impl Supervisor<'_> {
-    /// The job for groups' offsets, if the flow has one.
-    pub(super) fn start_groups(&self, stop: CancellationToken) -> Option<JoinHandle<()>> {
+    /// The jobs that the flow asks for.
+    pub(super) fn start_syncs(&self, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
+        let jobs = [self.start_groups(stop.clone()), self.start_acls(stop.clone())];
+        jobs.into_iter().flatten().collect()
+    }
+
+    fn start_acls(&self, stop: CancellationToken) -> Option<JoinHandle<()>> {
+        let flow = self.flow;
+        if flow.config.acls == AclMode::Off {
+            return None;
+        }
+        let sync = AclSync::new(acls::Settings {
+            config: flow.config.clone(),
+            source: flow.source.client().clone(),
+            target: flow.target.client().clone(),
+            replication_factor: flow.config.defaults.replication_factor,
+            lease: self.membership.lease(),
+            clock: Arc::clone(&flow.host.clock),
+            board: Arc::clone(&flow.board),
+            copied: self.copied.subscribe(),
+        });
+        Some(tokio::spawn(sync.run(stop)))
+    }
+
+    fn start_groups(&self, stop: CancellationToken) -> Option<JoinHandle<()>> {
         let flow = self.flow;
         let map = Arc::clone(self.booted.map.as_ref()?);
         let sync = GroupSync::new(groups::Settings {
@@ -34,9 +60,10 @@ impl Supervisor<'_> {
         Some(tokio::spawn(sync.run(stop)))
     }
 
-    /// Tells that job what the flow copies, whoever runs the workers.
-    pub(super) fn tell_groups(&self, snapshot: &Snapshot, leader: bool) {
-        let copied = (leader && self.booted.map.is_some()).then(|| self.copied(snapshot));
+    /// Tells them what the flow copies, whoever runs the workers.
+    pub(super) fn tell_syncs(&self, snapshot: &Snapshot, leader: bool) {
+        let wanted = self.booted.map.is_some() || self.flow.config.acls != AclMode::Off;
+        let copied = (leader && wanted).then(|| self.copied(snapshot));
         self.copied.send_if_modified(|told| {
             let changes = told.as_deref() != copied.as_ref();
             if changes {

@@ -1,0 +1,140 @@
+//! Which rules the target is to have, from those of the source, and what is to be done for it. Pure.
+
+use std::collections::BTreeSet;
+
+use wire::client::{ANY_NAME, Acl, AclPattern, AclResource, Operation};
+
+use crate::{
+    config::AclMode,
+    flow::{
+        sync::groups::GroupSelection,
+        topics::{naming::Naming, selection::Selection},
+    },
+};
+
+/// What a flow's rules are made of.
+#[derive(Debug)]
+pub struct Scope<'a> {
+    /// As they are, or so that nobody writes.
+    pub mode: AclMode,
+    /// Topics that are copied, by their names.
+    pub selection: &'a Selection,
+    /// Those of them that there are.
+    pub topics: &'a BTreeSet<&'a str>,
+    /// What they are called on the target.
+    pub naming: &'a Naming,
+    /// Groups that follow.
+    pub groups: &'a GroupSelection,
+}
+
+/// Rules for the target.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// To be there.
+    pub acls: BTreeSet<Acl>,
+    /// Rules of the source that are about what the flow copies, and why they are not.
+    pub left_out: Vec<(Acl, &'static str)>,
+}
+
+/// From what the target has to what it is to have.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Are missing.
+    pub create: Vec<Acl>,
+    /// Were created here, and are no longer wanted.
+    pub remove: Vec<Acl>,
+    /// Were created here, and are neither wanted nor there.
+    pub forget: Vec<Acl>,
+}
+
+const ALL_TOPICS: &str = "it would allow for all topics of the target, not only for those that are copied";
+const TOO_LONG: &str = "its topic has no name on the target";
+
+impl Scope<'_> {
+    /// The rules of the target for those of the source.
+    pub fn wanted(&self, source: &[Acl]) -> Wanted {
+        let mut wanted = Wanted::default();
+        for acl in source {
+            match self.rule(acl) {
+                Ok(rule) => wanted.acls.extend(rule),
+                Err(why) => wanted.left_out.push((acl.clone(), why)),
+            }
+        }
+        wanted
+    }
+
+    /// The rule for one of the source; none if it is about nothing that is copied, or allows what a copy does not.
+    fn rule(&self, acl: &Acl) -> Result<Option<Acl>, &'static str> {
+        let Some(operation) = self.operation(acl) else {
+            return Ok(None);
+        };
+        let name = match acl.resource {
+            AclResource::Topic => self.topic(acl)?,
+            AclResource::Group => self.group(acl),
+        };
+        Ok(name.map(|(pattern, name)| Acl {
+            pattern,
+            name,
+            operation,
+            ..acl.clone()
+        }))
+    }
+
+    /// MirrorMaker 2's rule, so that consumers who move find their rights and nobody writes to a copy: Write is not
+    /// allowed, All becomes Read, and what is forbidden stays so (`MirrorSourceConnector.targetAclBinding`,
+    /// `shouldReplicateAcl`).
+    fn operation(&self, acl: &Acl) -> Option<Operation> {
+        match (self.mode, acl.allows, acl.operation) {
+            (AclMode::Off, ..) | (AclMode::Read, true, Operation::Write) => None,
+            (AclMode::Read, true, Operation::All) => Some(Operation::Read),
+            (_, _, operation) => Some(operation),
+        }
+    }
+
+    fn topic(&self, acl: &Acl) -> Result<Option<(AclPattern, String)>, &'static str> {
+        let prefixed = |name: &str| (AclPattern::Prefixed, self.naming.target_prefix(name));
+        match acl.pattern {
+            AclPattern::Literal if acl.name == ANY_NAME => {
+                let (pattern, name) = prefixed("");
+                if !name.is_empty() {
+                    return Ok(Some((pattern, name)));
+                }
+                // Who is forbidden all there is forbidden all here, or would read what others may.
+                match self.mode == AclMode::Read && acl.allows {
+                    true => Err(ALL_TOPICS),
+                    false => Ok(Some((AclPattern::Literal, ANY_NAME.to_owned()))),
+                }
+            }
+            AclPattern::Literal if !self.selection.selects(&acl.name, false) => Ok(None),
+            AclPattern::Literal => {
+                let name = self.naming.target(&acl.name);
+                let name = name.map_err(|_| TOO_LONG)?;
+                Ok(Some((AclPattern::Literal, name)))
+            }
+            AclPattern::Prefixed => {
+                let mut from = self.topics.range(acl.name.as_str()..);
+                let any = from.next().is_some_and(|first| first.starts_with(&acl.name));
+                Ok(any.then(|| prefixed(&acl.name)))
+            }
+        }
+    }
+
+    /// Groups keep their names. Patterns are taken whole: which groups there will be is not known.
+    fn group(&self, acl: &Acl) -> Option<(AclPattern, String)> {
+        let one = acl.pattern == AclPattern::Literal && acl.name != ANY_NAME;
+        (!one || self.groups.selects(&acl.name)).then(|| (acl.pattern, acl.name.clone()))
+    }
+}
+
+impl Changes {
+    /// Only what is in `created` is ever removed.
+    pub fn new(wanted: &BTreeSet<Acl>, there: &BTreeSet<Acl>, created: &BTreeSet<Acl>) -> Self {
+        let obsolete = created.difference(wanted);
+        let (remove, forget) = obsolete.cloned().partition(|acl| there.contains(acl));
+        Self {
+            create: wanted.difference(there).cloned().collect(),
+            remove,
+            forget,
+        }
+    }
+}
