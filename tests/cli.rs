@@ -210,7 +210,7 @@ fn an_import_makes_a_file_that_loads() {
     // As far as it loads without its variable.
     assert!(error(&strait(&["check", &toml])).contains("A_SASL_PASSWORD is not set"));
 
-    write("sync.topic.acls.enabled = true");
+    write("forwarding.admin.class = com.example.OurAdmin");
     let output = strait(&["import-mm2", &mm2, "--json"]);
     assert_eq!(output.status.code(), Some(4));
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -11,7 +11,6 @@ mod apply;
 mod boot;
 mod carriers;
 mod cycles;
-mod syncs;
 mod launch;
 pub mod membership;
 pub mod plan;
@@ -21,6 +20,7 @@ pub mod start;
 pub mod status;
 mod supervisor;
 pub mod sync;
+mod syncs;
 #[cfg(test)]
 mod tests;
 pub mod topics;

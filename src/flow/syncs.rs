@@ -19,7 +19,10 @@ use crate::{base::ids::Route, config::AclMode};
 impl Supervisor<'_> {
     /// The jobs that the flow asks for.
     pub(super) fn start_syncs(&self, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
-        let jobs = [self.start_groups(stop.clone()), self.start_acls(stop.clone())];
+        let jobs = [
+            self.start_groups(stop.clone()),
+            self.start_acls(stop.clone()),
+        ];
         jobs.into_iter().flatten().collect()
     }
 

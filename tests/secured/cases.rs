@@ -50,6 +50,10 @@ pub const ALL: &[(&str, Case)] = &[
         permissions::run_needs_its_section_only,
     ),
     (
+        "acls_need_their_section_and_follow",
+        permissions::acls_need_their_section_and_follow,
+    ),
+    (
         "status_and_verify_need_their_sections_only",
         permissions::status_and_verify_need_theirs_only,
     ),

@@ -11,7 +11,8 @@ use super::{
     units,
 };
 use crate::config::{
-    AclMode, Assignment, ClusterConfig, FlowConfig, NamePattern, Naming, Require, TopicConfig, Transport,
+    AclMode, Assignment, ClusterConfig, FlowConfig, NamePattern, Naming, Require, TopicConfig,
+    Transport,
     error::{ConfigError, Place, did_you_mean},
     flow::check_name,
 };

@@ -106,7 +106,10 @@ async fn rules_follow_and_only_what_was_created_is_removed() {
     pair.east.forbid(std::slice::from_ref(&group)).await;
     eventually("it says that nothing is removed", async || {
         let told = running.status().acls.unwrap_or_default().off;
-        match told.as_deref().is_some_and(|off| off.contains("no rule left")) {
+        match told
+            .as_deref()
+            .is_some_and(|off| off.contains("no rule left"))
+        {
             true => Ok(()),
             false => Err(format!("{told:?}")),
         }
@@ -125,7 +128,10 @@ async fn where_there_is_no_authorizer_records_are_copied_all_the_same() {
     pair.await_read("east.t", &["1"]).await;
     eventually("it says why", async || {
         let told = running.status().acls.unwrap_or_default().off;
-        match told.as_deref().is_some_and(|off| off.contains("SECURITY_DISABLED")) {
+        match told
+            .as_deref()
+            .is_some_and(|off| off.contains("SECURITY_DISABLED"))
+        {
             true => Ok(()),
             false => Err(format!("{told:?}")),
         }

@@ -44,6 +44,7 @@ pub(super) fn table(mut flow: Flow, keys: &mut Keys<'_>, notes: &mut Notes) -> T
     choices(&mut flow, keys, &mut table, notes);
     replication_factor(&mut flow, keys, &mut table, notes);
     table.groups = groups::groups(&mut flow, keys, notes);
+    acls(&mut flow, keys, &mut table, notes);
     rest(&mut flow, keys, notes);
     table
 }
@@ -218,6 +219,22 @@ fn replication_factor(flow: &mut Flow, keys: &mut Keys<'_>, table: &mut Table, n
             Finding::refused("1 or more is wanted, or -1 for the target's default"),
         ),
     }
+}
+
+fn acls(flow: &mut Flow, keys: &mut Keys<'_>, table: &mut Table, notes: &mut Notes) {
+    let key = flow.take("sync.topic.acls.enabled", keys);
+    let finding = match key.map(|key| keys.value(key).to_lowercase()).as_deref() {
+        None | Some("true") => {
+            let text = "ACLs follow as with MirrorMaker 2 (Write on a copy is allowed to nobody, All becomes Read), and also \
+                        those of prefixes and of groups; what strait created is removed when it goes on the source";
+            notes.insert((4, text.to_owned()));
+            table.rest.push(("acls", "read".to_owned()));
+            Finding::renamed("acls = \"read\"")
+        }
+        Some("false") => Finding::not_needed("strait copies no ACLs unless it is told to"),
+        Some(_) => Finding::not_supported("neither true nor false: MirrorMaker 2 refuses it too"),
+    };
+    mark(keys, key, finding);
 }
 
 /// What has no key in strait.

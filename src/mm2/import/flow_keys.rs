@@ -23,19 +23,13 @@ pub(super) enum Connector {
 }
 
 /// All of them.
-pub(super) const FEATURES: [Feature; 5] = [
+pub(super) const FEATURES: [Feature; 4] = [
     Feature {
         key: "sync.topic.configs.enabled",
         default: true,
         connector: Connector::Source,
         instead: "strait gives a topic the source's configs when it creates it, and does not follow later changes yet: make \
                   them on both sides",
-    },
-    Feature {
-        key: "sync.topic.acls.enabled",
-        default: true,
-        connector: Connector::Source,
-        instead: "strait copies no ACLs yet: create them on the target (docs/PERMISSIONS.md has strait's own)",
     },
     Feature {
         key: "emit.checkpoints.enabled",
@@ -147,11 +141,12 @@ fn settings(name: &str, value: &str) -> Option<Finding> {
         | "offset-syncs.topic.location"
         | "offset-syncs.topic.replication.factor"
         | "offset.lag.max" => Finding::not_needed(OFFSET_SYNCS),
-        "sync.topic.configs.interval.seconds" | "sync.topic.acls.interval.seconds" => {
-            Finding::not_needed(
-                "is about following the source's topics, which strait does not do yet",
-            )
+        "sync.topic.acls.interval.seconds" => {
+            Finding::not_needed("strait looks at ACLs every ten seconds")
         }
+        "sync.topic.configs.interval.seconds" => Finding::not_needed(
+            "is about following the source's topics, which strait does not do yet",
+        ),
         "config.properties.exclude" | "config.properties.blacklist" | "use.defaults.from" => {
             Finding::not_supported(OWN_CONFIGS)
         }
@@ -278,6 +273,7 @@ pub(super) fn is_of_a_connector(name: &str) -> bool {
             | "value.converter"
             | "topics.exclude"
             | "topics.blacklist"
+            | "sync.topic.acls.enabled"
     );
     let of_mirrors = |name| settings(name, "").is_some() || classes(name, "").is_some();
     let here_only = matches!(name, "use.defaults.from")

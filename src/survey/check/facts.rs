@@ -165,6 +165,11 @@ async fn rights(side: &Asked, end: End, needs: &[Need]) -> BTreeMap<(End, Resour
     for need in needs.iter().filter(|need| need.end == end) {
         match &need.resource {
             Resource::Topic(topic) => topics.push(topic.clone()),
+            Resource::Cluster => {
+                let rights = side.client.cluster_rights().await;
+                let rights = rights.map_err(|error| error.to_string());
+                told.insert((end, Resource::Cluster), rights);
+            }
             Resource::Group(group) => {
                 let rights = side
                     .client

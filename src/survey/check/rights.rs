@@ -11,8 +11,8 @@ use super::{FlowReport, Note, facts::Facts, note};
 use crate::{
     checkpoint::offset_map,
     cluster::guarantee::TOPIC,
-    config::{FlowConfig, Require, Transport},
-    flow::topics::writers::GROUPS,
+    config::{AclMode, FlowConfig, Require, Transport},
+    flow::{sync::acls, topics::writers::GROUPS},
     survey::Survey,
 };
 
@@ -32,6 +32,8 @@ pub enum Resource {
     Topic(String),
     /// The group of that name.
     Group(String),
+    /// The cluster itself.
+    Cluster,
 }
 
 /// What one resource is needed for.
@@ -122,6 +124,7 @@ pub fn needs(flow: &FlowConfig, survey: &Survey) -> Vec<Need> {
     );
     needs.extend(sealed.then(|| of_probe(flow, survey)));
     needs.extend(of_map(flow, survey));
+    needs.extend(of_acls(flow));
     needs
 }
 
@@ -136,6 +139,27 @@ fn of_map(flow: &FlowConfig, survey: &Survey) -> Option<Need> {
         optional,
         otherwise: "offsets of groups are not synced",
     })
+}
+
+/// What rules that follow take, without which a flow runs.
+fn of_acls(flow: &FlowConfig) -> Vec<Need> {
+    use Operation::{Alter, Create, Describe, Read, Write};
+    if flow.acls == AclMode::Off {
+        return Vec::new();
+    }
+    let need = |end, resource, optional| Need {
+        end,
+        resource,
+        required: vec![],
+        optional,
+        otherwise: "ACLs do not follow",
+    };
+    let topic = Resource::Topic(acls::topic_name(&flow.name));
+    vec![
+        need(End::Source, Resource::Cluster, vec![Describe]),
+        need(End::Target, Resource::Cluster, vec![Describe, Alter]),
+        need(End::Target, topic, vec![Read, Write, Create]),
+    ]
 }
 
 /// What the probe of the target takes, which a flow runs without unless it insists on the guarantee.
@@ -244,11 +268,13 @@ fn lacking(
 ) -> Note {
     let names: Vec<_> = missing.iter().map(ToString::to_string).collect();
     let (kind, name) = match &need.resource {
-        Resource::Topic(name) => ("topic", name),
-        Resource::Group(name) => ("group", name),
+        Resource::Topic(name) => ("topic", name.as_str()),
+        Resource::Group(name) => ("group", name.as_str()),
+        Resource::Cluster => ("cluster", ""),
     };
-    let what = match name.as_str() {
+    let what = match name {
         GROUPS => format!("groups {name}*"),
+        "" => format!("the {kind}"),
         _ => format!("{kind} {name}"),
     };
     let mut found = note(
@@ -261,6 +287,7 @@ fn lacking(
         .collect();
     let prefixed = match name.strip_prefix(GROUPS) {
         Some(_) => format!(" --{kind} {GROUPS} --resource-pattern-type prefixed"),
+        None if name.is_empty() => format!(" --{kind}"),
         None => format!(" --{kind} {name}"),
     };
     found.fix = Some(format!(

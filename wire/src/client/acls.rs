@@ -116,7 +116,10 @@ impl Client {
     ///
     /// # Errors
     /// If the controller cannot be reached.
-    pub async fn create_acls(&self, acls: &[Acl]) -> Result<Vec<Result<(), ApiError>>, ClientError> {
+    pub async fn create_acls(
+        &self,
+        acls: &[Acl],
+    ) -> Result<Vec<Result<(), ApiError>>, ClientError> {
         let creations = acls.iter().map(|acl| {
             AclCreation::default()
                 .with_resource_type(acl.resource as i8)
@@ -134,8 +137,7 @@ impl Client {
             })
             .await?;
         let results = answer.results.iter();
-        let outcomes =
-            results.map(|one| outcome(one.error_code, one.error_message.as_deref()));
+        let outcomes = results.map(|one| outcome(one.error_code, one.error_message.as_deref()));
         Ok(one_each(outcomes, acls.len()))
     }
 
@@ -143,7 +145,10 @@ impl Client {
     ///
     /// # Errors
     /// If the controller cannot be reached.
-    pub async fn delete_acls(&self, acls: &[Acl]) -> Result<Vec<Result<(), ApiError>>, ClientError> {
+    pub async fn delete_acls(
+        &self,
+        acls: &[Acl],
+    ) -> Result<Vec<Result<(), ApiError>>, ClientError> {
         let filters = acls.iter().map(|acl| {
             DeleteAclsFilter::default()
                 .with_resource_type_filter(acl.resource as i8)

@@ -202,7 +202,9 @@ mod tests {
 
     #[test]
     fn a_key_is_text_that_people_read() {
-        let acl = parse(Some(br#"["topic","literal","orders","User:ann","*","Read","allow"]"#));
+        let acl = parse(Some(
+            br#"["topic","literal","orders","User:ann","*","Read","allow"]"#,
+        ));
         assert_eq!(acl.map(|acl| acl.name), Ok("orders".to_owned()));
         for wrong in [
             &br#"["topic","literal","orders","User:ann","*","Read"]"#[..],

@@ -11,8 +11,8 @@ mod wanted;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use created::{Created, MAX_ACLS};
 pub use created::name as topic_name;
+use created::{Created, MAX_ACLS};
 use host::Clock;
 use report::Report;
 use tokio::sync::watch;
@@ -38,6 +38,9 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(10);
 /// Rules in one request.
 const CHUNK: usize = 500;
+const SECURITY_DISABLED: i16 = 54;
+const SOURCE: &str = "source";
+const TARGET: &str = "target";
 
 /// What the job needs.
 #[derive(Debug)]
@@ -76,13 +79,13 @@ pub struct AclSync {
 /// A round could not be finished.
 #[derive(Debug, thiserror::Error)]
 enum RoundError {
-    #[error("source: {0}")]
-    Source(ClientError),
-    #[error("target: {0}")]
-    Target(ClientError),
+    #[error("the {0}: {1}")]
+    Client(&'static str, ClientError),
+    #[error("the {0} has no authorizer, so it has no rules (SECURITY_DISABLED)")]
+    NoAuthorizer(&'static str),
     #[error(transparent)]
     Created(#[from] TopicError),
-    #[error("{0} has more than {MAX_ACLS} rules about topics and groups")]
+    #[error("the {0} has more than {MAX_ACLS} rules about topics and groups")]
     TooMany(&'static str),
     #[error("this process may not write to the target now")]
     Lease,
@@ -158,8 +161,8 @@ impl AclSync {
 
     async fn look(&mut self, copied: &Copied) -> Result<(), RoundError> {
         let Settings { source, target, .. } = &self.settings;
-        let (of_source, unknown) = rules(source, "the source", RoundError::Source).await?;
-        let (there, _) = rules(target, "the target", RoundError::Target).await?;
+        let (of_source, unknown) = rules(source, SOURCE).await?;
+        let (there, _) = rules(target, TARGET).await?;
         let mut created = match self.created.take() {
             Some(created) => created,
             None => self.memory.read().await?,
@@ -197,15 +200,19 @@ impl AclSync {
             created.extend(some.iter().cloned());
             self.check_lease()?;
             let outcomes = self.settings.target.create_acls(some).await;
-            let outcomes = outcomes.map_err(RoundError::Target)?;
-            let refused = self.report.created(&self.settings.config.name, some, &outcomes);
+            let outcomes = outcomes.map_err(|error| RoundError::Client(TARGET, error))?;
+            let refused = self
+                .report
+                .created(&self.settings.config.name, some, &outcomes);
             self.forget(&refused, created).await?;
         }
         for some in changes.remove.chunks(CHUNK) {
             self.check_lease()?;
             let outcomes = self.settings.target.delete_acls(some).await;
-            let outcomes = outcomes.map_err(RoundError::Target)?;
-            let removed = self.report.removed(&self.settings.config.name, some, &outcomes);
+            let outcomes = outcomes.map_err(|error| RoundError::Client(TARGET, error))?;
+            let removed = self
+                .report
+                .removed(&self.settings.config.name, some, &outcomes);
             self.forget(&removed, created).await?;
         }
         self.forget(&changes.forget, created).await
@@ -233,13 +240,19 @@ impl AclSync {
 }
 
 /// All rules about topics and groups, and how many there are that are not understood.
-async fn rules(
-    client: &Client,
-    side: &'static str,
-    failed: fn(ClientError) -> RoundError,
-) -> Result<(Vec<Acl>, usize), RoundError> {
-    let mut all = client.describe_acls(AclResource::Topic).await.map_err(failed)?;
-    let groups = client.describe_acls(AclResource::Group).await.map_err(failed)?;
+async fn rules(client: &Client, side: &'static str) -> Result<(Vec<Acl>, usize), RoundError> {
+    let failed = |error: ClientError| match error.api_error() {
+        Some(api) if api.code == SECURITY_DISABLED => RoundError::NoAuthorizer(side),
+        _ => RoundError::Client(side, error),
+    };
+    let mut all = client
+        .describe_acls(AclResource::Topic)
+        .await
+        .map_err(failed)?;
+    let groups = client
+        .describe_acls(AclResource::Group)
+        .await
+        .map_err(failed)?;
     all.acls.extend(groups.acls);
     match all.acls.len() > MAX_ACLS {
         true => Err(RoundError::TooMany(side)),

@@ -78,7 +78,8 @@ impl Report {
                     removed.push(acl.clone());
                 }
                 Err(error) => {
-                    self.left.insert(acl.clone(), format!("is not removed: {error}"));
+                    self.left
+                        .insert(acl.clone(), format!("is not removed: {error}"));
                 }
             }
         }

@@ -179,6 +179,7 @@ fn groups_keep_their_names() {
     }
     nothing(&prefix, "allow group literal tmp1 Read");
     nothing(&prefix, "allow group literal strait.f Read");
+    nothing(&prefix, "allow group prefixed strait. Describe");
 }
 
 fn some_acls() -> impl Strategy<Value = BTreeSet<Acl>> {

@@ -8,7 +8,7 @@ use crate::{
     config::AclMode,
     flow::{
         sync::groups::GroupSelection,
-        topics::{naming::Naming, selection::Selection},
+        topics::{naming::Naming, selection::Selection, writers::GROUPS as OWN_GROUPS},
     },
 };
 
@@ -47,7 +47,8 @@ pub struct Changes {
     pub forget: Vec<Acl>,
 }
 
-const ALL_TOPICS: &str = "it would allow for all topics of the target, not only for those that are copied";
+const ALL_TOPICS: &str =
+    "it would allow for all topics of the target, not only for those that are copied";
 const TOO_LONG: &str = "its topic has no name on the target";
 
 impl Scope<'_> {
@@ -113,16 +114,23 @@ impl Scope<'_> {
             }
             AclPattern::Prefixed => {
                 let mut from = self.topics.range(acl.name.as_str()..);
-                let any = from.next().is_some_and(|first| first.starts_with(&acl.name));
+                let any = from
+                    .next()
+                    .is_some_and(|first| first.starts_with(&acl.name));
                 Ok(any.then(|| prefixed(&acl.name)))
             }
         }
     }
 
-    /// Groups keep their names. Patterns are taken whole: which groups there will be is not known.
+    /// Groups keep their names. Patterns are taken whole: which groups there will be is not known. Those of flows are not
+    /// the same on another cluster.
     fn group(&self, acl: &Acl) -> Option<(AclPattern, String)> {
         let one = acl.pattern == AclPattern::Literal && acl.name != ANY_NAME;
-        (!one || self.groups.selects(&acl.name)).then(|| (acl.pattern, acl.name.clone()))
+        let selected = match one {
+            true => self.groups.selects(&acl.name),
+            false => !acl.name.starts_with(OWN_GROUPS),
+        };
+        selected.then(|| (acl.pattern, acl.name.clone()))
     }
 }
 
