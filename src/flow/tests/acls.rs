@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use wire::client::{Acl, AclPattern, AclResource, Operation};
 
 use super::{Cluster, Pair, eventually};
+use crate::flow::sync::acls;
 
 const AUTHORIZER: [&str; 2] = [
     "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -116,6 +117,36 @@ async fn rules_follow_and_only_what_was_created_is_removed() {
     })
     .await;
     pair.west.await_rules(&[described, mine, group]).await;
+    running.stop().await;
+}
+
+/// Each flow would make the rule anew that the other one has just removed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_flows_between_two_clusters_do_not_keep_a_rule_alive() {
+    let pair = pair().await;
+    let group = |name| rule(AclResource::Group, name, Operation::Read);
+    let [stays, goes] = ["stays", "goes"].map(group);
+    let [stays_back, goes_back] = ["stays back", "goes back"].map(group);
+    pair.east.allow(&[stays.clone(), goes.clone()]).await;
+    let of_west = [stays_back.clone(), goes_back.clone()];
+    pair.west.allow(&of_west).await;
+    let running = pair.run(
+        "topics = [\"t\"]\nacls = \"read\"\n[[flows]]\nname = \"g\"\nsource = \"west\"\ntarget = \"east\"\n\
+         topics = [\"u\"]\nacls = \"read\"",
+    );
+    let rest = [stays.clone(), stays_back.clone()];
+    let all = [stays, goes.clone(), stays_back, goes_back.clone()];
+    pair.west.await_rules(&all).await;
+    pair.east.await_rules(&all).await;
+    // Whichever looks first, one of the two is still on its source.
+    pair.east.forbid(&[goes]).await;
+    pair.west.forbid(&[goes_back]).await;
+    pair.west.await_rules(&rest).await;
+    pair.east.await_rules(&rest).await;
+    // Both have looked again since.
+    tokio::time::sleep(acls::PERIOD * 2).await;
+    pair.east.await_rules(&rest).await;
+    pair.west.await_rules(&rest).await;
     running.stop().await;
 }
 

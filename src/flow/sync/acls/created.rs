@@ -25,7 +25,6 @@ const VERSION: u32 = 1;
 #[derive(Clone, Debug)]
 pub(super) struct Created {
     topic: OwnTopic,
-    replication_factor: i16,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -39,21 +38,32 @@ pub fn name(flow: &str) -> String {
     format!("strait.{flow}.acls")
 }
 
+/// Whether a topic is one of those, whichever flow's.
+pub(super) fn is_one(topic: &str) -> bool {
+    topic.starts_with("strait.") && topic.ends_with(".acls")
+}
+
 impl Created {
-    /// Of `flow` on the target behind `client`; made with so many replicas if it is not there.
-    pub(super) fn new(client: Client, flow: &str, replication_factor: i16) -> Self {
+    /// The topic of that name on the cluster behind `client`.
+    pub(super) fn new(client: Client, name: String) -> Self {
         Self {
-            topic: OwnTopic::new(client, name(flow)),
-            replication_factor,
+            topic: OwnTopic::new(client, name),
         }
     }
 
-    /// All of it; made if it is not there.
+    /// Makes it, with so many replicas, if it is not there.
     ///
     /// # Errors
-    /// If the target does not answer or refuses, or it holds what this version does not understand.
+    /// If the cluster does not answer or refuses.
+    pub(super) async fn create(&self, replication_factor: i16) -> Result<(), TopicError> {
+        self.topic.create(replication_factor, &[]).await
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// If the cluster does not answer or refuses, or it holds what this version does not understand.
     pub(super) async fn read(&self) -> Result<BTreeSet<Acl>, TopicError> {
-        self.topic.create(self.replication_factor, &[]).await?;
         let (start, end) = self.topic.extent().await?;
         let mut acls = BTreeSet::new();
         let read = self.topic.read(start, end, |record| {

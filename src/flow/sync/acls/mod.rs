@@ -1,7 +1,7 @@
 //! Rules about topics and groups (ACLs) follow on the target.
 //!
 //! Every ten seconds the flow's leader reads the rules of both sides, decides which the target is to have ([`wanted`]), and
-//! creates what is missing. What it created it remembers ([`created`]) before it does, and only that does it ever remove.
+//! creates what is missing. Rules that other flows created on the source are left out. What it created it remembers ([`created`]) before it does, and only that does it ever remove.
 
 mod created;
 mod report;
@@ -12,7 +12,7 @@ mod wanted;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 pub use created::name as topic_name;
-use created::{Created, MAX_ACLS};
+use created::{Created, MAX_ACLS, is_one};
 use host::Clock;
 use report::Report;
 use tokio::sync::watch;
@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Between two rounds: all rules of both clusters are read in each.
-const PERIOD: Duration = Duration::from_secs(10);
+pub(crate) const PERIOD: Duration = Duration::from_secs(10);
 /// Rules in one request.
 const CHUNK: usize = 500;
 const SECURITY_DISABLED: i16 = 54;
@@ -83,8 +83,10 @@ enum RoundError {
     Client(&'static str, ClientError),
     #[error("the {0} has no authorizer, so it has no rules (SECURITY_DISABLED)")]
     NoAuthorizer(&'static str),
-    #[error(transparent)]
+    #[error("the target: {0}")]
     Created(#[from] TopicError),
+    #[error("which rules of the source are copies themselves is not known: the source: {0}")]
+    Copies(TopicError),
     #[error("the {0} has more than {MAX_ACLS} rules about topics and groups")]
     TooMany(&'static str),
     #[error("this process may not write to the target now")]
@@ -104,11 +106,7 @@ impl AclSync {
             selection: Selection::new(config),
             naming: Naming::new(&config.naming, &config.source),
             groups: GroupSelection::new(config),
-            memory: Created::new(
-                settings.target.clone(),
-                &config.name,
-                settings.replication_factor,
-            ),
+            memory: Created::new(settings.target.clone(), topic_name(&config.name)),
             created: None,
             report: Report::default(),
             settings,
@@ -161,11 +159,16 @@ impl AclSync {
 
     async fn look(&mut self, copied: &Copied) -> Result<(), RoundError> {
         let Settings { source, target, .. } = &self.settings;
-        let (of_source, unknown) = rules(source, SOURCE).await?;
+        let (mut of_source, unknown) = rules(source, SOURCE).await?;
+        let copies = copies(source).await?;
+        of_source.retain(|acl| !copies.contains(acl));
         let (there, _) = rules(target, TARGET).await?;
         let mut created = match self.created.take() {
             Some(created) => created,
-            None => self.memory.read().await?,
+            None => {
+                self.memory.create(self.settings.replication_factor).await?;
+                self.memory.read().await?
+            }
         };
         let topics = copied.keys().map(|partition| partition.topic.as_str());
         let scope = Scope {
@@ -237,6 +240,19 @@ impl AclSync {
             false => Err(RoundError::Lease),
         }
     }
+}
+
+/// Rules of the source that are there because another flow created them. They are not copied on: of two flows between two
+/// clusters each would make anew what is removed on the other side.
+async fn copies(source: &Client) -> Result<BTreeSet<Acl>, RoundError> {
+    let topics = source.topics(None).await;
+    let topics = topics.map_err(|error| RoundError::Client(SOURCE, error))?;
+    let mut copies = BTreeSet::new();
+    for topic in topics.into_iter().filter(|topic| is_one(&topic.name)) {
+        let created = Created::new(source.clone(), topic.name).read().await;
+        copies.extend(created.map_err(RoundError::Copies)?);
+    }
+    Ok(copies)
 }
 
 /// All rules about topics and groups, and how many there are that are not understood.
