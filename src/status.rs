@@ -57,14 +57,17 @@ pub struct FlowStatus {
     /// Groups whose offsets follow on the target; only the process that leads knows.
     #[serde(default)]
     pub groups: Option<Groups>,
-    /// Rules (ACLs) that follow on the target; only the process that leads knows, and only if they do.
+    /// Who may do what on the target; only the process that leads knows, and only if that follows.
     #[serde(default)]
-    pub acls: Option<Acls>,
+    pub acls: Option<Follows>,
+    /// How much they may use; likewise.
+    #[serde(default)]
+    pub quotas: Option<Follows>,
 }
 
-/// Rules of a flow's source about what it copies, as of the last look at them.
+/// Rules of a flow's source that follow on its target, as of the last look at them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Acls {
+pub struct Follows {
     /// Why they do not follow; none: they do.
     pub off: Option<String>,
     /// How many rules the target has because the source has them.
@@ -74,14 +77,14 @@ pub struct Acls {
     /// How many are left out, or cannot be made or removed.
     pub left_out: usize,
     /// Some of those.
-    pub left: Vec<LeftOutAcl>,
+    pub left: Vec<LeftOutRule>,
 }
 
 /// A rule that is not on the target as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct LeftOutAcl {
+pub struct LeftOutRule {
     /// The rule.
-    pub acl: String,
+    pub rule: String,
     /// Why.
     pub text: String,
 }
@@ -321,6 +324,7 @@ mod tests {
             troubles: Vec::new(),
             groups: None,
             acls: None,
+            quotas: None,
         }
     }
 

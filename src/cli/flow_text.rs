@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
-use strait::status::{Acls, FlowStatus, Groups, Member, PartitionStatus, Phase, Provides};
+use strait::status::{FlowStatus, Follows, Groups, Member, PartitionStatus, Phase, Provides};
 
 use super::table::{count, counted, lines};
 
@@ -64,29 +64,37 @@ pub(super) fn text(flow: &FlowStatus, every: bool) -> String {
     if let Some(groups) = &flow.groups {
         text.push_str(&groups_text(groups));
     }
-    if let Some(acls) = &flow.acls {
-        text.push_str(&acls_text(acls));
+    for (kind, rules) in [("ACL", &flow.acls), ("quota", &flow.quotas)] {
+        if let Some(rules) = rules {
+            text.push_str(&rules_text(kind, rules));
+        }
     }
     text
 }
 
-/// What becomes of rules about topics and groups.
-fn acls_text(acls: &Acls) -> String {
-    if let Some(reason) = &acls.off {
-        return format!("ACLs do not follow: {reason}\n");
+/// What becomes of rules of one kind.
+fn rules_text(kind: &str, rules: &Follows) -> String {
+    if let Some(reason) = &rules.off {
+        return format!("{kind}s do not follow: {reason}\n");
     }
-    let mut text = format!("{} follow", counted(acls.follow, "ACL"));
-    for (count, what) in [(acls.left_out, "left out"), (acls.unknown, "not known")] {
+    let mut text = format!(
+        "{} on the target as on the source",
+        counted(rules.follow, kind)
+    );
+    for (count, what) in [(rules.left_out, "left out"), (rules.unknown, "not known")] {
         if count > 0 {
             text.push_str(&format!(", {count} {what}"));
         }
     }
     text.push('\n');
-    let left = acls.left.iter().take(SHOWN);
-    text.extend(left.map(|left| format!("ACL left out: {}: {}\n", left.acl, left.text)));
-    let more = acls.left_out.saturating_sub(SHOWN);
+    let left = rules.left.iter().take(SHOWN);
+    text.extend(left.map(|left| format!("{kind} left out: {}: {}\n", left.rule, left.text)));
+    let more = rules.left_out.saturating_sub(SHOWN);
     if more > 0 {
-        text.push_str(&format!("and {} more ACLs left out\n", count(more as i64)));
+        text.push_str(&format!(
+            "and {} more {kind}s left out\n",
+            count(more as i64)
+        ));
     }
     text
 }
@@ -317,6 +325,7 @@ pub(super) mod tests {
             troubles: Vec::new(),
             groups: None,
             acls: None,
+            quotas: None,
         }
     }
 

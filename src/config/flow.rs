@@ -40,6 +40,8 @@ pub struct FlowConfig {
     pub groups_exclude: Vec<NamePattern>,
     /// Which rules (ACLs) about its topics and groups follow on the target.
     pub acls: AclMode,
+    /// Whether quotas follow on the target.
+    pub quotas: bool,
     /// The limit of all its topics together, in this process.
     pub rate: Rate,
     /// What holds for topics that no rule is about; without a limit of their own.

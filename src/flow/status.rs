@@ -18,7 +18,7 @@ use crate::{
     base::ids::Route,
     checkpoint::committer::Committer,
     config::FlowConfig,
-    status::{Acls, Groups, Provides, Sums},
+    status::{Follows, Groups, Provides, Sums},
     worker::{Lag, Lease, Progress, WorkerState},
 };
 
@@ -41,7 +41,8 @@ struct Inner {
     units: BTreeMap<Route, Watched>,
     troubles: Vec<Trouble>,
     groups: Option<Groups>,
-    acls: Option<Acls>,
+    acls: Option<Follows>,
+    quotas: Option<Follows>,
     committing: Option<Committing>,
     /// Of source and target.
     clients: Option<[Client; 2]>,
@@ -81,6 +82,7 @@ impl Board {
                 troubles: Vec::new(),
                 groups: None,
                 acls: None,
+                quotas: None,
                 committing: None,
                 clients: None,
             }),
@@ -105,8 +107,13 @@ impl Board {
     }
 
     /// What became of rules (ACLs) in the last round; none: another process looks after them, or nobody.
-    pub(super) fn acls(&self, acls: Option<Acls>) {
+    pub(super) fn acls(&self, acls: Option<Follows>) {
         self.inner().acls = acls;
+    }
+
+    /// What became of quotas in the last round; likewise.
+    pub(super) fn quotas(&self, quotas: Option<Follows>) {
+        self.inner().quotas = quotas;
     }
 
     pub(super) fn is(&self, member: Option<&str>, leader: bool) {
@@ -192,6 +199,7 @@ impl Board {
             partitions,
             groups: inner.groups.clone(),
             acls: inner.acls.clone(),
+            quotas: inner.quotas.clone(),
             troubles: inner.troubles.iter().map(Into::into).collect(),
         }
     }

@@ -10,29 +10,29 @@ use super::{
     plan::{Snapshot, Unit},
     supervisor::Supervisor,
     sync::{
-        acls::{self, AclSync},
         groups::{self, Copied, GroupSelection, GroupSync},
+        rules::{self, Follower, Kind, acls::Acls, quotas::Quotas},
     },
 };
-use crate::{base::ids::Route, config::AclMode};
+use crate::{
+    base::ids::Route,
+    config::{AclMode, FlowConfig},
+};
 
 impl Supervisor<'_> {
     /// The jobs that the flow asks for.
     pub(super) fn start_syncs(&self, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
-        let jobs = [
-            self.start_groups(stop.clone()),
-            self.start_acls(stop.clone()),
-        ];
-        jobs.into_iter().flatten().collect()
+        let config = &self.flow.config;
+        let acls = (config.acls != AclMode::Off).then(|| self.start(Acls::new(config), stop));
+        let quotas = config.quotas.then(|| self.start(Quotas, stop));
+        let groups = self.start_groups(stop.clone());
+        [groups, acls, quotas].into_iter().flatten().collect()
     }
 
-    fn start_acls(&self, stop: CancellationToken) -> Option<JoinHandle<()>> {
+    fn start(&self, kind: impl Kind, stop: &CancellationToken) -> JoinHandle<()> {
         let flow = self.flow;
-        if flow.config.acls == AclMode::Off {
-            return None;
-        }
-        let sync = AclSync::new(acls::Settings {
-            config: flow.config.clone(),
+        let settings = rules::Settings {
+            flow: flow.config.name.clone(),
             source: flow.source.client().clone(),
             target: flow.target.client().clone(),
             replication_factor: flow.config.defaults.replication_factor,
@@ -40,8 +40,8 @@ impl Supervisor<'_> {
             clock: Arc::clone(&flow.host.clock),
             board: Arc::clone(&flow.board),
             copied: self.copied.subscribe(),
-        });
-        Some(tokio::spawn(sync.run(stop)))
+        };
+        tokio::spawn(Follower::new(kind, settings).run(stop.clone()))
     }
 
     fn start_groups(&self, stop: CancellationToken) -> Option<JoinHandle<()>> {
@@ -65,7 +65,8 @@ impl Supervisor<'_> {
 
     /// Tells them what the flow copies, whoever runs the workers.
     pub(super) fn tell_syncs(&self, snapshot: &Snapshot, leader: bool) {
-        let wanted = self.booted.map.is_some() || self.flow.config.acls != AclMode::Off;
+        let FlowConfig { acls, quotas, .. } = &self.flow.config;
+        let wanted = self.booted.map.is_some() || *acls != AclMode::Off || *quotas;
         let copied = (leader && wanted).then(|| self.copied(snapshot));
         self.copied.send_if_modified(|told| {
             let changes = told.as_deref() != copied.as_ref();

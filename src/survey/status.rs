@@ -94,6 +94,7 @@ pub fn flow_status(survey: &Survey, detail: &Detail) -> FlowStatus {
         troubles,
         groups: None,
         acls: None,
+        quotas: None,
     }
 }
 

@@ -22,7 +22,7 @@ as_written! {
     FlowFile {
         name, source, target, topics, exclude, naming, start, isolation, transport, assignment,
         replication_factor, on_gap, on_poison, on_existing, checkpoint_interval, require, instance,
-        source_commits, group_offsets, groups, groups_exclude, acls, rate_bytes, rate_records, rules,
+        source_commits, group_offsets, groups, groups_exclude, acls, quotas, rate_bytes, rate_records, rules,
     }
 }
 
@@ -37,7 +37,7 @@ pub(super) fn flow(
         name, source, target, topics, exclude, naming, start, isolation,
         replication_factor, checkpoint_interval,
         transport, assignment, on_gap, on_poison, on_existing, require, instance, source_commits,
-        group_offsets, groups, groups_exclude, acls, rate_bytes, rate_records, rules,
+        group_offsets, groups, groups_exclude, acls, quotas, rate_bytes, rate_records, rules,
     } = FlowFile::read(table)?;
 
     let transport = parsed(transport, Transport::Auto, Transport::parse)?;
@@ -79,6 +79,7 @@ pub(super) fn flow(
         groups: group_patterns(groups, ".*")?,
         groups_exclude: group_patterns(groups_exclude, "console-consumer-.*")?,
         acls: parsed(acls, AclMode::Off, parse_acls)?,
+        quotas: parsed(quotas, false, parse_switch)?,
         rate: rate(rate_bytes, rate_records)?,
         rules: rule::rules(rules, &defaults)?,
         defaults,

@@ -22,6 +22,7 @@ fn rules(naming: &config::Naming) -> Rules {
         groups: Vec::new(),
         groups_exclude: Vec::new(),
         acls: AclMode::Off,
+        quotas: false,
         rate: Rate::default(),
         defaults: TopicConfig::default(),
         rules: Vec::new(),

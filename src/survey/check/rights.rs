@@ -12,7 +12,10 @@ use crate::{
     checkpoint::offset_map,
     cluster::guarantee::TOPIC,
     config::{AclMode, FlowConfig, Require, Transport},
-    flow::{sync::acls, topics::writers::GROUPS},
+    flow::{
+        sync::rules::{self, acls::Acls},
+        topics::writers::GROUPS,
+    },
     survey::Survey,
 };
 
@@ -154,7 +157,7 @@ fn of_acls(flow: &FlowConfig) -> Vec<Need> {
         optional,
         otherwise: "ACLs do not follow",
     };
-    let topic = Resource::Topic(acls::topic_name(&flow.name));
+    let topic = Resource::Topic(rules::topic_name::<Acls>(&flow.name));
     vec![
         need(End::Source, Resource::Cluster, vec![Describe]),
         need(End::Target, Resource::Cluster, vec![Describe, Alter]),

@@ -6,10 +6,7 @@ use proptest::prelude::*;
 use wire::client::{AclPattern, Operation};
 
 use super::*;
-use crate::{
-    config::{Config, Sources},
-    flow::sync::acls::wanted::Changes,
-};
+use crate::config::{Config, Sources};
 
 fn config(flow: &str) -> FlowConfig {
     let text = format!(
@@ -50,7 +47,7 @@ fn acl(text: &str) -> Acl {
 }
 
 /// What becomes of a rule of the source, where `orders` and `pay.in` are copied and there.
-fn becomes(flow: &str, rule: &str) -> Result<Option<Acl>, &'static str> {
+fn becomes(flow: &str, rule: &str) -> Result<Option<Acl>, String> {
     let config = config(&format!(
         "topics = [\"orders\", \"pay.*\", \"later\"]\ngroups_exclude = [\"tmp.*\"]\n{flow}"
     ));
@@ -61,10 +58,10 @@ fn becomes(flow: &str, rule: &str) -> Result<Option<Acl>, &'static str> {
         naming: &Naming::new(&config.naming, &config.source),
         groups: &GroupSelection::new(&config),
     };
-    let Wanted { acls, left_out } = scope.wanted(&[acl(rule)]);
+    let Wanted { rules, left_out } = scope.wanted(&[acl(rule)]);
     match left_out.first() {
-        Some((_, why)) => Err(why),
-        None => Ok(acls.into_iter().next()),
+        Some((_, why)) => Err(why.clone()),
+        None => Ok(rules.into_iter().next()),
     }
 }
 
@@ -193,7 +190,7 @@ proptest! {
     fn only_what_was_created_is_removed(
         wanted in some_acls(), there in some_acls(), created in some_acls(),
     ) {
-        let Changes { create, remove, forget } = Changes::new(&wanted, &there, &created);
+        let Changes { create, remove, forget, .. } = Acls::changes(&wanted, &there, &created);
         let mut after = there.clone();
         after.extend(create.iter().cloned());
         after.retain(|acl| !remove.contains(acl));
@@ -206,5 +203,41 @@ proptest! {
         // What is remembered is there and wanted; nothing else that is there is thought to be its own.
         prop_assert!(remembered.is_subset(&after) && remembered.is_subset(&wanted));
         prop_assert!(remembered.iter().all(|acl| created.contains(acl) || !there.contains(acl)));
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_key_leads_back(
+        name in "[a-z.\"*é]{1,9}", principal in "User:[^\n]{0,9}", host in "[*0-9.]{1,9}",
+        operation in 0..Operation::EACH.len(), bits in 0u8..8,
+    ) {
+        let is = |bit: u8| bits & bit != 0;
+        let acl = Acl {
+            resource: if is(1) { AclResource::Topic } else { AclResource::Group },
+            pattern: if is(2) { AclPattern::Literal } else { AclPattern::Prefixed },
+            name, principal, host,
+            operation: Operation::EACH[operation],
+            allows: is(4),
+        };
+        prop_assert_eq!(Acl::parse(acl.key().as_bytes()), Ok(acl));
+    }
+
+    #[test]
+    fn hostile_keys_are_errors(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+        prop_assert!(Acl::parse(&bytes).is_err());
+    }
+}
+
+#[test]
+fn a_key_is_text_that_people_read() {
+    let acl = Acl::parse(br#"["topic","literal","orders","User:ann","*","Read","allow"]"#);
+    assert_eq!(acl.map(|acl| acl.name), Ok("orders".to_owned()));
+    for wrong in [
+        &br#"["topic","literal","orders","User:ann","*","Read"]"#[..],
+        br#"["cluster","literal","orders","User:ann","*","Read","allow"]"#,
+        br#"["topic","literal","orders","User:ann","*","Fly","allow"]"#,
+    ] {
+        assert!(Acl::parse(wrong).is_err());
     }
 }

@@ -1,9 +1,10 @@
-//! Which rules the target is to have, from those of the source, and what is to be done for it. Pure.
+//! Which rules the target is to have, from those of the source. Pure.
 
 use std::collections::BTreeSet;
 
 use wire::client::{ANY_NAME, Acl, AclPattern, AclResource, Operation};
 
+use super::Wanted;
 use crate::{
     config::AclMode,
     flow::{
@@ -14,37 +15,17 @@ use crate::{
 
 /// What a flow's rules are made of.
 #[derive(Debug)]
-pub struct Scope<'a> {
+pub(super) struct Scope<'a> {
     /// As they are, or so that nobody writes.
-    pub mode: AclMode,
+    pub(super) mode: AclMode,
     /// Topics that are copied, by their names.
-    pub selection: &'a Selection,
+    pub(super) selection: &'a Selection,
     /// Those of them that there are.
-    pub topics: &'a BTreeSet<&'a str>,
+    pub(super) topics: &'a BTreeSet<&'a str>,
     /// What they are called on the target.
-    pub naming: &'a Naming,
+    pub(super) naming: &'a Naming,
     /// Groups that follow.
-    pub groups: &'a GroupSelection,
-}
-
-/// Rules for the target.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// To be there.
-    pub acls: BTreeSet<Acl>,
-    /// Rules of the source that are about what the flow copies, and why they are not.
-    pub left_out: Vec<(Acl, &'static str)>,
-}
-
-/// From what the target has to what it is to have.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Are missing.
-    pub create: Vec<Acl>,
-    /// Were created here, and are no longer wanted.
-    pub remove: Vec<Acl>,
-    /// Were created here, and are neither wanted nor there.
-    pub forget: Vec<Acl>,
+    pub(super) groups: &'a GroupSelection,
 }
 
 const ALL_TOPICS: &str =
@@ -53,12 +34,15 @@ const TOO_LONG: &str = "its topic has no name on the target";
 
 impl Scope<'_> {
     /// The rules of the target for those of the source.
-    pub fn wanted(&self, source: &[Acl]) -> Wanted {
-        let mut wanted = Wanted::default();
+    pub(super) fn wanted(&self, source: &[Acl]) -> Wanted<Acl> {
+        let mut wanted = Wanted {
+            rules: BTreeSet::new(),
+            left_out: Vec::new(),
+        };
         for acl in source {
             match self.rule(acl) {
-                Ok(rule) => wanted.acls.extend(rule),
-                Err(why) => wanted.left_out.push((acl.clone(), why)),
+                Ok(rule) => wanted.rules.extend(rule),
+                Err(why) => wanted.left_out.push((acl.clone(), why.to_owned())),
             }
         }
         wanted
@@ -131,18 +115,5 @@ impl Scope<'_> {
             false => !acl.name.starts_with(OWN_GROUPS),
         };
         selected.then(|| (acl.pattern, acl.name.clone()))
-    }
-}
-
-impl Changes {
-    /// Only what is in `created` is ever removed.
-    pub fn new(wanted: &BTreeSet<Acl>, there: &BTreeSet<Acl>, created: &BTreeSet<Acl>) -> Self {
-        let obsolete = created.difference(wanted);
-        let (remove, forget) = obsolete.cloned().partition(|acl| there.contains(acl));
-        Self {
-            create: wanted.difference(there).cloned().collect(),
-            remove,
-            forget,
-        }
     }
 }

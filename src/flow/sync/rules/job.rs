@@ -1,38 +1,20 @@
-//! Rules about topics and groups (ACLs) follow on the target.
-//!
-//! Every ten seconds the flow's leader reads the rules of both sides, decides which the target is to have ([`wanted`]), and
-//! creates what is missing. Rules that other flows created on the source are left out. What it created it remembers ([`created`]) before it does, and only that does it ever remove.
-
-mod created;
-mod report;
-#[cfg(test)]
-mod tests;
-mod wanted;
+//! The job that makes rules of one kind follow.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-pub use created::name as topic_name;
-use created::{Created, MAX_ACLS, is_one};
 use host::Clock;
-use report::Report;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-pub use wanted::{Changes, Scope, Wanted};
-use wire::{
-    client::{Acl, AclResource, Client},
-    error::ClientError,
-};
+use wire::{client::Client, error::ClientError};
 
-use super::groups::{Copied, GroupSelection};
-use crate::{
-    checkpoint::own_topic::TopicError,
-    config::FlowConfig,
-    flow::{
-        status::Board,
-        topics::{naming::Naming, selection::Selection},
-    },
-    worker::Lease,
+use super::{
+    super::groups::Copied,
+    Changes, Kind, Listed,
+    memory::{MAX_RULES, Memory},
+    report::Report,
+    topic_name,
 };
+use crate::{checkpoint::own_topic::TopicError, flow::status::Board, worker::Lease};
 
 /// Between two rounds: all rules of both clusters are read in each.
 pub(crate) const PERIOD: Duration = Duration::from_secs(10);
@@ -45,8 +27,8 @@ const TARGET: &str = "target";
 /// What the job needs.
 #[derive(Debug)]
 pub struct Settings {
-    /// The flow.
-    pub config: FlowConfig,
+    /// The flow's name.
+    pub flow: String,
     /// The side that is read.
     pub source: Client,
     /// The side that is written to.
@@ -65,14 +47,12 @@ pub struct Settings {
 
 /// The job.
 #[derive(Debug)]
-pub struct AclSync {
-    selection: Selection,
-    naming: Naming,
-    groups: GroupSelection,
-    memory: Created,
+pub struct Follower<K: Kind> {
+    kind: K,
+    memory: Memory,
     /// What was created, as long as this process leads.
-    created: Option<BTreeSet<Acl>>,
-    report: Report,
+    created: Option<BTreeSet<K::Rule>>,
+    report: Report<K::Rule>,
     settings: Settings,
 }
 
@@ -81,34 +61,32 @@ pub struct AclSync {
 enum RoundError {
     #[error("the {0}: {1}")]
     Client(&'static str, ClientError),
-    #[error("the {0} has no authorizer, so it has no rules (SECURITY_DISABLED)")]
+    #[error("the {0} has no authorizer (SECURITY_DISABLED)")]
     NoAuthorizer(&'static str),
     #[error("the target: {0}")]
     Created(#[from] TopicError),
-    #[error("which rules of the source are copies themselves is not known: the source: {0}")]
+    #[error("which of them are copies themselves is not known: the source: {0}")]
     Copies(TopicError),
-    #[error("the {0} has more than {MAX_ACLS} rules about topics and groups")]
+    #[error("the {0} has more than {MAX_RULES}")]
     TooMany(&'static str),
     #[error("this process may not write to the target now")]
     Lease,
     #[error(
-        "the source has no rule left for what the flow copies; the {0} that strait created on the target stay: if they are to \
-         go, delete them there"
+        "the source has none left for what the flow copies; the {0} that strait created on the target stay: if they are to go, \
+         delete them there"
     )]
     AllGone(usize),
 }
 
-impl AclSync {
+impl<K: Kind> Follower<K> {
     /// Not begun.
-    pub fn new(settings: Settings) -> Self {
-        let config = &settings.config;
+    pub fn new(kind: K, settings: Settings) -> Self {
+        let topic = topic_name::<K>(&settings.flow);
         Self {
-            selection: Selection::new(config),
-            naming: Naming::new(&config.naming, &config.source),
-            groups: GroupSelection::new(config),
-            memory: Created::new(settings.target.clone(), topic_name(&config.name)),
+            kind,
+            memory: Memory::new(settings.target.clone(), topic),
             created: None,
-            report: Report::default(),
+            report: Report::new(K::NAME),
             settings,
         }
     }
@@ -120,7 +98,7 @@ impl AclSync {
         loop {
             let round = async {
                 self.round().await;
-                let leads = self.created.is_some();
+                let leads = self.settings.copied.borrow().is_some();
                 tokio::select! {
                     biased;
                     // Who leads from now on need not wait.
@@ -145,24 +123,24 @@ impl AclSync {
         let copied = self.settings.copied.borrow().clone();
         let Some(copied) = copied else {
             self.created = None;
-            self.settings.board.acls(None);
+            K::tell(&self.settings.board, None);
             return;
         };
         let outcome = self.look(&copied).await;
-        let flow = &self.settings.config.name;
+        let flow = &self.settings.flow;
         let told = match outcome {
             Ok(()) => self.report.finish(flow),
             Err(error) => self.report.failed(flow, error.to_string()),
         };
-        self.settings.board.acls(Some(told));
+        K::tell(&self.settings.board, Some(told));
     }
 
     async fn look(&mut self, copied: &Copied) -> Result<(), RoundError> {
         let Settings { source, target, .. } = &self.settings;
-        let (mut of_source, unknown) = rules(source, SOURCE).await?;
-        let copies = copies(source).await?;
-        of_source.retain(|acl| !copies.contains(acl));
-        let (there, _) = rules(target, TARGET).await?;
+        let mut of_source = list::<K>(source, SOURCE).await?;
+        let copies = copies::<K>(source).await?;
+        of_source.rules.retain(|rule| !copies.contains(rule));
+        let there = list::<K>(target, TARGET).await?;
         let mut created = match self.created.take() {
             Some(created) => created,
             None => {
@@ -170,20 +148,16 @@ impl AclSync {
                 self.memory.read().await?
             }
         };
-        let topics = copied.keys().map(|partition| partition.topic.as_str());
-        let scope = Scope {
-            mode: self.settings.config.acls,
-            selection: &self.selection,
-            topics: &topics.collect(),
-            naming: &self.naming,
-            groups: &self.groups,
-        };
-        let wanted = scope.wanted(&of_source);
-        let changes = Changes::new(&wanted.acls, &there.iter().cloned().collect(), &created);
-        let applied = match wanted.acls.is_empty() && !changes.remove.is_empty() {
+        let wanted = self.kind.wanted(&of_source.rules, copied);
+        let there = there.rules.into_iter().collect();
+        let changes = K::changes(&wanted.rules, &there, &created);
+        let applied = match wanted.rules.is_empty() && !changes.remove.is_empty() {
             true => Err(RoundError::AllGone(changes.remove.len())),
             false => {
-                self.report.begin(&wanted, unknown);
+                let left = wanted.left_out.into_iter();
+                let left = left.chain(changes.left_out.iter().cloned());
+                let follow = wanted.rules.len() - changes.left_out.len();
+                self.report.begin(follow, of_source.unknown, left.collect());
                 self.apply(&changes, &mut created).await
             }
         };
@@ -193,43 +167,44 @@ impl AclSync {
 
     async fn apply(
         &mut self,
-        changes: &Changes,
-        created: &mut BTreeSet<Acl>,
+        changes: &Changes<K::Rule>,
+        created: &mut BTreeSet<K::Rule>,
     ) -> Result<(), RoundError> {
+        let failed = |error| RoundError::Client(TARGET, error);
         for some in changes.create.chunks(CHUNK) {
-            let now_ms = self.settings.clock.wall_ms();
             self.check_lease()?;
-            self.memory.remember(some.iter(), now_ms).await?;
+            let now_ms = self.settings.clock.wall_ms();
+            self.memory.remember(some, now_ms).await?;
             created.extend(some.iter().cloned());
             self.check_lease()?;
-            let outcomes = self.settings.target.create_acls(some).await;
-            let outcomes = outcomes.map_err(|error| RoundError::Client(TARGET, error))?;
-            let refused = self
-                .report
-                .created(&self.settings.config.name, some, &outcomes);
+            let outcomes = K::create(&self.settings.target, some).await;
+            let outcomes = outcomes.map_err(failed)?;
+            let refused = self.report.created(&self.settings.flow, some, &outcomes);
             self.forget(&refused, created).await?;
         }
         for some in changes.remove.chunks(CHUNK) {
             self.check_lease()?;
-            let outcomes = self.settings.target.delete_acls(some).await;
-            let outcomes = outcomes.map_err(|error| RoundError::Client(TARGET, error))?;
-            let removed = self
-                .report
-                .removed(&self.settings.config.name, some, &outcomes);
+            let outcomes = K::remove(&self.settings.target, some).await;
+            let outcomes = outcomes.map_err(failed)?;
+            let removed = self.report.removed(&self.settings.flow, some, &outcomes);
             self.forget(&removed, created).await?;
         }
         self.forget(&changes.forget, created).await
     }
 
-    async fn forget(&self, acls: &[Acl], created: &mut BTreeSet<Acl>) -> Result<(), RoundError> {
-        if acls.is_empty() {
+    async fn forget(
+        &self,
+        rules: &[K::Rule],
+        created: &mut BTreeSet<K::Rule>,
+    ) -> Result<(), RoundError> {
+        if rules.is_empty() {
             return Ok(());
         }
         self.check_lease()?;
         let now_ms = self.settings.clock.wall_ms();
-        self.memory.forget(acls.iter(), now_ms).await?;
-        for acl in acls {
-            created.remove(acl);
+        self.memory.forget(rules, now_ms).await?;
+        for rule in rules {
+            created.remove(rule);
         }
         Ok(())
     }
@@ -244,34 +219,28 @@ impl AclSync {
 
 /// Rules of the source that are there because another flow created them. They are not copied on: of two flows between two
 /// clusters each would make anew what is removed on the other side.
-async fn copies(source: &Client) -> Result<BTreeSet<Acl>, RoundError> {
+async fn copies<K: Kind>(source: &Client) -> Result<BTreeSet<K::Rule>, RoundError> {
+    let end = format!(".{}", K::NAME);
     let topics = source.topics(None).await;
     let topics = topics.map_err(|error| RoundError::Client(SOURCE, error))?;
+    let names = topics.into_iter().map(|topic| topic.name);
     let mut copies = BTreeSet::new();
-    for topic in topics.into_iter().filter(|topic| is_one(&topic.name)) {
-        let created = Created::new(source.clone(), topic.name).read().await;
+    for name in names.filter(|name| name.starts_with("strait.") && name.ends_with(&end)) {
+        let created = Memory::new(source.clone(), name).read().await;
         copies.extend(created.map_err(RoundError::Copies)?);
     }
     Ok(copies)
 }
 
-/// All rules about topics and groups, and how many there are that are not understood.
-async fn rules(client: &Client, side: &'static str) -> Result<(Vec<Acl>, usize), RoundError> {
-    let failed = |error: ClientError| match error.api_error() {
-        Some(api) if api.code == SECURITY_DISABLED => RoundError::NoAuthorizer(side),
-        _ => RoundError::Client(side, error),
-    };
-    let mut all = client
-        .describe_acls(AclResource::Topic)
+async fn list<K: Kind>(client: &Client, side: &'static str) -> Result<Listed<K::Rule>, RoundError> {
+    let listed = K::list(client)
         .await
-        .map_err(failed)?;
-    let groups = client
-        .describe_acls(AclResource::Group)
-        .await
-        .map_err(failed)?;
-    all.acls.extend(groups.acls);
-    match all.acls.len() > MAX_ACLS {
+        .map_err(|error| match error.api_error() {
+            Some(api) if api.code == SECURITY_DISABLED => RoundError::NoAuthorizer(side),
+            _ => RoundError::Client(side, error),
+        })?;
+    match listed.rules.len() > MAX_RULES {
         true => Err(RoundError::TooMany(side)),
-        false => Ok((all.acls, all.unknown + groups.unknown)),
+        false => Ok(listed),
     }
 }
