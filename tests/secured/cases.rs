@@ -24,7 +24,7 @@ use wire::client::{Client, ClientSettings, NewTopic};
 use super::{
     clusters::{Clusters, PASSWORD, SESSION_MS, STRANGER, USER, mechanism},
     kafka::dump,
-    permissions,
+    permissions, rules,
     strait::{Strait, eventually},
 };
 
@@ -51,7 +51,7 @@ pub const ALL: &[(&str, Case)] = &[
     ),
     (
         "acls_need_their_section_and_follow",
-        permissions::acls_need_their_section_and_follow,
+        rules::acls_need_their_section_and_follow,
     ),
     (
         "status_and_verify_need_their_sections_only",
@@ -64,6 +64,12 @@ pub const ALL: &[(&str, Case)] = &[
     ("sessions_are_renewed_on_one_connection", renewed),
     ("a_password_rotates_while_strait_runs", rotated),
 ];
+
+/// broker-lite has no quotas.
+pub const ON_KAFKA: &[(&str, Case)] = &[(
+    "quotas_need_their_section_and_follow",
+    rules::quotas_need_their_section_and_follow,
+)];
 
 /// The usual flow.
 const ORDERS: &str = "topics = [\"orders\"]";

@@ -12,6 +12,7 @@ mod clusters;
 #[expect(dead_code, reason = "the scenarios use more of it")]
 mod kafka;
 mod permissions;
+mod rules;
 mod strait;
 
 use std::{
@@ -37,7 +38,11 @@ fn main() -> ExitCode {
     let running = Arc::new(Mutex::new(Running(None)));
     let trials = Kind::ALL.into_iter().flat_map(|kind| {
         let running = Arc::clone(&running);
-        cases::ALL.iter().map(move |(name, body)| {
+        let more = match kind {
+            Kind::Kafka => cases::ON_KAFKA,
+            Kind::BrokerLite => &[],
+        };
+        more.iter().chain(cases::ALL).map(move |(name, body)| {
             let running = Arc::clone(&running);
             Trial::test(format!("{}::{name}", kind.name()), move || {
                 let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);

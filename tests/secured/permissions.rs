@@ -21,7 +21,7 @@ use super::{
 };
 
 /// Users that have only the rights that a case gives them.
-pub const USERS: [&str; 5] = ["novice", "runner", "reader", "auditor", "ruler"];
+pub const USERS: [&str; 6] = ["novice", "runner", "reader", "auditor", "ruler", "metered"];
 
 const DOCUMENT: &str = include_str!("../../docs/PERMISSIONS.md");
 
@@ -48,7 +48,7 @@ fn lines(clusters: &Clusters, section: &str, user: &str, topic: &str) -> Result<
 }
 
 /// Runs lines for `kafka-acls.sh`.
-fn run(lines: &[String]) -> Result<()> {
+pub(super) fn run(lines: &[String]) -> Result<()> {
     // At most a few at once: each is a JVM.
     for lines in lines.chunks(3) {
         let started: Vec<_> = lines
@@ -68,7 +68,7 @@ fn start(line: &str) -> Result<Child> {
     Ok(command.args(words).stdout(Stdio::null()).spawn()?)
 }
 
-fn allow(clusters: &Clusters, sections: &[&str], user: &str, topic: &str) -> Result<()> {
+pub(super) fn allow(clusters: &Clusters, sections: &[&str], user: &str, topic: &str) -> Result<()> {
     for section in sections {
         run(&lines(clusters, section, user, topic)?)?;
     }
@@ -80,7 +80,12 @@ fn flow(clusters: &Clusters, user: &str, topic: &str) -> Result<Strait> {
     flow_with(clusters, user, topic, "group_offsets = true")
 }
 
-fn flow_with(clusters: &Clusters, user: &str, topic: &str, more: &str) -> Result<Strait> {
+pub(super) fn flow_with(
+    clusters: &Clusters,
+    user: &str,
+    topic: &str,
+    more: &str,
+) -> Result<Strait> {
     let source = by_login(clusters, user);
     let target = source.replace(&clusters.source.login(), &clusters.target.login());
     // Each topic is a flow of its own, whoever looks at it.
@@ -90,13 +95,13 @@ fn flow_with(clusters: &Clusters, user: &str, topic: &str, more: &str) -> Result
     Ok(strait)
 }
 
-fn same(clusters: &Clusters, topic: &str, wanted: usize) -> Result<bool> {
+pub(super) fn same(clusters: &Clusters, topic: &str, wanted: usize) -> Result<bool> {
     let source = records(&clusters.source.plain(), topic)?;
     Ok(source.len() == wanted && records(&clusters.target.plain(), topic)? == source)
 }
 
 /// `check` must end with `code` and say all of `says`.
-fn check(strait: &Strait, code: i32, says: &[&str]) -> Result<String> {
+pub(super) fn check(strait: &Strait, code: i32, says: &[&str]) -> Result<String> {
     let (ended, text) = strait.call("check")?;
     for part in says {
         ensure!(text.contains(part), "should say {part:?}:\n{text}");
@@ -235,93 +240,6 @@ fn consumer(bootstrap: &str, group: &str) -> Result<BaseConsumer> {
         .set("bootstrap.servers", bootstrap)
         .set("group.id", group);
     Ok(config.create()?)
-}
-
-/// Rules of the source appear on the target as its own tools list them, save that nobody may write; what was there stays.
-pub fn acls_need_their_section_and_follow(clusters: &Clusters) -> Result<()> {
-    let (user, topic) = ("ruler", "ruled");
-    produce(clusters, topic, 100)?;
-    allow(clusters, &["run"], user, topic)?;
-    let [east, west] = [clusters.source.plain(), clusters.target.plain()];
-    let rule = |cluster: &str, what: &str| {
-        format!("kafka-acls.sh --bootstrap-server {cluster} --force {what}")
-    };
-    let to_ben = "--allow-principal User:ben --operation Read --operation Write --topic ruled";
-    run(&[
-        rule(&east, &format!("--add {to_ben}")),
-        rule(
-            &east,
-            "--add --allow-principal User:ben --operation All --group ruled --resource-pattern-type prefixed",
-        ),
-        rule(
-            &west,
-            "--add --allow-principal User:ida --operation Write --topic ruled",
-        ),
-    ])?;
-    let mut strait = flow_with(clusters, user, topic, "acls = \"read\"")?;
-    check(
-        &strait,
-        0,
-        &[
-            "missing: Describe on the cluster on east: ACLs do not follow",
-            "missing: Describe, Alter on the cluster on west: ACLs do not follow",
-        ],
-    )?;
-    strait.run()?;
-    eventually("it says that it may not", || {
-        Ok(strait.log().contains("CLUSTER_AUTHORIZATION_FAILED"))
-    })
-    .with_context(|| strait.log())?;
-    allow(clusters, &["acls"], user, topic)?;
-    eventually("the rules follow", || {
-        let rules = rules(&west, "User:ben")?;
-        Ok(rules
-            == [
-                "group prefixed ruled READ ALLOW",
-                "topic literal ruled READ ALLOW",
-            ])
-    })
-    .with_context(|| strait.log())?;
-    run(&[rule(&east, &format!("--remove {to_ben}"))])?;
-    eventually("and go", || {
-        Ok(rules(&west, "User:ben")? == ["group prefixed ruled READ ALLOW"])
-    })
-    .with_context(|| strait.log())?;
-    ensure!(rules(&west, "User:ida")? == ["topic literal ruled WRITE ALLOW"]);
-    eventually("all is copied", || same(clusters, topic, 100)).with_context(|| strait.log())?;
-    strait.terminate()
-}
-
-/// The rules of somebody as Kafka's tool lists them: resource, pattern, name, operation, permission.
-fn rules(cluster: &str, principal: &str) -> Result<Vec<String>> {
-    let mut command = java("org.apache.kafka.tools.AclCommand");
-    let list = [
-        "--bootstrap-server",
-        cluster,
-        "--list",
-        "--principal",
-        principal,
-    ];
-    let output = command.args(list).output()?;
-    let text = String::from_utf8(output.stdout)?;
-    let value = |line: &str, key: &str| {
-        let (_, rest) = line.split_once(key)?;
-        Some(rest.split([',', ')', '`']).next()?.to_owned())
-    };
-    let (mut resource, mut rules) = (String::new(), Vec::new());
-    for line in text.lines() {
-        if let Some(kind) = value(line, "resourceType=") {
-            let [name, pattern] =
-                ["name=", "patternType="].map(|key| value(line, key).unwrap_or_default());
-            resource = format!("{} {} {name}", kind.to_lowercase(), pattern.to_lowercase());
-        } else if line.contains(&format!("principal={principal},")) {
-            let [operation, may] =
-                ["operation=", "permissionType="].map(|key| value(line, key).unwrap_or_default());
-            rules.push(format!("{resource} {operation} {may}"));
-        }
-    }
-    rules.sort();
-    Ok(rules)
 }
 
 /// After the case above: the flow has run.

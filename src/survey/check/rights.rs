@@ -13,7 +13,7 @@ use crate::{
     cluster::guarantee::TOPIC,
     config::{AclMode, FlowConfig, Require, Transport},
     flow::{
-        sync::rules::{self, acls::Acls},
+        sync::rules::{self, acls::Acls, quotas::Quotas},
         topics::writers::GROUPS,
     },
     survey::Survey,
@@ -127,7 +127,7 @@ pub fn needs(flow: &FlowConfig, survey: &Survey) -> Vec<Need> {
     );
     needs.extend(sealed.then(|| of_probe(flow, survey)));
     needs.extend(of_map(flow, survey));
-    needs.extend(of_acls(flow));
+    needs.extend(of_rules(flow));
     needs
 }
 
@@ -145,24 +145,37 @@ fn of_map(flow: &FlowConfig, survey: &Survey) -> Option<Need> {
 }
 
 /// What rules that follow take, without which a flow runs.
-fn of_acls(flow: &FlowConfig) -> Vec<Need> {
-    use Operation::{Alter, Create, Describe, Read, Write};
-    if flow.acls == AclMode::Off {
-        return Vec::new();
-    }
-    let need = |end, resource, optional| Need {
-        end,
-        resource,
-        required: vec![],
-        optional,
-        otherwise: "ACLs do not follow",
+fn of_rules(flow: &FlowConfig) -> Vec<Need> {
+    use Operation::{Alter, AlterConfigs, Create, Describe, DescribeConfigs, Read, Write};
+    let mut needs = Vec::new();
+    let mut need = |otherwise, topic: String, read, write| {
+        for (end, resource, optional) in [
+            (End::Source, Resource::Cluster, vec![read]),
+            (End::Target, Resource::Cluster, vec![read, write]),
+            (
+                End::Target,
+                Resource::Topic(topic),
+                vec![Read, Write, Create],
+            ),
+        ] {
+            needs.push(Need {
+                end,
+                resource,
+                required: vec![],
+                optional,
+                otherwise,
+            });
+        }
     };
-    let topic = Resource::Topic(rules::topic_name::<Acls>(&flow.name));
-    vec![
-        need(End::Source, Resource::Cluster, vec![Describe]),
-        need(End::Target, Resource::Cluster, vec![Describe, Alter]),
-        need(End::Target, topic, vec![Read, Write, Create]),
-    ]
+    if flow.acls != AclMode::Off {
+        let topic = rules::topic_name::<Acls>(&flow.name);
+        need("ACLs do not follow", topic, Describe, Alter);
+    }
+    if flow.quotas {
+        let topic = rules::topic_name::<Quotas>(&flow.name);
+        need("quotas do not follow", topic, DescribeConfigs, AlterConfigs);
+    }
+    needs
 }
 
 /// What the probe of the target takes, which a flow runs without unless it insists on the guarantee.
