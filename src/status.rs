@@ -63,6 +63,9 @@ pub struct FlowStatus {
     /// How much they may use; likewise.
     #[serde(default)]
     pub quotas: Option<Follows>,
+    /// Who may log in there by SCRAM; likewise.
+    #[serde(default)]
+    pub users: Option<Follows>,
 }
 
 /// Rules of a flow's source that follow on its target, as of the last look at them.
@@ -325,6 +328,7 @@ mod tests {
             groups: None,
             acls: None,
             quotas: None,
+            users: None,
         }
     }
 

@@ -64,7 +64,11 @@ pub(super) fn text(flow: &FlowStatus, every: bool) -> String {
     if let Some(groups) = &flow.groups {
         text.push_str(&groups_text(groups));
     }
-    for (kind, rules) in [("ACL", &flow.acls), ("quota", &flow.quotas)] {
+    for (kind, rules) in [
+        ("ACL", &flow.acls),
+        ("quota", &flow.quotas),
+        ("SCRAM user", &flow.users),
+    ] {
         if let Some(rules) = rules {
             text.push_str(&rules_text(kind, rules));
         }
@@ -326,6 +330,7 @@ pub(super) mod tests {
             groups: None,
             acls: None,
             quotas: None,
+            users: None,
         }
     }
 

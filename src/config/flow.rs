@@ -1,9 +1,9 @@
 //! One flow, as used.
 
-use std::{num::NonZeroU64, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU64, time::Duration};
 
 use regex::Regex;
-use wire::Isolation;
+use wire::{Isolation, security::Secret};
 
 /// Replication from one cluster to another.
 #[derive(Clone, Debug)]
@@ -42,6 +42,8 @@ pub struct FlowConfig {
     pub acls: AclMode,
     /// Whether quotas follow on the target.
     pub quotas: bool,
+    /// Passwords by user, if users of SCRAM follow on the target.
+    pub scram_users: Option<BTreeMap<String, Secret>>,
     /// The limit of all its topics together, in this process.
     pub rate: Rate,
     /// What holds for topics that no rule is about; without a limit of their own.

@@ -43,6 +43,7 @@ struct Inner {
     groups: Option<Groups>,
     acls: Option<Follows>,
     quotas: Option<Follows>,
+    users: Option<Follows>,
     committing: Option<Committing>,
     /// Of source and target.
     clients: Option<[Client; 2]>,
@@ -83,6 +84,7 @@ impl Board {
                 groups: None,
                 acls: None,
                 quotas: None,
+                users: None,
                 committing: None,
                 clients: None,
             }),
@@ -114,6 +116,11 @@ impl Board {
     /// What became of quotas in the last round; likewise.
     pub(super) fn quotas(&self, quotas: Option<Follows>) {
         self.inner().quotas = quotas;
+    }
+
+    /// What became of users in the last round; likewise.
+    pub(super) fn users(&self, users: Option<Follows>) {
+        self.inner().users = users;
     }
 
     pub(super) fn is(&self, member: Option<&str>, leader: bool) {
@@ -200,6 +207,7 @@ impl Board {
             groups: inner.groups.clone(),
             acls: inner.acls.clone(),
             quotas: inner.quotas.clone(),
+            users: inner.users.clone(),
             troubles: inner.troubles.iter().map(Into::into).collect(),
         }
     }

@@ -11,13 +11,10 @@ use super::{
     supervisor::Supervisor,
     sync::{
         groups::{self, Copied, GroupSelection, GroupSync},
-        rules::{self, Follower, Kind, acls::Acls, quotas::Quotas},
+        rules::{self, Follower, Kind, acls::Acls, quotas::Quotas, users::Users},
     },
 };
-use crate::{
-    base::ids::Route,
-    config::{AclMode, FlowConfig},
-};
+use crate::{base::ids::Route, config::AclMode};
 
 impl Supervisor<'_> {
     /// The jobs that the flow asks for.
@@ -25,8 +22,13 @@ impl Supervisor<'_> {
         let config = &self.flow.config;
         let acls = (config.acls != AclMode::Off).then(|| self.start(Acls::new(config), stop));
         let quotas = config.quotas.then(|| self.start(Quotas, stop));
+        let users = config.scram_users.clone();
+        let users = users.map(|passwords| self.start(Users(passwords), stop));
         let groups = self.start_groups(stop.clone());
-        [groups, acls, quotas].into_iter().flatten().collect()
+        [groups, acls, quotas, users]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     fn start(&self, kind: impl Kind, stop: &CancellationToken) -> JoinHandle<()> {
@@ -65,8 +67,9 @@ impl Supervisor<'_> {
 
     /// Tells them what the flow copies, whoever runs the workers.
     pub(super) fn tell_syncs(&self, snapshot: &Snapshot, leader: bool) {
-        let FlowConfig { acls, quotas, .. } = &self.flow.config;
-        let wanted = self.booted.map.is_some() || *acls != AclMode::Off || *quotas;
+        let config = &self.flow.config;
+        let rules = config.acls != AclMode::Off || config.quotas || config.scram_users.is_some();
+        let wanted = self.booted.map.is_some() || rules;
         let copied = (leader && wanted).then(|| self.copied(snapshot));
         self.copied.send_if_modified(|told| {
             let changes = told.as_deref() != copied.as_ref();

@@ -95,6 +95,7 @@ pub fn flow_status(survey: &Survey, detail: &Detail) -> FlowStatus {
         groups: None,
         acls: None,
         quotas: None,
+        users: None,
     }
 }
 

@@ -54,6 +54,10 @@ pub const ALL: &[(&str, Case)] = &[
         rules::acls_need_their_section_and_follow,
     ),
     (
+        "users_follow_with_passwords_from_the_file",
+        rules::users_follow_with_passwords_from_the_file,
+    ),
+    (
         "status_and_verify_need_their_sections_only",
         permissions::status_and_verify_need_theirs_only,
     ),

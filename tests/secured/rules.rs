@@ -1,8 +1,12 @@
 //! Rules that follow on the target: who may do what, and how much.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+};
 
 use super::{
     cases::produce,
@@ -64,6 +68,39 @@ pub fn acls_need_their_section_and_follow(clusters: &Clusters) -> Result<()> {
     .with_context(|| strait.log())?;
     ensure!(rules(&west, "User:ida")? == ["topic literal ruled WRITE ALLOW"]);
     eventually("all is copied", || same(clusters, topic, 100)).with_context(|| strait.log())?;
+    strait.terminate()
+}
+
+/// Who logs in to the source may log in to the target with the password of the file; who has none there is told. After the
+/// case above: its user has the rights.
+pub fn users_follow_with_passwords_from_the_file(clusters: &Clusters) -> Result<()> {
+    let (user, topic) = ("ruler", "ruled");
+    for newcomer in ["newcomer", "unknown"] {
+        clusters.source.change_password(newcomer, "welcome-1")?;
+    }
+    let table = "[flows.scram_users]\nnewcomer = \"${file:{folder}/newcomer}\"";
+    let mut strait = flow_with(clusters, user, topic, table)?;
+    strait.put("newcomer", "welcome-1\n")?;
+    strait.run()?;
+    eventually("the user follows", || {
+        let log = strait.log();
+        Ok(
+            log.contains("rule set on the target: login of newcomer by SCRAM-SHA-512")
+                && log.contains("scram_users has no password for it"),
+        )
+    })
+    .with_context(|| strait.log())?;
+    ensure!(!strait.log().contains("welcome"), "{}", strait.log());
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", clusters.target.login())
+        .set("security.protocol", "SASL_SSL")
+        .set("ssl.ca.location", clusters.pem("ca").display().to_string())
+        .set("sasl.mechanism", "SCRAM-SHA-512")
+        .set("sasl.username", "newcomer")
+        .set("sasl.password", "welcome-1")
+        .create()?;
+    let found = consumer.fetch_metadata(None, Duration::from_secs(20));
+    ensure!(found.context("newcomer logs in")?.brokers().len() == 1);
     strait.terminate()
 }
 

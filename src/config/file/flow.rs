@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use wire::Isolation;
+use wire::{Isolation, security::Secret};
 
 use super::{
     keys::{as_written, one_of, only, parsed, refused, required},
@@ -22,7 +22,7 @@ as_written! {
     FlowFile {
         name, source, target, topics, exclude, naming, start, isolation, transport, assignment,
         replication_factor, on_gap, on_poison, on_existing, checkpoint_interval, require, instance,
-        source_commits, group_offsets, groups, groups_exclude, acls, quotas, rate_bytes, rate_records, rules,
+        source_commits, group_offsets, groups, groups_exclude, acls, quotas, scram_users, rate_bytes, rate_records, rules,
     }
 }
 
@@ -37,7 +37,7 @@ pub(super) fn flow(
         name, source, target, topics, exclude, naming, start, isolation,
         replication_factor, checkpoint_interval,
         transport, assignment, on_gap, on_poison, on_existing, require, instance, source_commits,
-        group_offsets, groups, groups_exclude, acls, quotas, rate_bytes, rate_records, rules,
+        group_offsets, groups, groups_exclude, acls, quotas, scram_users, rate_bytes, rate_records, rules,
     } = FlowFile::read(table)?;
 
     let transport = parsed(transport, Transport::Auto, Transport::parse)?;
@@ -80,6 +80,7 @@ pub(super) fn flow(
         groups_exclude: group_patterns(groups_exclude, "console-consumer-.*")?,
         acls: parsed(acls, AclMode::Off, parse_acls)?,
         quotas: parsed(quotas, false, parse_switch)?,
+        scram_users: scram_users.map(passwords).transpose()?,
         rate: rate(rate_bytes, rate_records)?,
         rules: rule::rules(rules, &defaults)?,
         defaults,
@@ -136,6 +137,14 @@ fn group_patterns(node: Option<Node>, default: &str) -> Result<Vec<NamePattern>,
 
 fn parse_switch(text: &str) -> Result<bool, String> {
     one_of(text, &[("true", true), ("false", false)])
+}
+
+/// Passwords by user, which are not to be seen where the file is.
+fn passwords(node: Node) -> Result<BTreeMap<String, Secret>, ConfigError> {
+    let entries = node.table()?.entries.into_iter();
+    entries
+        .map(|entry| Ok((entry.name, Secret::new(entry.node.text()?.value))))
+        .collect()
 }
 
 fn parse_acls(text: &str) -> Result<AclMode, String> {

@@ -23,6 +23,7 @@ fn rules(naming: &config::Naming) -> Rules {
         groups_exclude: Vec::new(),
         acls: AclMode::Off,
         quotas: false,
+        scram_users: None,
         rate: Rate::default(),
         defaults: TopicConfig::default(),
         rules: Vec::new(),

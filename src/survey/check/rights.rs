@@ -13,7 +13,7 @@ use crate::{
     cluster::guarantee::TOPIC,
     config::{AclMode, FlowConfig, Require, Transport},
     flow::{
-        sync::rules::{self, acls::Acls, quotas::Quotas},
+        sync::rules::{self, acls::Acls, quotas::Quotas, users::Users},
         topics::writers::GROUPS,
     },
     survey::Survey,
@@ -170,6 +170,10 @@ fn of_rules(flow: &FlowConfig) -> Vec<Need> {
     if flow.acls != AclMode::Off {
         let topic = rules::topic_name::<Acls>(&flow.name);
         need("ACLs do not follow", topic, Describe, Alter);
+    }
+    if flow.scram_users.is_some() {
+        let topic = rules::topic_name::<Users>(&flow.name);
+        need("users do not follow", topic, Describe, Alter);
     }
     if flow.quotas {
         let topic = rules::topic_name::<Quotas>(&flow.name);

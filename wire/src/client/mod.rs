@@ -26,6 +26,7 @@ mod quotas;
 mod records;
 mod rights;
 mod routing;
+mod scram;
 mod together;
 mod topics;
 
@@ -51,6 +52,7 @@ pub use quotas::{Quota, QuotaEntity, QuotaValue};
 pub use records::{Committed, FetchRequest, Fetched, Produced};
 pub use rights::{NamedRights, Operation, Rights};
 pub(crate) use routing::To;
+pub use scram::ScramLogin;
 use together::Together;
 pub use topics::{Broker, ClusterDescription, PartitionDescription, TopicDescription};
 

@@ -150,7 +150,7 @@ impl<K: Kind> Follower<K> {
         };
         let wanted = self.kind.wanted(&of_source.rules, copied);
         let there = there.rules.into_iter().collect();
-        let changes = K::changes(&wanted.rules, &there, &created);
+        let changes = self.kind.changes(&wanted.rules, &there, &created);
         let applied = match wanted.rules.is_empty() && !changes.remove.is_empty() {
             true => Err(RoundError::AllGone(changes.remove.len())),
             false => {
@@ -177,7 +177,7 @@ impl<K: Kind> Follower<K> {
             self.memory.remember(some, now_ms).await?;
             created.extend(some.iter().cloned());
             self.check_lease()?;
-            let outcomes = K::create(&self.settings.target, some).await;
+            let outcomes = self.kind.create(&self.settings.target, some).await;
             let outcomes = outcomes.map_err(failed)?;
             let refused = self.report.created(&self.settings.flow, some, &outcomes);
             self.forget(&refused, created).await?;

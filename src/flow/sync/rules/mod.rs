@@ -1,4 +1,4 @@
-//! Rules of the source follow on the target: who may do what ([`acls`]), and how much ([`quotas`]).
+//! Rules of the source follow on the target: who may log in ([`users`]), do what ([`acls`]), and how much ([`quotas`]).
 //!
 //! Every ten seconds the flow's leader reads the rules of both sides, decides which the target is to have, and creates what is
 //! missing ([`job`]). What it created it remembers ([`memory`]) before it does, and only that does it ever change or
@@ -9,6 +9,7 @@ mod job;
 mod memory;
 pub mod quotas;
 mod report;
+pub mod users;
 
 use std::{collections::BTreeSet, fmt::Debug, future::Future};
 
@@ -50,6 +51,7 @@ pub trait Kind: Debug + Send + Sync + 'static {
 
     /// Creates rules, or sets them anew; each has its outcome.
     fn create(
+        &self,
         client: &Client,
         rules: &[Self::Rule],
     ) -> impl Future<Output = Result<Vec<Result<(), ApiError>>, ClientError>> + Send;
@@ -65,6 +67,7 @@ pub trait Kind: Debug + Send + Sync + 'static {
 
     /// From what the target has to what it is to have. Only what is in `created` is ever removed or changed.
     fn changes(
+        &self,
         wanted: &BTreeSet<Self::Rule>,
         there: &BTreeSet<Self::Rule>,
         created: &BTreeSet<Self::Rule>,

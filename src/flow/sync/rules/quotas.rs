@@ -27,6 +27,7 @@ impl Kind for Quotas {
     }
 
     async fn create(
+        &self,
         client: &Client,
         rules: &[Quota],
     ) -> Result<Vec<Result<(), ApiError>>, ClientError> {
@@ -49,6 +50,7 @@ impl Kind for Quotas {
 
     /// A quota that has another value on the target is changed only if strait set that value.
     fn changes(
+        &self,
         wanted: &BTreeSet<Quota>,
         there: &BTreeSet<Quota>,
         created: &BTreeSet<Quota>,
@@ -157,7 +159,7 @@ mod tests {
         fn only_what_was_set_is_changed(
             wanted in some_quotas(), there in some_quotas(), created in some_quotas(),
         ) {
-            let changes = Quotas::changes(&wanted, &there, &created);
+            let changes = Quotas.changes(&wanted, &there, &created);
             let mut after: BTreeMap<_, _> = by_entity(&there);
             after.extend(changes.create.iter().map(|quota| (place(quota), quota)));
             for quota in &changes.remove {
@@ -175,7 +177,7 @@ mod tests {
             let mut remembered = created;
             remembered.extend(changes.create.iter().cloned());
             remembered.retain(|quota| !changes.remove.contains(quota) && !changes.forget.contains(quota));
-            let again = Quotas::changes(&wanted, &now, &remembered);
+            let again = Quotas.changes(&wanted, &now, &remembered);
             prop_assert!(again.create.is_empty() && again.remove.is_empty());
         }
 

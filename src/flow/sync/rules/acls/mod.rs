@@ -62,6 +62,7 @@ impl Kind for Acls {
     }
 
     async fn create(
+        &self,
         client: &Client,
         rules: &[Acl],
     ) -> Result<Vec<Result<(), ApiError>>, ClientError> {
@@ -88,6 +89,7 @@ impl Kind for Acls {
     }
 
     fn changes(
+        &self,
         wanted: &BTreeSet<Acl>,
         there: &BTreeSet<Acl>,
         created: &BTreeSet<Acl>,
