@@ -5,7 +5,8 @@
 //! ([`bound`]). So a checkpoint is never ahead of acknowledged data, and neither an interval nor more than
 //! about these bytes behind it (EXACTNESS 8). What failed is tried again with the then latest value. A checkpoint that does
 //! not change is committed again once a day: groups without members lose old commits, even while strait
-//! runs (EXACTNESS 8). A unit whose target is gone or another one is not committed for any more.
+//! runs (EXACTNESS 8). A unit whose target is gone or another one is not committed for any more;
+//! where it lost its end, the offset map is cut there.
 //!
 //! Where the flow keeps an offset map, what it lacks is written and acknowledged before the checkpoints that cover it. A map that
 //! cannot be written holds them up for a minute at most, and not at all if another try would not help: they go on without it,
@@ -107,7 +108,8 @@ struct Unit {
 /// A checkpoint to commit, and what the offset map has to hold before.
 #[derive(Debug)]
 struct Due {
-    checkpoint: Checkpoint,
+    /// None: its target is gone or another one.
+    checkpoint: Option<Checkpoint>,
     progress: Progress,
     entries: Vec<Entry>,
 }
@@ -248,9 +250,10 @@ impl Committer {
         }
         let count = due.len();
         let mut failed = self.write_map(&mut due, wall).await;
-        let entries = due
-            .iter()
-            .map(|(target, due)| (target.clone(), codec::encode(&due.checkpoint)));
+        let entries = due.iter().filter_map(|(target, due)| {
+            let checkpoint = due.checkpoint.as_ref()?;
+            Some((target.clone(), codec::encode(checkpoint)))
+        });
         let entries: Vec<(TopicPartition, Stored)> = entries.collect();
         let outcomes = match entries.is_empty() {
             true => Vec::new(),
@@ -259,7 +262,14 @@ impl Committer {
         let mut units = self.units();
         for (target, outcome) in outcomes {
             match (outcome, due.remove(&target), units.get_mut(&target)) {
-                (Ok(()), Some(Due { checkpoint, .. }), Some(unit)) => {
+                (
+                    Ok(()),
+                    Some(Due {
+                        checkpoint: Some(checkpoint),
+                        ..
+                    }),
+                    Some(unit),
+                ) => {
                     unit.told.send_replace(checkpoint.source_offset);
                     unit.committed = Some((checkpoint, now));
                 }
@@ -416,10 +426,22 @@ impl Unit {
             state => (None, *state == WorkerState::Ended),
         };
         let reason = stop.as_ref().map(|stop| stop.reason);
-        if let Some(StopReason::TargetTopicMissing | StopReason::TargetTopicRecreated) = reason {
-            return None;
-        }
         let progress = self.progress.borrow().clone();
+        let entries = self.tip.as_ref().map_or_else(Vec::new, |tip| match reason {
+            // Nobody goes on there until an operator says so, and what that will be is not known.
+            Some(StopReason::TargetTopicRecreated | StopReason::TargetTruncated) => {
+                tip.lost(&progress)
+            }
+            _ => tip.next(&self.template, &progress),
+        });
+        if let Some(StopReason::TargetTopicMissing | StopReason::TargetTopicRecreated) = reason {
+            let cut = reason == Some(StopReason::TargetTopicRecreated) && !entries.is_empty();
+            return (cut && !without_map).then_some(Due {
+                checkpoint: None,
+                progress,
+                entries,
+            });
+        }
         let now_stopped = stop
             .as_ref()
             .map(|stop| (stop.reason.code(), stop.source_offset));
@@ -432,8 +454,6 @@ impl Unit {
             });
         }
         let settled = ended && progress.settled;
-        let tip = self.tip.as_ref();
-        let entries = tip.map_or_else(Vec::new, |tip| tip.next(&self.template, &progress));
         if let Some((committed, at)) = &self.committed
             && (entries.is_empty() || without_map)
             && committed.source_offset == progress.source_offset
@@ -456,7 +476,7 @@ impl Unit {
             ..self.template.clone()
         };
         Some(Due {
-            checkpoint,
+            checkpoint: Some(checkpoint),
             progress,
             entries,
         })

@@ -50,6 +50,8 @@ pub(super) struct Judged {
     /// What the group holds, if it is a checkpoint.
     pub(super) stored: Option<Checkpoint>,
     pub(super) verdict: Verdict,
+    /// Where the target ends.
+    pub(super) target_end: i64,
     /// What the target's topic takes.
     pub(super) limits: Limits,
     /// Its checkpoint was written over the other transport.
@@ -339,6 +341,7 @@ impl Flow {
             let over_the_other = self.fingerprint(&unit, !identity.sealed);
             Judged {
                 verdict: identity.verdict(&evidence),
+                target_end: evidence.target.end,
                 moves: stored
                     .as_ref()
                     .is_some_and(|stored| stored.fingerprint == over_the_other),

@@ -348,7 +348,7 @@ impl<'a> Supervisor<'a> {
         self.workers.stop(std::mem::take(&mut plan.stop));
         self.workers.vanished(&plan.vanished);
         for (unit, stop) in &plan.refuse {
-            self.workers.refuse(unit, None, stop.clone());
+            self.workers.refuse(unit, None, stop.clone(), None);
         }
         let troubles = match self.apply(&plan).await {
             Ok(troubles) => troubles,

@@ -66,6 +66,14 @@ pub(super) struct Sealing {
     pub(super) expiration: Option<Duration>,
 }
 
+/// The target of a unit that was refused ends before its checkpoint.
+pub(super) struct Lost {
+    /// Who it is in the offset map.
+    unit: u64,
+    /// Where it ends.
+    held: i64,
+}
+
 /// A unit that was started, or refused to.
 pub(super) struct Entry {
     unit: Unit,
@@ -264,7 +272,14 @@ impl Workers<'_> {
         let mut moved = 0;
         for one in judged {
             match &one.verdict {
-                Verdict::Stop(stop) => self.refuse(&one.unit, one.stored.as_ref(), stop.clone()),
+                Verdict::Stop(stop) => {
+                    let stored = one.stored.as_ref();
+                    let lost = (stop.reason == StopReason::TargetTruncated).then_some(Lost {
+                        unit: one.identity.in_map(),
+                        held: one.target_end,
+                    });
+                    self.refuse(&one.unit, stored, stop.clone(), lost);
+                }
                 Verdict::Run { .. } if failed.contains_key(&one.unit.route.target) => {}
                 Verdict::Run {
                     start,
@@ -341,13 +356,22 @@ impl Workers<'_> {
         self.units.insert(route.clone(), entry);
     }
 
-    /// `stored` is the unit's checkpoint, if it has one.
-    pub(super) fn refuse(&mut self, unit: &Unit, stored: Option<&Checkpoint>, stop: Stop) {
+    /// `stored` is the unit's checkpoint, if it has one; `lost` where the target ends before it.
+    pub(super) fn refuse(
+        &mut self,
+        unit: &Unit,
+        stored: Option<&Checkpoint>,
+        stop: Stop,
+        lost: Option<Lost>,
+    ) {
         let (flow, route) = (self.flow, &unit.route);
         let next = stored.map_or(-1, |checkpoint| checkpoint.source_offset);
         let stop = stop.advised(&flow.advice(route), next);
         flow.events(route).stopped(&stop);
-        let start = stored.map_or(Progress::start(stop.source_offset, 0), Progress::from);
+        let mut start = stored.map_or(Progress::start(stop.source_offset, 0), Progress::from);
+        if let Some(lost) = &lost {
+            start.lose(lost.held);
+        }
         let vanished = is_absence(&stop);
         let (_, progress) = watch::channel(start);
         let (_, state) = watch::channel(WorkerState::Stopped(stop));
@@ -358,7 +382,7 @@ impl Workers<'_> {
                 checkpoint: checkpoint.clone(),
                 known: true,
                 told: watch::Sender::new(-1),
-                unit: None,
+                unit: lost.map(|lost| lost.unit),
             };
             self.committer
                 .watch(route.target.clone(), template, progress, state);

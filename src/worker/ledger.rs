@@ -9,7 +9,7 @@ use wire::batch::{BatchError, BatchView};
 
 use super::{
     prepare::{Body, Part},
-    progress::{Losses, Progress},
+    progress::Progress,
 };
 use crate::{base::budget::Permit, checkpoint::LastRecord, sink::Appended};
 
@@ -115,19 +115,13 @@ impl Ledger {
             "nothing is sent before the place is known"
         );
         self.next_sequence = place.sequence;
-        let before = self.progress.losses;
-        let losses = Losses {
-            count: before.map_or(1, |before| before.count + 1),
-            target_offset: before.map_or(i64::MAX, |before| before.target_offset),
-        };
+        let held = place.target_offset;
         self.progress = Progress {
             left_out: self.progress.left_out,
-            losses: Some(Losses {
-                target_offset: losses.target_offset.min(place.target_offset),
-                ..losses
-            }),
+            losses: self.progress.losses,
             ..place
         };
+        self.progress.lose(held);
     }
 
     /// So many records before the next one to be read will never be sent.

@@ -90,6 +90,15 @@ impl Progress {
         }
     }
 
+    /// The target lost what it had acknowledged behind `held`.
+    pub(crate) fn lose(&mut self, held: i64) {
+        let before = self.losses;
+        self.losses = Some(Losses {
+            count: before.map_or(1, |before| before.count + 1),
+            target_offset: before.map_or(held, |before| before.target_offset.min(held)),
+        });
+    }
+
     pub(super) fn advance(&mut self, source_offset: i64, records: u64, bytes: u64) {
         self.source_offset = source_offset;
         self.records += records;

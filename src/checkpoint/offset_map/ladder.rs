@@ -71,6 +71,16 @@ impl Ladder {
         reached.max().unwrap_or(-1)
     }
 
+    /// The cut behind which nothing was written, if there is one: the target lost its end, and nobody goes on there yet.
+    pub fn lost_end(&self, unit: u64) -> Option<Cut> {
+        let cut = *self.cuts(unit).last()?;
+        let newest = self.held(unit).map(|anchor| (anchor.term, anchor.number));
+        newest
+            .max()
+            .is_none_or(|newest| newest <= (cut.term, cut.number))
+            .then_some(cut)
+    }
+
     /// All anchors of `unit` that no cut takes away.
     fn held(&self, unit: u64) -> impl Iterator<Item = Anchor> {
         let cuts = self.cuts(unit);

@@ -33,12 +33,14 @@ impl Tip {
     pub fn new(unit: u64, ladder: Option<&Ladder>, start: &Checkpoint) -> Self {
         let newest = ladder.and_then(|ladder| ladder.anchors(unit).pop());
         let cuts = ladder.map_or_else(Vec::new, |ladder| ladder.cuts(unit).to_vec());
-        let cut = newest.and_then(|newest| cut_before(&newest, start));
+        let cut = newest.and_then(|newest| cut_before(&newest, mark(Some(&newest), &cuts), start));
+        let cuts = cut.map_or_else(|| cuts.clone(), |cut| with_cut(&cuts, cut));
+        let jump = |newest: Anchor| jump(&newest, mark(Some(&newest), &cuts), start);
         Self {
             unit,
             newest,
-            jump: newest.and_then(|newest| jump(&newest, start)),
-            cuts: cut.map_or_else(|| cuts.clone(), |cut| with_cut(&cuts, cut)),
+            jump: newest.and_then(jump),
+            cuts,
             cut_now: cut.is_some(),
             left_out: 0,
             losses: 0,
@@ -70,12 +72,7 @@ impl Tip {
             });
         }
         if let (Some(losses), Some(newest)) = (lost, &newest) {
-            let cut = Cut {
-                term: newest.term,
-                number: newest.number,
-                target_offset: losses.target_offset,
-            };
-            cuts = with_cut(&cuts, cut);
+            cuts = with_cut(&cuts, cut_at(Some(newest), &cuts, losses.target_offset));
             entries.push(Entry::Cuts {
                 unit: self.unit,
                 cuts: cuts.clone(),
@@ -87,9 +84,7 @@ impl Tip {
                 && progress.target_offset <= newest.target_offset
         });
         if !is_told || lost.is_some() {
-            let known = newest.map(|newest| (newest.term, newest.number));
-            let cut = cuts.last().map(|cut| (cut.term, cut.number));
-            let (term, number) = known.max(cut).unwrap_or_default();
+            let (term, number) = mark(newest.as_ref(), &cuts);
             let since = progress.left_out.saturating_sub(self.left_out);
             entries.push(Entry::Anchor(Anchor {
                 unit: self.unit,
@@ -102,6 +97,21 @@ impl Tip {
             }));
         }
         entries
+    }
+
+    /// What to write where the target lost its end and the copy stops for that: a cut, and nothing behind it.
+    pub fn lost(&self, progress: &Progress) -> Vec<Entry> {
+        let losses = progress
+            .losses
+            .filter(|losses| losses.count > self.losses && self.newest.is_some());
+        let cut = losses.map(|losses| {
+            let cut = cut_at(self.newest.as_ref(), &self.cuts, losses.target_offset);
+            Entry::Cuts {
+                unit: self.unit,
+                cuts: with_cut(&self.cuts, cut),
+            }
+        });
+        cut.into_iter().collect()
     }
 
     /// They are written.
@@ -141,17 +151,17 @@ impl Tip {
             .chain(begun_at.filter(|_| progress.losses.is_none()))
             .collect();
         places.sort_unstable();
+        let (term, newest) = mark(None, &self.cuts);
         let anchors = places.into_iter().zip(1..);
-        let anchors = anchors.map(
-            |((source_offset, target_offset, sequence), number)| Anchor {
-                number,
-                source_offset,
-                target_offset,
-                sequence,
-                left_out: number * UNTOLD,
-                ..begun
-            },
-        );
+        let anchors = anchors.map(|((source_offset, target_offset, sequence), place)| Anchor {
+            term: begun.term.max(term),
+            number: newest + place,
+            source_offset,
+            target_offset,
+            sequence,
+            left_out: place * UNTOLD,
+            ..begun
+        });
         anchors.collect()
     }
 }
@@ -171,31 +181,48 @@ fn first(unit: u64, start: &Checkpoint) -> Anchor {
 
 /// The anchor of `start` if that is behind a gap of the source, or further back on it than what the target holds already.
 /// An owner that goes on behind `newest` on both sides, as after a crash, comes to it again.
-fn jump(newest: &Anchor, start: &Checkpoint) -> Option<Anchor> {
+fn jump(newest: &Anchor, (term, number): (u64, u64), start: &Checkpoint) -> Option<Anchor> {
     let (source, target) = (start.source_offset, start.target_offset);
-    let lost = cut_before(newest, start).is_some();
+    let lost = cut_before(newest, (term, number), start).is_some();
     if !lost && (source == newest.source_offset || target < newest.target_offset) {
         return None;
     }
     let passed_over = u64::from(lost || source > newest.source_offset);
     let first = first(newest.unit, start);
     Some(Anchor {
-        term: first.term.max(newest.term),
-        number: newest.number + 1,
+        term: first.term.max(term),
+        number: number + 1,
         left_out: newest.left_out + passed_over * UNTOLD,
         ..first
     })
 }
 
 /// The cut that is due if `start` writes on, as somebody decided, where the target ends that had `newest` before and lost it.
-fn cut_before(newest: &Anchor, start: &Checkpoint) -> Option<Cut> {
+fn cut_before(newest: &Anchor, (term, number): (u64, u64), start: &Checkpoint) -> Option<Cut> {
     let target = start.target_offset;
     let appends = start.appends_at == Some(target);
     (appends && target < newest.target_offset).then_some(Cut {
-        term: newest.term,
-        number: newest.number,
+        term,
+        number,
         target_offset: target,
     })
+}
+
+/// A cut of all that is there, at `target_offset`.
+fn cut_at(newest: Option<&Anchor>, cuts: &[Cut], target_offset: i64) -> Cut {
+    let (term, number) = mark(newest, cuts);
+    Cut {
+        term,
+        number,
+        target_offset,
+    }
+}
+
+/// Term and number of the newest anchor that there was; a cut may have taken it away.
+fn mark(newest: Option<&Anchor>, cuts: &[Cut]) -> (u64, u64) {
+    let known = newest.map(|newest| (newest.term, newest.number));
+    let cut = cuts.last().map(|cut| (cut.term, cut.number));
+    known.max(cut).unwrap_or_default()
 }
 
 /// Whether nothing of the unit was copied before, as far as its first checkpoint can tell.

@@ -229,3 +229,54 @@ async fn who_may_not_keep_a_map_copies_all_the_same() {
     let checkpoint = committed.iter().find(|(at, _)| *at == partition());
     assert_eq!(checkpoint.unwrap().1.offset, 3);
 }
+
+/// The target loses its end under groups, somebody fills it, and only then an operator has the copy go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_10_a_loss_that_stops_the_copy_sets_groups_back_and_moves_none_ahead() {
+    for transport in super::TRANSPORTS {
+        let pair = Pair::start().await;
+        pair.east.create("t", &[]).await;
+        write(&pair.east, 0, 20).await;
+        let running = pair.run(&format!("{ALL}\n{transport}"));
+        await_values(&pair.west, &values(0, 20)).await;
+        for (group, offset) in [("old", 0), ("end", 20), ("theirs", 20)] {
+            pair.east.commit(group, offset, "").await;
+            let at = offset;
+            pair.west.await_offset(group, at, Some(offset)).await;
+        }
+        pair.west.commit("theirs", 20, "app").await;
+        let faults = pair.west.broker.faults();
+        tokio::task::spawn_blocking(move || faults.truncate("t", 0, 0).unwrap())
+            .await
+            .unwrap();
+        write(&pair.east, 20, 21).await;
+        eventually("the worker to stop", async || {
+            let status = running.status();
+            let stopped = status.partitions.iter().any(|one| one.reason.is_some());
+            if stopped {
+                Ok(())
+            } else {
+                Err(format!("{status:?}"))
+            }
+        })
+        .await;
+        let others = vec!["foreign"; 40];
+        pair.west.write("t", &others).await;
+        // Ahead of it lies what was lost, wherever it is written again.
+        pair.west.await_offset("end", 0, Some(20)).await;
+        pair.west.await_offset("old", 0, Some(0)).await;
+        pair.west.await_offset("theirs", 20, None).await;
+        pair.east.commit("new", 15, "").await;
+        eventually("three wait", async || {
+            let groups = running.status().groups.unwrap_or_default();
+            if groups.waiting == 3 {
+                Ok(())
+            } else {
+                Err(format!("{groups:?}"))
+            }
+        })
+        .await;
+        assert!(pair.west.committed("new").await.is_empty());
+        running.stop().await;
+    }
+}

@@ -41,10 +41,13 @@ impl Task {
                 self.settings.acknowledged.add(settled.bytes);
                 Ok(())
             }
-            Err(error @ LedgerError::WentBack { .. }) => {
+            Err(error @ LedgerError::WentBack { offset, .. }) => {
                 let text = format!("{}: {error}", self.settings.route.target);
-                let at = self.ledger.progress().source_offset;
-                Err(End::Stop(StopReason::TargetTopicRecreated, at, text))
+                let (at, reason) = (
+                    self.ledger.progress().source_offset,
+                    StopReason::TargetTopicRecreated,
+                );
+                Err(End::TargetLost(offset, reason, at, text))
             }
             Err(error @ LedgerError::Order { .. }) => {
                 Err(End::Lost(Retry::Produce, error.to_string()))

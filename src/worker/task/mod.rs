@@ -35,6 +35,8 @@ enum End {
     Lost(Retry, String),
     /// Something that it will not.
     Stop(StopReason, i64, String),
+    /// The same, because the target lost what it had acknowledged behind this offset.
+    TargetLost(i64, StopReason, i64, String),
     /// The target refuses a batch: the next pass cuts it.
     Cut,
     /// Where to go on has to be judged anew.
@@ -123,14 +125,13 @@ impl Task {
                     break;
                 }
                 End::Stop(reason, source_offset, text) => {
-                    let stop = Stop {
-                        reason,
-                        source_offset,
-                        text,
-                    };
-                    let stop = stop.advised(&self.settings.advice, at);
-                    self.settings.events.stopped(&stop);
-                    self.enter(WorkerState::Stopped(stop));
+                    self.stopped(reason, source_offset, text, at);
+                    break;
+                }
+                End::TargetLost(held, reason, source_offset, text) => {
+                    // Before the state: whoever sees that sees this too.
+                    self.progress.send_modify(|progress| progress.lose(held));
+                    self.stopped(reason, source_offset, text, at);
                     break;
                 }
                 End::Cut => {}
@@ -154,6 +155,17 @@ impl Task {
                 }
             }
         }
+    }
+
+    fn stopped(&self, reason: StopReason, source_offset: i64, text: String, at: i64) {
+        let stop = Stop {
+            reason,
+            source_offset,
+            text,
+        };
+        let stop = stop.advised(&self.settings.advice, at);
+        self.settings.events.stopped(&stop);
+        self.enter(WorkerState::Stopped(stop));
     }
 
     /// Copies until something ends it.

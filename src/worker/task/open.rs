@@ -79,7 +79,7 @@ impl Task {
                     let end = evidence.end;
                     rewound = held(&*reconciler, target, acknowledged, producer, end).await?;
                     if rewound.is_none() {
-                        return Err(self.truncated(end));
+                        return Err(self.holds_none(end));
                     }
                     // Who lost records may not be the leader any more, and what was sent to it may be on its way.
                     self.doubt |= !waited;
@@ -203,7 +203,7 @@ impl Task {
     pub(super) fn differs(&mut self, offset: i64, certain: bool) -> End {
         let route = &self.settings.route;
         if let Some(place) = self.unit.as_ref().and_then(|unit| unit.rewound()) {
-            return self.truncated(place.target_offset + 1);
+            return self.truncated(place.target_offset + 1, place.target_offset);
         }
         if certain {
             let text = format!(

@@ -46,8 +46,15 @@ fn holds(batch: &BatchView, anchor: &Anchor, producer: &ProducerState) -> bool {
 }
 
 impl Task {
-    /// The target lost records, and where to go on cannot be told.
-    pub(super) fn truncated(&self, end: i64) -> End {
+    /// The target, which ends at `end`, holds none of the pairs that are known.
+    pub(super) fn holds_none(&self, end: i64) -> End {
+        let pairs = &self.ledger.progress().anchors;
+        let oldest = pairs.last().map_or(0, |pair| pair.target_offset);
+        self.truncated(end, end.min(oldest))
+    }
+
+    /// The target lost records behind `held`, and where to go on cannot be told.
+    pub(super) fn truncated(&self, end: i64, held: i64) -> End {
         let (progress, target) = (self.ledger.progress(), &self.settings.route.target);
         let known = progress.target_offset;
         // Where others wrote since, an offset that is there says nothing.
@@ -61,7 +68,7 @@ impl Task {
              acknowledged (an unclean election, a restored backup), and no pair of offsets is known to go back to; \
              compare both sides before it goes on"
         );
-        End::Stop(StopReason::TargetTruncated, at, text)
+        End::TargetLost(held, StopReason::TargetTruncated, at, text)
     }
 
     /// How a failure of the source ends the pass. Where the target lost records that the source lost as well, nothing
@@ -70,7 +77,7 @@ impl Task {
         let rewound = self.unit.as_ref().and_then(|unit| unit.rewound());
         match (rewound, error) {
             (Some(place), SourceError::OutOfRange { .. }) => {
-                self.truncated(place.target_offset + 1)
+                self.truncated(place.target_offset + 1, place.target_offset)
             }
             (_, error) => super::ends::source_end(error),
         }

@@ -296,3 +296,73 @@ fn a_copy_that_is_set_back_is_known_to_have_been_further() {
     assert_eq!(bench.places(), [(0, 0), (0, 200), (50, 250)]);
     assert_eq!(bench.ladder.had_reached(UNIT), 200);
 }
+
+/// The copy stops where the target lost its end; somebody fills the target, and an operator has it go on.
+#[test]
+fn a_loss_that_stops_the_copy_cuts_the_map_and_the_successor_writes_behind_the_cut() {
+    // Over librdkafka all that an owner writes has one term.
+    for epoch in [None, Some(0), Some(3)] {
+        let producer = epoch.map(producer);
+        let from = |source, target| Checkpoint {
+            producer,
+            ..start(source, target)
+        };
+        let at = |source, target| Progress {
+            producer,
+            ..Progress::start(source, target)
+        };
+        let mut bench = Bench::new(from(0, 0));
+        for offset in [0, 10, 20, 30, 40] {
+            bench.commit(&at(offset, offset));
+        }
+        let mut stopped = at(40, 40);
+        stopped.lose(25);
+        let entries = bench.tip.lost(&stopped);
+        for entry in &entries {
+            bench.ladder.apply(entry.slot(), Some(entry.clone()));
+        }
+        bench.tip.wrote(&entries, &stopped);
+        assert_eq!(bench.places(), [(0, 0), (10, 10), (20, 20)]);
+        assert_eq!(bench.ladder.lost_end(UNIT).unwrap().target_offset, 25);
+        assert!(bench.tip.lost(&stopped).is_empty(), "once");
+        // A second loss, further back, before anybody goes on: what the first took away stays away.
+        bench.take_over(from(40, 40));
+        let mut stopped = at(40, 40);
+        stopped.lose(15);
+        let entries = bench.tip.lost(&stopped);
+        for entry in &entries {
+            bench.ladder.apply(entry.slot(), Some(entry.clone()));
+        }
+        assert_eq!(bench.places(), [(0, 0), (10, 10)]);
+        let appends = Checkpoint {
+            appends_at: Some(60),
+            ..from(12, 60)
+        };
+        bench.take_over(appends);
+        bench.commit(&at(18, 66));
+        assert_eq!(bench.places(), [(0, 0), (10, 10), (12, 60), (18, 66)]);
+        assert_eq!(bench.ladder.lost_end(UNIT), None);
+    }
+}
+
+#[test]
+fn a_map_of_which_nothing_is_left_begins_anew_behind_its_cut() {
+    let mut bench = Bench::new(start(100, 50));
+    bench.commit(&Progress::start(100, 50));
+    bench.commit(&Progress::start(120, 70));
+    let mut stopped = Progress::start(120, 70);
+    stopped.lose(0);
+    let entries = bench.tip.lost(&stopped);
+    for entry in &entries {
+        bench.ladder.apply(entry.slot(), Some(entry.clone()));
+    }
+    assert_eq!(bench.places(), []);
+    assert!(bench.ladder.lost_end(UNIT).is_some());
+    bench.take_over(Checkpoint {
+        appends_at: Some(90),
+        ..start(110, 90)
+    });
+    bench.commit(&Progress::start(115, 95));
+    assert_eq!(bench.places(), [(110, 90), (115, 95)]);
+    assert_eq!(bench.ladder.lost_end(UNIT), None);
+}

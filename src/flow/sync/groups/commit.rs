@@ -49,7 +49,7 @@ impl GroupSync {
         match decide(&self.settings.flow, state, places_to_write, &ours, renew) {
             Decision::Leave(leave) => self.leave(group, &leave),
             Decision::Write(writes) => {
-                let left = self.commit(group, &writes).await?;
+                let left = self.commit(group, places, &writes).await?;
                 match left {
                     Some(leave) => self.leave(group, &leave),
                     None => self.report.synced(!places.is_empty()),
@@ -63,6 +63,7 @@ impl GroupSync {
     async fn commit(
         &mut self,
         group: &str,
+        places: &BTreeMap<TopicPartition, Place>,
         writes: &[(TopicPartition, CommittedOffset)],
     ) -> Result<Option<Leave>, RoundError> {
         for some in writes.chunks(MAX_ENTRIES) {
@@ -87,6 +88,7 @@ impl GroupSync {
                         let place = Place {
                             source_offset: source_offset.unwrap_or(-1),
                             target_offset: committed.offset,
+                            only_behind: places.get(partition).and_then(|p| p.only_behind),
                         };
                         let key = (group.to_owned(), partition.clone());
                         self.written.insert(key, (place, now));

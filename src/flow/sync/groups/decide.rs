@@ -23,6 +23,8 @@ pub(super) struct Place {
     pub(super) source_offset: i64,
     /// The same on the target.
     pub(super) target_offset: i64,
+    /// Only for an offset behind this one: the target lost its end there, and the copy does not go on.
+    pub(super) only_behind: Option<i64>,
 }
 
 /// What to do.
@@ -101,15 +103,19 @@ pub(super) fn decide(
         return Decision::Leave(Leave::NotOurs(partition.clone(), found.offset));
     }
     let writes = wanted.iter().filter_map(|(partition, place)| {
-        let metadata = mark(flow, place.source_offset);
-        let is_there = found
-            .get(partition)
-            .is_some_and(|found| found.offset == place.target_offset && found.metadata == metadata);
-        let committed = CommittedOffset {
-            offset: place.target_offset,
-            leader_epoch: -1,
-            metadata,
+        let found = found.get(partition);
+        let stays = |end: i64| found.is_none_or(|found| found.offset <= end);
+        let committed = match place.only_behind {
+            Some(end) if stays(end) => found?.clone(),
+            _ => CommittedOffset {
+                offset: place.target_offset,
+                leader_epoch: -1,
+                metadata: mark(flow, place.source_offset),
+            },
         };
+        let is_there = found.is_some_and(|found| {
+            (found.offset, &found.metadata) == (committed.offset, &committed.metadata)
+        });
         (!is_there || renew(partition)).then(|| (partition.clone(), committed))
     });
     Decision::Write(writes.collect())
@@ -138,6 +144,7 @@ mod tests {
                 let place = Place {
                     source_offset: *source_offset,
                     target_offset: *target_offset,
+                    only_behind: None,
                 };
                 (TopicPartition::new("t", *partition), place)
             });
@@ -189,6 +196,29 @@ mod tests {
         }
         let all = writes(decide("f", "Empty", &wanted, &found, |_| true));
         assert_eq!(all.len(), 4);
+    }
+
+    #[test]
+    fn where_the_target_lost_its_end_only_what_is_behind_it_is_set_back() {
+        let mut wanted = wanted(&[(0, 50, 40), (1, 50, 40), (2, 50, 40), (3, 50, 40)]);
+        for place in wanted.values_mut() {
+            place.only_behind = Some(45);
+        }
+        let held = [
+            (0, 50, "strait/1 f 50"),
+            (1, 45, "strait/1 f 45"),
+            (2, 40, "strait/1 f 50"),
+        ];
+        let back = (0, 40, mark("f", 50));
+        let found = writes(decide("f", "", &wanted, &found(&held), |_| false));
+        assert_eq!(found, [back.clone()]);
+        // What stays is kept from expiring, as it is.
+        let found = writes(decide("f", "", &wanted, &self::found(&held), |_| true));
+        let kept = held[1..].iter().map(|(p, o, m)| (*p, *o, (*m).to_owned()));
+        assert_eq!(found, [vec![back], kept.collect()].concat());
+        let theirs = self::found(&[(0, 50, "")]);
+        let decision = decide("f", "", &wanted, &theirs, |_| false);
+        assert!(matches!(decision, Decision::Leave(Leave::NotOurs(..))));
     }
 
     #[test]

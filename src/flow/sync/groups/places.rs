@@ -54,22 +54,30 @@ impl GroupSync {
                 let places = wanted.entry(group.clone()).or_default();
                 let target = &round.copied[partition].target;
                 let extent = round.extents.get(target).copied();
-                if let Some(target_offset) = self.settle(answer, extent) {
-                    let place = Place {
-                        source_offset: committed.offset,
-                        target_offset,
-                    };
-                    places.insert(target.clone(), place);
-                }
+                let place = self.settle(committed.offset, answer, extent);
+                places.extend(place.map(|place| (target.clone(), place)));
             }
         }
         Ok(wanted)
     }
 
-    /// The offset to write for an answer, within what the target holds.
-    fn settle(&mut self, told: Told, extent: Option<(i64, i64)>) -> Option<i64> {
+    /// What to write for an answer, within what the target holds.
+    fn settle(
+        &mut self,
+        source_offset: i64,
+        told: Told,
+        extent: Option<(i64, i64)>,
+    ) -> Option<Place> {
         let (answer, (start, end)) = match (told, extent) {
             (Told::Answer(answer), Some(extent)) => (answer, extent),
+            (Told::Lost { held, end }, Some((start, _))) => {
+                self.report.waits();
+                return Some(Place {
+                    source_offset,
+                    target_offset: held.max(start),
+                    only_behind: Some(end),
+                });
+            }
             (Told::Unknown, _) => {
                 self.report.unknown();
                 return None;
@@ -87,8 +95,12 @@ impl GroupSync {
         if !answer.is_exact() && answer.high > start {
             self.report.inexact();
         }
-        // Before its first record there is nothing to read.
-        Some(answer.low.max(start))
+        Some(Place {
+            source_offset,
+            // Before its first record there is nothing to read.
+            target_offset: answer.low.max(start),
+            only_behind: None,
+        })
     }
 
     async fn learn_extents(

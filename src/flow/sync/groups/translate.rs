@@ -39,6 +39,9 @@ pub(super) enum Told {
     Waits,
     /// The map does not reach back so far.
     Unknown,
+    /// The target lost its end, and with it what this was: what is `held` still is at or before that, and nothing is known
+    /// behind `end`.
+    Lost { held: i64, end: i64 },
 }
 
 /// A unit of the flow.
@@ -114,7 +117,18 @@ impl Translator {
         known.begin(unit.in_map, ladder.cuts(unit.in_map));
         let end = anchors.last().map_or(i64::MAX, |last| last.source_offset);
         let set_back = ladder.had_reached(unit.in_map);
+        let lost = ladder.lost_end(unit.in_map);
+        let held = anchors.last().copied();
         for offset in offsets {
+            let is_held = held.is_some_and(|held| *offset <= held.source_offset);
+            if let Some(cut) = lost.filter(|_| !is_held) {
+                let lost = Told::Lost {
+                    held: held.map_or(0, |held| held.target_offset),
+                    end: cut.target_offset,
+                };
+                told.insert(*offset, lost);
+                continue;
+            }
             // The copy comes there a second time: what the target holds of it from before is not passed over.
             if end < *offset && *offset <= set_back {
                 told.insert(*offset, Told::Waits);
