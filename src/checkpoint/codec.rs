@@ -3,7 +3,8 @@
 //! ```text
 //! strait/1 source=CLUSTER/TOPIC target=CLUSTER/TOPIC next=OFFSET [last=OFFSET:CRC:EPOCH[:PAYLOAD]]
 //!     seq=N [producer=ID:GENERATION:EPOCH:BASE] map=FINGERPRINT
-//!     [appends=OFFSET] [stopped=REASON:OFFSET:SINCE] [settled=yes] [anchors=SOURCE:TARGET:SEQUENCE,...]
+//!     [appends=OFFSET] [stopped=REASON:OFFSET:SINCE] [settled=yes] [unmapped=OFFSET|-]
+//!     [anchors=SOURCE:TARGET:SEQUENCE,...]
 //! ```
 //!
 //! One line of printable ASCII, words in this order, each once, one space between them. Cluster ids and
@@ -19,7 +20,7 @@
 use std::fmt::{Display, Write};
 
 use super::{
-    Anchor, Checkpoint, LastRecord, MAX_ANCHORS, ProducerState, Stopped, Stored,
+    Anchor, Checkpoint, LastRecord, MAX_ANCHORS, NO_LOSS, ProducerState, Stopped, Stored,
     text::{base36, escape, from_base36, topic_id, topic_id_from, unescape},
 };
 
@@ -29,6 +30,8 @@ const VERSION: u32 = 1;
 const MARK: &str = "strait/";
 /// The one value of `settled`, which is not there otherwise.
 const SETTLED: &str = "yes";
+/// [`NO_LOSS`] as text.
+const NOTHING_LOST: &str = "-";
 /// How much of a foreign text an error quotes.
 const QUOTED: usize = 80;
 
@@ -91,6 +94,11 @@ pub fn encode(checkpoint: &Checkpoint) -> Stored {
     }
     if c.settled {
         word("settled", &SETTLED);
+    }
+    match c.unmapped {
+        Some(NO_LOSS) => word("unmapped", &NOTHING_LOST),
+        Some(lost) => word("unmapped", &lost),
+        None => {}
     }
     if !c.anchors.is_empty() {
         word("anchors", &anchors(c));
@@ -195,6 +203,7 @@ impl<'a> Words<'a> {
             appends_at: None,
             stopped: None,
             settled: false,
+            unmapped: None,
             anchors: Vec::new(),
         };
         let sequence = self.take("seq").and_then(|text| text.parse().ok());
@@ -212,6 +221,11 @@ impl<'a> Words<'a> {
             Some(SETTLED) => true,
             Some(_) => return Err("settled is wrong"),
         };
+        let unmapped = |text: &str| match text {
+            NOTHING_LOST => Some(NO_LOSS),
+            text => text.parse().ok(),
+        };
+        checkpoint.unmapped = read(self.take("unmapped"), unmapped).ok_or("unmapped is wrong")?;
         let anchors = self.take("anchors").unwrap_or_default();
         checkpoint.anchors =
             read_anchors(anchors, newest(&checkpoint)).ok_or("anchors are wrong")?;

@@ -9,8 +9,8 @@
 //! where it lost its end, the offset map is cut there.
 //!
 //! Where the flow keeps an offset map, what it lacks is written and acknowledged before the checkpoints that cover it. A map that
-//! cannot be written holds them up for a minute at most, and not at all if another try would not help: they go on without it,
-//! and what comes later is in the map again, with a wider step.
+//! cannot be read or written holds them up for a minute at most, and not at all if another try would not help: they go on without
+//! it and say so, and what comes later is in the map again, with a wider step.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use wire::TopicPartition;
 
 use super::{
-    Checkpoint, CheckpointStore, Stopped, StoreError, Stored, codec,
+    Checkpoint, CheckpointStore, NO_LOSS, Stopped, StoreError, Stored, codec,
     offset_map::{Anchors, Entry, MapError, Tip},
 };
 use crate::{
@@ -90,6 +90,8 @@ pub struct Template {
     pub told: watch::Sender<i64>,
     /// Who it is in the offset map; none: it adds nothing there.
     pub unit: Option<u64>,
+    /// Whether the map was read since the unit came here.
+    pub map_read: bool,
 }
 
 /// One unit, by its target partition.
@@ -101,8 +103,18 @@ struct Unit {
     state: watch::Receiver<WorkerState>,
     stopped: Option<Stopped>,
     committed: Option<(Checkpoint, Duration)>,
-    /// Its end of the offset map, if the flow keeps one.
-    tip: Option<Tip>,
+    mapping: Mapping,
+}
+
+/// What a unit adds to the offset map.
+#[derive(Debug)]
+enum Mapping {
+    /// Nothing: there is no map, or the unit is not copied here.
+    Nothing,
+    /// Nothing yet: what others wrote about it was not read since it came here, and what it adds goes behind that.
+    Unread(u64),
+    /// What is behind this end.
+    Known(Tip),
 }
 
 /// A checkpoint to commit, and what the offset map has to hold before.
@@ -194,9 +206,15 @@ impl Committer {
             known,
             told,
             unit,
+            map_read,
         } = template;
-        let tip = self.map.as_ref().zip(unit);
-        let tip = tip.map(|(map, unit)| Tip::new(unit, map.ladder(&target).as_ref(), &checkpoint));
+        let mapping = match (self.map.as_ref(), unit) {
+            (Some(map), Some(unit)) if map_read => {
+                Mapping::Known(Tip::new(unit, map.ladder(&target).as_ref(), &checkpoint))
+            }
+            (Some(_), Some(unit)) => Mapping::Unread(unit),
+            _ => Mapping::Nothing,
+        };
         if known {
             told.send_replace(checkpoint.source_offset);
         }
@@ -207,7 +225,7 @@ impl Committer {
             told,
             progress,
             state,
-            tip,
+            mapping,
         };
         self.units().insert(target, Box::new(unit));
     }
@@ -238,18 +256,27 @@ impl Committer {
         let (now, wall) = (self.host.clock.monotonic(), self.host.clock.wall_ms());
         // Before the progress is read: what is published meanwhile counts for the next commit.
         self.acknowledged.empty();
+        let unread = self.read_map().await;
         let mut due = BTreeMap::new();
-        let without_map = self.map_fails().is_some_and(|failure| failure.given_up);
+        let mut failed = Vec::new();
+        let without_map = self.rests();
         for (target, unit) in self.units().iter_mut() {
-            let due_now = unit.due(now, wall, without_map);
-            due.extend(due_now.map(|due| (target.clone(), due)));
+            let Some(due_now) = unit.due(now, wall, without_map) else {
+                continue;
+            };
+            match (&unit.mapping, &unread) {
+                (Mapping::Unread(_), Err(error)) => {
+                    failed.push((target.clone(), error.clone().into()));
+                }
+                _ => drop(due.insert(target.clone(), due_now)),
+            }
         }
-        if due.is_empty() {
+        if due.is_empty() && failed.is_empty() {
             self.complete.store(ms(now), Ordering::Relaxed);
             return Ok(());
         }
-        let count = due.len();
-        let mut failed = self.write_map(&mut due, wall).await;
+        let count = due.len() + failed.len();
+        failed.extend(self.write_map(&mut due, wall).await);
         let entries = due.iter().filter_map(|(target, due)| {
             let checkpoint = due.checkpoint.as_ref()?;
             Some((target.clone(), codec::encode(checkpoint)))
@@ -295,7 +322,41 @@ impl Committer {
         }
     }
 
-    /// Whether checkpoints go on without the map, which could not be written now.
+    /// Reads the map if units came here since it was read last.
+    ///
+    /// # Errors
+    /// If it cannot be read, and checkpoints wait for that.
+    async fn read_map(&self) -> Result<(), MapError> {
+        let is_unread = |unit: &Unit| matches!(unit.mapping, Mapping::Unread(_));
+        let wanted = self.units().values().any(|unit| is_unread(unit));
+        let Some(map) = self.map.as_ref().filter(|_| wanted && !self.rests()) else {
+            return Ok(());
+        };
+        if let Err(error) = map.read().await {
+            return if self.give_up(&error) {
+                Ok(())
+            } else {
+                Err(error)
+            };
+        }
+        self.map_fails().take();
+        for (target, unit) in self.units().iter_mut() {
+            if let Mapping::Unread(id) = unit.mapping {
+                let tip = Tip::new(id, map.ladder(target).as_ref(), &unit.template);
+                unit.mapping = Mapping::Known(tip);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the map was given up, and is not tried again yet.
+    fn rests(&self) -> bool {
+        let now = self.host.clock.monotonic();
+        let failure = *self.map_fails();
+        failure.is_some_and(|it| it.given_up && now.saturating_sub(it.tried) < MAP_PATIENCE)
+    }
+
+    /// Whether checkpoints go on without the map, which could not be read or written now.
     fn give_up(&self, error: &MapError) -> bool {
         let now = self.host.clock.monotonic();
         let mut failure = self.map_fails();
@@ -333,24 +394,24 @@ impl Committer {
                 .map(|entry| (target.clone(), entry.clone()))
         });
         let lacks: Vec<(TopicPartition, Entry)> = lacks.collect();
-        let Some(map) = self.map.as_ref().filter(|_| !lacks.is_empty()) else {
+        let map = self.map.as_ref();
+        let Some(map) = map.filter(|_| !lacks.is_empty() && !self.rests()) else {
             return Vec::new();
         };
-        let now = self.host.clock.monotonic();
-        let failure = *self.map_fails();
-        if failure.is_some_and(|it| it.given_up && now.saturating_sub(it.tried) < MAP_PATIENCE) {
-            return Vec::new();
-        }
         let error = match map.write(&lacks, wall_ms).await {
             Ok(()) => {
                 if self.map_fails().take().is_some() {
                     tracing::info!(flow = %self.flow, "the offset map is written again");
                 }
                 let mut units = self.units();
-                for (target, due) in due.iter() {
-                    let tip = units.get_mut(target).and_then(|unit| unit.tip.as_mut());
-                    if let Some(tip) = tip.filter(|_| !due.entries.is_empty()) {
+                for (target, due) in due.iter_mut().filter(|(_, due)| !due.entries.is_empty()) {
+                    if let Some(Mapping::Known(tip)) =
+                        units.get_mut(target).map(|unit| &mut unit.mapping)
+                    {
                         tip.wrote(&due.entries, &due.progress);
+                    }
+                    if let Some(checkpoint) = &mut due.checkpoint {
+                        checkpoint.unmapped = None;
                     }
                 }
                 return Vec::new();
@@ -358,11 +419,11 @@ impl Committer {
             Err(error) => error,
         };
         if matches!(error, MapError::Lost { .. }) {
-            let mut units = self.units();
-            units
-                .values_mut()
-                .filter_map(|unit| unit.tip.as_mut())
-                .for_each(Tip::anew);
+            for unit in self.units().values_mut() {
+                if let Mapping::Known(tip) = &mut unit.mapping {
+                    tip.anew();
+                }
+            }
         }
         if self.give_up(&error) {
             return Vec::new();
@@ -427,13 +488,15 @@ impl Unit {
         };
         let reason = stop.as_ref().map(|stop| stop.reason);
         let progress = self.progress.borrow().clone();
-        let entries = self.tip.as_ref().map_or_else(Vec::new, |tip| match reason {
+        let entries = match (&self.mapping, reason) {
             // Nobody goes on there until an operator says so, and what that will be is not known.
-            Some(StopReason::TargetTopicRecreated | StopReason::TargetTruncated) => {
-                tip.lost(&progress)
-            }
-            _ => tip.next(&self.template, &progress),
-        });
+            (
+                Mapping::Known(tip),
+                Some(StopReason::TargetTopicRecreated | StopReason::TargetTruncated),
+            ) => tip.lost(&progress),
+            (Mapping::Known(tip), _) => tip.next(&self.template, &progress),
+            (Mapping::Nothing | Mapping::Unread(_), _) => Vec::new(),
+        };
         if let Some(StopReason::TargetTopicMissing | StopReason::TargetTopicRecreated) = reason {
             let cut = reason == Some(StopReason::TargetTopicRecreated) && !entries.is_empty();
             return (cut && !without_map).then_some(Due {
@@ -454,8 +517,10 @@ impl Unit {
             });
         }
         let settled = ended && progress.settled;
+        let unmapped = self.unmapped(&entries, &progress);
         if let Some((committed, at)) = &self.committed
             && (entries.is_empty() || without_map)
+            && committed.unmapped == unmapped
             && committed.source_offset == progress.source_offset
             && committed.target_offset == progress.target_offset
             && committed.stopped == self.stopped
@@ -473,6 +538,7 @@ impl Unit {
             anchors: progress.anchors.clone(),
             stopped: self.stopped.clone(),
             settled,
+            unmapped,
             ..self.template.clone()
         };
         Some(Due {
@@ -480,6 +546,27 @@ impl Unit {
             progress,
             entries,
         })
+    }
+
+    /// What the checkpoint says that the map lacks, if these entries are not written.
+    fn unmapped(&self, entries: &[Entry], progress: &Progress) -> Option<i64> {
+        let start = &self.template;
+        let losses = match &self.mapping {
+            Mapping::Known(_) if entries.is_empty() => return None,
+            Mapping::Known(tip) => tip.untold(progress),
+            Mapping::Unread(_) => progress.losses,
+            // It did not move since the map told all of it.
+            Mapping::Nothing
+                if progress.losses.is_none()
+                    && start.source_offset == progress.source_offset
+                    && start.target_offset == progress.target_offset =>
+            {
+                return start.unmapped;
+            }
+            Mapping::Nothing => progress.losses,
+        };
+        let lost = losses.map_or(NO_LOSS, |losses| losses.target_offset);
+        Some(start.unmapped.map_or(lost, |before| before.min(lost)))
     }
 }
 

@@ -48,9 +48,15 @@ pub struct Checkpoint {
     /// Whether its worker ended with nothing on its way to the target: whoever goes on need not wait for
     /// late appends (EXACTNESS 7).
     pub settled: bool,
+    /// The offset map does not tell all that was copied: there is none, or it could not be read or written. With the lowest
+    /// offset at which the target was found to end meanwhile; [`NO_LOSS`] if it lost nothing.
+    pub unmapped: Option<i64>,
     /// Older exact pairs, newest first, exponentially spaced, at most [`MAX_ANCHORS`].
     pub anchors: Vec<Anchor>,
 }
+
+/// In [`Checkpoint::unmapped`]: the target lost nothing.
+pub const NO_LOSS: i64 = i64::MAX;
 
 /// Most anchors that one checkpoint carries.
 pub const MAX_ANCHORS: usize = 16;

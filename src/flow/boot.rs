@@ -28,6 +28,8 @@ use crate::{
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// For so long the start of a flow waits for its offset map.
+const MAP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a broker that does not answer is asked again: one that has just gone is named by the others until its
 /// session ends (`broker.session.timeout.ms`, 9 s by default).
 const GOING: Duration = Duration::from_secs(30);
@@ -110,7 +112,8 @@ impl Flow {
         }))
     }
 
-    /// The offset map, with so many replicas if it has to be made. Without one the flow copies all the same.
+    /// The offset map, with so many replicas if it has to be made. Without one the flow copies all the same, and one that
+    /// cannot be used now, as while its partition has no leader, is used when it can be.
     async fn open_map(
         &self,
         stop: &CancellationToken,
@@ -128,17 +131,24 @@ impl Flow {
             }
             map.refresh().await.map(drop)
         };
-        let opened = || async {
-            match open().await {
-                Err(error) if error.is_passing() => Err(error),
-                other => Ok(other),
+        let opened = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(Cancelled),
+            opened = open() => opened.map_err(|error| (error.is_passing(), error.to_string())),
+            () = self.host.clock.sleep(MAP_PATIENCE) => {
+                let target = self.target.alias();
+                Err((true, format!("{target} does not answer for the offset map")))
             }
         };
-        let Err(error) = self.persist(&self.target, stop, opened).await? else {
+        let Err((passes, error)) = opened else {
             return Ok(Some(Arc::new(map)));
         };
+        if passes {
+            tracing::warn!(flow = %name, %error, "group offsets wait for the offset map; records do not");
+            return Ok(Some(Arc::new(map)));
+        }
         tracing::warn!(flow = %name, %error, "group offsets are not synced");
-        self.board.groups(Some(Groups::off(error.to_string())));
+        self.board.groups(Some(Groups::off(error)));
         Ok(None)
     }
 

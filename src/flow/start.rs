@@ -145,6 +145,7 @@ impl Identity {
             appends_at: progress.appends_at,
             stopped: None,
             settled: false,
+            unmapped: progress.unmapped,
             anchors: progress.anchors.clone(),
         }
     }
@@ -509,6 +510,7 @@ impl From<&Checkpoint> for Progress {
             appends_at: checkpoint.appends_at,
             anchors: checkpoint.anchors.clone(),
             settled: checkpoint.settled,
+            unmapped: checkpoint.unmapped,
             ..Self::start(checkpoint.source_offset, checkpoint.target_offset)
         }
     }

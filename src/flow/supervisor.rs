@@ -383,9 +383,9 @@ impl<'a> Supervisor<'a> {
         if !plan.start.is_empty() {
             let (judged, unseen) = flow.judge(&self.booted, &plan.start, &self.anew).await?;
             troubles.extend(unseen);
-            self.read_map().await;
+            let map_read = self.read_map().await;
             // Behind its first checkpoint the old one counts no more.
-            for target in self.workers.launch(judged).await {
+            for target in self.workers.launch(judged, map_read).await {
                 self.anew.remove(&target);
             }
         }

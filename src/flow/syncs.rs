@@ -1,6 +1,6 @@
 //! What a round does for the offset map, and for what follows on the target beside the records.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,9 @@ use super::{
     },
 };
 use crate::{base::ids::Route, config::AclMode};
+
+/// For so long units that start wait for what others wrote to the map.
+const MAP_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Supervisor<'_> {
     /// The jobs that the flow asks for.
@@ -51,6 +54,7 @@ impl Supervisor<'_> {
         let map = Arc::clone(self.booted.map.as_ref()?);
         let sync = GroupSync::new(groups::Settings {
             flow: flow.config.name.clone(),
+            checkpoints: flow.config.group(),
             file: flow.file.clone(),
             selection: GroupSelection::new(&flow.config),
             isolation: flow.config.isolation,
@@ -107,6 +111,7 @@ impl Supervisor<'_> {
                     source: source.clone(),
                     target: target_partition,
                     in_map,
+                    topics: [topic.id, target.id],
                 };
                 copied.insert(source, unit);
             }
@@ -114,12 +119,20 @@ impl Supervisor<'_> {
         copied
     }
 
-    /// What other processes wrote about units that start here. Where it cannot be read, the numbers of what they write begin
-    /// too low, and readers believe the older anchors (docs/GUARANTEES.md, "Not right yet").
-    pub(super) async fn read_map(&self) {
-        let Some(map) = &self.booted.map else { return };
-        if let Err(error) = map.refresh().await {
+    /// Reads what other processes wrote about units that start here; whether that could be read soon. If not, the committer
+    /// reads it before it writes anything about them.
+    pub(super) async fn read_map(&self) -> bool {
+        let Some(map) = &self.booted.map else {
+            return true;
+        };
+        let read = tokio::select! {
+            biased;
+            read = map.refresh() => read.map_err(|error| error.to_string()),
+            () = self.flow.host.clock.sleep(MAP_PATIENCE) => Err("no answer".to_owned()),
+        };
+        if let Err(error) = &read {
             tracing::warn!(flow = %self.flow.config.name, %error, "the offset map cannot be read now");
         }
+        read.is_ok()
     }
 }

@@ -248,8 +248,12 @@ impl Workers<'_> {
     }
 
     /// Starts what may start, behind its barrier; the rest is stopped from the beginning.
-    /// The target partitions of those that were started.
-    pub(super) async fn launch(&mut self, judged: Vec<Judged>) -> Vec<TopicPartition> {
+    /// The target partitions of those that were started. `map_read`: whether the offset map was read since they were judged.
+    pub(super) async fn launch(
+        &mut self,
+        judged: Vec<Judged>,
+        map_read: bool,
+    ) -> Vec<TopicPartition> {
         let mut barriers: Vec<(TopicPartition, Stored)> = Vec::new();
         for one in &judged {
             if let Verdict::Run { start, barrier, .. } = &one.verdict
@@ -289,7 +293,7 @@ impl Workers<'_> {
                     if let Some(decision) = decision {
                         self.flow.events(&one.unit.route).decided(*decision);
                     }
-                    self.spawn(&one, start.clone(), *barrier);
+                    self.spawn(&one, start.clone(), *barrier, map_read);
                     moved += usize::from(one.moves);
                     started.push(one.unit.route.target.clone());
                 }
@@ -301,7 +305,7 @@ impl Workers<'_> {
         started
     }
 
-    fn spawn(&mut self, judged: &Judged, start: Progress, barrier: bool) {
+    fn spawn(&mut self, judged: &Judged, start: Progress, barrier: bool, map_read: bool) {
         let (flow, route) = (self.flow, &judged.unit.route);
         let topic = &route.source.topic;
         let checkpoint = judged.identity.checkpoint(&start);
@@ -336,6 +340,7 @@ impl Workers<'_> {
                 known,
                 told: committed,
                 unit: Some(judged.identity.in_map()),
+                map_read,
             },
             progress,
             state,
@@ -383,6 +388,7 @@ impl Workers<'_> {
                 known: true,
                 told: watch::Sender::new(-1),
                 unit: lost.map(|lost| lost.unit),
+                map_read: false,
             };
             self.committer
                 .watch(route.target.clone(), template, progress, state);

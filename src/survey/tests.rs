@@ -28,6 +28,7 @@ fn checkpoint(source_offset: i64, target_offset: i64) -> Checkpoint {
         appends_at: None,
         stopped: None,
         settled: false,
+        unmapped: None,
         anchors: Vec::new(),
     }
 }

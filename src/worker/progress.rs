@@ -23,6 +23,8 @@ pub struct Progress {
     /// The unit writes behind records that are not to be compared, its own of before a gap or others': what it writes
     /// begins at this target offset.
     pub appends_at: Option<i64>,
+    /// As in the checkpoint that it began with; the committer knows what became of it.
+    pub unmapped: Option<i64>,
     /// Older exact pairs, newest first, exponentially spaced.
     pub anchors: Vec<Anchor>,
     /// Whether nothing of the unit is on its way to the target from before.
@@ -57,6 +59,7 @@ impl Progress {
             sequence: 0,
             producer: None,
             appends_at: None,
+            unmapped: None,
             anchors: Vec::new(),
             settled: true,
             left_out: 0,

@@ -32,6 +32,7 @@ fn checkpoint() -> Checkpoint {
             since_ms: 1_780_000_000_000,
         }),
         settled: true,
+        unmapped: None,
         anchors: vec![
             Anchor {
                 sequence: 997_990,
@@ -61,6 +62,20 @@ fn version_1_does_not_drift() {
         (999_000, GOLDEN_1)
     );
     assert_eq!(decode(&stored).unwrap(), checkpoint());
+}
+
+#[test]
+fn what_the_map_lacks_is_told_with_or_without_a_loss() {
+    for (unmapped, text) in [(NO_LOSS, "-"), (400, "400")] {
+        let checkpoint = Checkpoint {
+            unmapped: Some(unmapped),
+            ..checkpoint()
+        };
+        let stored = encode(&checkpoint);
+        let word = format!(" settled=yes unmapped={text} anchors=");
+        assert!(stored.metadata.contains(&word), "{}", stored.metadata);
+        assert_eq!(decode(&stored).unwrap(), checkpoint);
+    }
 }
 
 #[test]
@@ -118,6 +133,7 @@ fn the_largest_checkpoint_is_below_1_kb() {
             source_offset: i64::MAX,
             since_ms: i64::MAX,
         }),
+        unmapped: Some(NO_LOSS - 1),
         anchors: (0..MAX_ANCHORS).map(anchor).collect(),
         ..checkpoint()
     };
@@ -233,6 +249,7 @@ prop_compose! {
         appends_at: Option<i64>,
         stopped in option::of(any_stopped()),
         settled: bool,
+        unmapped: Option<i64>,
         anchors in vec(any_anchor(), 0..=MAX_ANCHORS),
     ) -> Checkpoint {
         Checkpoint {
@@ -249,6 +266,7 @@ prop_compose! {
             appends_at,
             stopped,
             settled,
+            unmapped,
             anchors,
         }
     }

@@ -88,6 +88,7 @@ impl Bench {
             appends_at: None,
             stopped: None,
             settled: false,
+            unmapped: None,
             anchors: Vec::new(),
         };
         committer.watch(
@@ -97,6 +98,7 @@ impl Bench {
                 known: true,
                 told: watch::Sender::new(-1),
                 unit: Some(7),
+                map_read: true,
             },
             progress_seen,
             state_seen,
@@ -108,6 +110,11 @@ impl Bench {
             progress,
             state,
         }
+    }
+
+    fn template(&self) -> Checkpoint {
+        let units = self.committer.units();
+        units.values().next().unwrap().template.clone()
     }
 
     fn advance_to(&self, source_offset: i64, target_offset: i64) {
@@ -289,6 +296,10 @@ struct MapInMemory {
     store: Arc<Memory>,
     down: AtomicBool,
     refuses: AtomicBool,
+    /// What somebody else wrote.
+    others: Mutex<Ladder>,
+    /// Whether that was read.
+    read: AtomicBool,
     written: Mutex<Vec<(usize, Entry)>>,
 }
 
@@ -318,17 +329,33 @@ impl Anchors for MapInMemory {
         Box::pin(async { Ok(()) })
     }
 
+    fn read(&self) -> BoxFuture<'_, Result<(), MapError>> {
+        let down = self.down.load(Ordering::Relaxed);
+        self.read.store(!down, Ordering::Relaxed);
+        let lost = MapError::Lost {
+            topic: "map".to_owned(),
+        };
+        Box::pin(async move { if down { Err(lost) } else { Ok(()) } })
+    }
+
     fn ladder(&self, _target: &TopicPartition) -> Option<Ladder> {
-        None
+        let read = self.read.load(Ordering::Relaxed);
+        read.then(|| self.others.lock().unwrap().clone())
     }
 }
 
 fn with_map() -> (Bench, Arc<MapInMemory>) {
+    with_map_that_was(true)
+}
+
+fn with_map_that_was(map_read: bool) -> (Bench, Arc<MapInMemory>) {
     let mut bench = Bench::new();
     let map = Arc::new(MapInMemory {
         store: Arc::clone(&bench.store),
         down: AtomicBool::new(false),
         refuses: AtomicBool::new(false),
+        others: Mutex::default(),
+        read: AtomicBool::new(false),
         written: Mutex::default(),
     });
     let unit = bench.committer.units().pop_first().unwrap().1;
@@ -338,6 +365,7 @@ fn with_map() -> (Bench, Arc<MapInMemory>) {
         known: true,
         told: unit.told,
         unit: Some(7),
+        map_read,
     };
     let target = TopicPartition::new("t", 0);
     bench
@@ -396,4 +424,66 @@ async fn a_map_that_cannot_be_written_does_not_hold_up_checkpoints_for_long() {
     bench.progress.send_replace(Progress::start(10, 5));
     bench.committer.commit().await.unwrap();
     assert_eq!((commits(), map.written.lock().unwrap().len()), (3, 2));
+}
+
+/// The unit's owner before wrote more than was seen when it came here; what is written without that would be numbered as
+/// if it was older.
+#[tokio::test]
+async fn a_unit_adds_nothing_to_a_map_that_was_not_read_since_it_came() {
+    let (bench, map) = with_map_that_was(false);
+    let mut others = Tip::new(7, None, &bench.template());
+    for progress in [Progress::start(7, 2), Progress::start(8, 3)] {
+        let entries = others.next(&bench.template(), &progress);
+        others.wrote(&entries, &progress);
+        let mut ladder = map.others.lock().unwrap();
+        entries.into_iter().for_each(|entry| ladder.take(entry));
+    }
+    map.down.store(true, Ordering::Relaxed);
+    bench.advance_to(9, 4);
+    let error = bench.committer.commit().await.unwrap_err();
+    assert!(error.to_string().contains("offset map"), "{error}");
+    assert!(bench.store.commits.lock().unwrap().is_empty(), "it waits");
+    bench.clock.advance(MAP_PATIENCE);
+    assert_eq!(
+        bench.commit().await[0].unmapped,
+        Some(NO_LOSS),
+        "it says so"
+    );
+    map.down.store(false, Ordering::Relaxed);
+    bench.clock.advance(MAP_PATIENCE);
+    assert_eq!(bench.commit().await[0].unmapped, None);
+    let written = map.written.lock().unwrap();
+    let anchor = |entry: &Entry| match entry {
+        Entry::Anchor(anchor) => (anchor.number, anchor.source_offset),
+        Entry::Cuts { .. } => panic!("nothing was lost"),
+    };
+    let written: Vec<_> = written.iter().map(|(_, entry)| anchor(entry)).collect();
+    assert_eq!(written, [(3, 9)]);
+}
+
+#[tokio::test]
+async fn a_checkpoint_without_a_map_tells_of_losses_and_its_successor_cuts() {
+    let bench = Bench::new();
+    bench.advance_to(9, 4);
+    assert_eq!(bench.commit().await[0].unmapped, Some(NO_LOSS));
+    let mut lost = Progress::start(8, 3);
+    lost.lose(2);
+    bench.progress.send_replace(lost);
+    let last = bench.commit().await.remove(0);
+    assert_eq!(last.unmapped, Some(2));
+    // Where the map was written before, up to the place that is lost now.
+    let mut ladder = Ladder::default();
+    let mut tip = Tip::new(7, None, &bench.template());
+    for progress in [Progress::start(6, 1), Progress::start(9, 4)] {
+        let entries = tip.next(&bench.template(), &progress);
+        tip.wrote(&entries, &progress);
+        entries.into_iter().for_each(|entry| ladder.take(entry));
+    }
+    let next = Tip::new(7, Some(&ladder), &last).next(&last, &Progress::start(8, 3));
+    next.into_iter().for_each(|entry| ladder.take(entry));
+    let anchors = ladder.anchors(7).into_iter();
+    let places: Vec<_> = anchors
+        .map(|a| (a.source_offset, a.target_offset))
+        .collect();
+    assert_eq!(places, [(5, 0), (6, 1), (8, 3)]);
 }

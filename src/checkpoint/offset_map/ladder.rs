@@ -57,6 +57,12 @@ impl Ladder {
         }
     }
 
+    /// Takes in an entry as if it was read.
+    #[cfg(test)]
+    pub(crate) fn take(&mut self, entry: Entry) {
+        self.apply(entry.slot(), Some(entry));
+    }
+
     /// Cuts of `unit`, oldest first.
     pub fn cuts(&self, unit: u64) -> &[Cut] {
         match self.0.get(&Slot::Cuts) {
@@ -66,8 +72,11 @@ impl Ladder {
     }
 
     /// How far the copy of `unit` had come on the source before it was set back; behind that is what it comes to again.
-    pub fn had_reached(&self, unit: u64) -> i64 {
-        let reached = self.held(unit).map(|anchor| anchor.source_offset);
+    /// Only target offsets up to `most` count.
+    pub fn had_reached(&self, unit: u64, most: i64) -> i64 {
+        let held = self.held(unit);
+        let held = held.filter(|anchor| anchor.target_offset <= most);
+        let reached = held.map(|anchor| anchor.source_offset);
         reached.max().unwrap_or(-1)
     }
 

@@ -64,6 +64,16 @@ fn between(a: &Anchor, b: &Anchor, source_offset: i64) -> Place {
     Place::Between(*a, *b)
 }
 
+/// The answer for all source offsets between `a` and `b`, if counting makes it no better: so much was left out there that
+/// any of them may be any of the target's.
+pub fn bounds(a: &Anchor, b: &Anchor) -> Option<Answer> {
+    let source = b.source_offset.abs_diff(a.source_offset);
+    (b.left_out.saturating_sub(a.left_out) >= source).then_some(Answer {
+        low: a.target_offset,
+        high: b.target_offset,
+    })
+}
+
 /// The answer for a source offset between `a` and `b`, between which the source has `all` records, `before` of them
 /// before the offset.
 pub fn answer(a: &Anchor, b: &Anchor, all: i64, before: i64) -> Answer {

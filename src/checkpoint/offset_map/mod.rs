@@ -6,13 +6,15 @@
 //! it arrives, save for what a cut takes back.
 
 mod anchor;
+mod end;
 mod ladder;
 mod lookup;
 mod tip;
 mod topic;
 
 pub use anchor::{Anchor, Cut, Entry};
+pub use end::End;
 pub use ladder::Ladder;
-pub use lookup::{Answer, Place, answer, pair, place};
+pub use lookup::{Answer, Place, answer, bounds, pair, place};
 pub use tip::Tip;
 pub use topic::{Anchors, MapError, OffsetMap, View, name};

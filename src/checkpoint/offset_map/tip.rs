@@ -6,11 +6,11 @@ use super::{
 };
 use crate::{
     checkpoint::{self, Checkpoint, ProducerState},
-    worker::{Progress, wrap},
+    worker::{Losses, Progress, wrap},
 };
 
 /// Stands for how many records were left out between two places where nobody counted them.
-const UNTOLD: u64 = 1 << 40;
+pub(super) const UNTOLD: u64 = 1 << 40;
 
 /// The newest end of a unit's map.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ impl Tip {
         };
         let newest = known.last().copied().or(self.newest);
         let mut entries: Vec<Entry> = known.into_iter().map(Entry::Anchor).collect();
-        let lost = progress.losses.filter(|losses| losses.count > self.losses);
+        let lost = self.untold(progress);
         let mut cuts = self.cuts.clone();
         if self.cut_now {
             entries.push(Entry::Cuts {
@@ -99,11 +99,14 @@ impl Tip {
         entries
     }
 
+    /// Losses that no cut tells of yet.
+    pub fn untold(&self, progress: &Progress) -> Option<Losses> {
+        progress.losses.filter(|losses| losses.count > self.losses)
+    }
+
     /// What to write where the target lost its end and the copy stops for that: a cut, and nothing behind it.
     pub fn lost(&self, progress: &Progress) -> Vec<Entry> {
-        let losses = progress
-            .losses
-            .filter(|losses| losses.count > self.losses && self.newest.is_some());
+        let losses = self.untold(progress).filter(|_| self.newest.is_some());
         let cut = losses.map(|losses| {
             let cut = cut_at(self.newest.as_ref(), &self.cuts, losses.target_offset);
             Entry::Cuts {
@@ -197,14 +200,15 @@ fn jump(newest: &Anchor, (term, number): (u64, u64), start: &Checkpoint) -> Opti
     })
 }
 
-/// The cut that is due if `start` writes on, as somebody decided, where the target ends that had `newest` before and lost it.
+/// The cut that is due if the target lost `newest`: `start` writes on where it ends, as somebody decided, or it was lost while
+/// the map was not written.
 fn cut_before(newest: &Anchor, (term, number): (u64, u64), start: &Checkpoint) -> Option<Cut> {
-    let target = start.target_offset;
-    let appends = start.appends_at == Some(target);
-    (appends && target < newest.target_offset).then_some(Cut {
+    let appends = start.appends_at.filter(|at| *at == start.target_offset);
+    let ends = appends.into_iter().chain(start.unmapped).min()?;
+    (ends < newest.target_offset).then_some(Cut {
         term,
         number,
-        target_offset: target,
+        target_offset: ends,
     })
 }
 
@@ -230,7 +234,7 @@ fn is_fresh(start: &Checkpoint) -> bool {
     start.last_record.is_none() && start.appends_at.is_none() && start.anchors.is_empty()
 }
 
-fn term(producer: &ProducerState) -> u64 {
+pub(super) fn term(producer: &ProducerState) -> u64 {
     let epoch = u64::from(producer.epoch.max(0).unsigned_abs());
     (u64::from(producer.generation) << 16) | epoch
 }

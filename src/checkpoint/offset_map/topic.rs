@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use host::BoxFuture;
@@ -57,7 +60,10 @@ pub trait Anchors: Send + Sync + std::fmt::Debug {
         now_ms: i64,
     ) -> BoxFuture<'a, Result<(), MapError>>;
 
-    /// What the map holds of a target partition, as of the last [`OffsetMap::refresh`].
+    /// Reads what came since the last time.
+    fn read(&self) -> BoxFuture<'_, Result<(), MapError>>;
+
+    /// What the map holds of a target partition, as of the last time that it was read.
     fn ladder(&self, target: &TopicPartition) -> Option<Ladder>;
 }
 
@@ -67,6 +73,8 @@ pub struct OffsetMap {
     topic: OwnTopic,
     replication_factor: i16,
     view: Mutex<Arc<View>>,
+    /// Whether it was there once since this process began.
+    found: AtomicBool,
     /// Held while the topic is read, so that each record is taken in once.
     reading: tokio::sync::Mutex<()>,
 }
@@ -99,6 +107,7 @@ impl OffsetMap {
             topic: OwnTopic::new(client, name(flow)),
             replication_factor,
             view: Mutex::default(),
+            found: AtomicBool::new(false),
             reading: tokio::sync::Mutex::default(),
         }
     }
@@ -117,19 +126,24 @@ impl OffsetMap {
         let found = self.topic.client.topics(Some(&names)).await;
         let found = found.map_err(|error| self.topic.failed(error))?;
         // Whoever may not create it may use one that is there.
-        if found.iter().any(|topic| topic.error.is_none()) {
-            return Ok(false);
+        let exists = found.iter().any(|topic| topic.error.is_none());
+        if !exists {
+            self.topic.create(self.replication_factor, &CONFIGS).await?;
         }
-        self.topic.create(self.replication_factor, &CONFIGS).await?;
-        Ok(true)
+        self.found.store(true, Ordering::Relaxed);
+        Ok(!exists)
     }
 
-    /// Reads what came since the last time.
+    /// Reads what came since the last time; makes the topic if it was never found.
     ///
     /// # Errors
     /// If the target does not answer, or the topic holds what this version does not understand.
     pub async fn refresh(&self) -> Result<Arc<View>, MapError> {
         let _reading = self.reading.lock().await;
+        // One that is gone later is made anew by who writes, and begins with what that one knows.
+        if !self.found.load(Ordering::Relaxed) {
+            self.create().await?;
+        }
         let (start, end) = self.topic.extent().await?;
         let mut view = self.view();
         if end < view.next {
@@ -187,6 +201,10 @@ impl Anchors for OffsetMap {
         now_ms: i64,
     ) -> BoxFuture<'a, Result<(), MapError>> {
         Box::pin(self.write_all(entries, now_ms))
+    }
+
+    fn read(&self) -> BoxFuture<'_, Result<(), MapError>> {
+        Box::pin(async { self.refresh().await.map(drop) })
     }
 
     fn ladder(&self, target: &TopicPartition) -> Option<Ladder> {

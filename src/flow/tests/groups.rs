@@ -1,14 +1,19 @@
 //! The offset map and the offsets of groups, between two broker-lites.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use broker_lite::faults::{ApiKey, Fault, ResponseError, What};
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    producer::{BaseProducer, Producer},
+};
 use wire::{
     TopicPartition,
     client::{CommittedOffset, GroupOffsets},
 };
 
-use super::{Cluster, Pair, Running, eventually};
+use super::{Cluster, DEADLINE, Pair, Running, eventually};
 use crate::flow::sync::groups::marked;
 
 const ALL: &str = "topics = [\".*\"]\ngroup_offsets = true";
@@ -33,7 +38,7 @@ impl Cluster {
     }
 
     async fn committed(&self, group: &str) -> GroupOffsets {
-        let groups = BTreeSet::from([group.to_owned()]);
+        let groups = BTreeMap::from([(group.to_owned(), None)]);
         let mut found = self.client.offsets_of_groups(&groups).await.unwrap();
         found.remove(0).1.unwrap()
     }
@@ -194,6 +199,71 @@ async fn a_map_that_was_deleted_is_made_anew() {
     running.stop().await;
 }
 
+/// As while the owner of a partition keeps no map: the end of the map is not that of the copy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_map_that_is_behind_the_copy_holds_no_group_back() {
+    let pair = Pair::start().await;
+    pair.east.create("t", &[]).await;
+    write(&pair.east, 0, 20).await;
+    pair.east.commit("g", 20, "").await;
+    let running = pair.run(ALL);
+    pair.west.await_offset("g", 20, Some(20)).await;
+    let refused = What::Refuse(ResponseError::TopicAuthorizationFailed);
+    let fault = Fault::new(ApiKey::Produce, refused);
+    let fault = fault.topic("strait.f.offset-map").always();
+    let hook = pair.west.broker.faults().set(fault).unwrap();
+    write(&pair.east, 20, 40).await;
+    await_values(&pair.west, &values(0, 40)).await;
+    hook.wait(1).await;
+    for (group, offset) in [("g", 35), ("end", 40)] {
+        pair.east.commit(group, offset, "").await;
+    }
+    pair.west.await_offset("g", 35, Some(35)).await;
+    pair.west.await_offset("end", 40, Some(40)).await;
+    let groups = running.status().groups.unwrap();
+    assert_eq!((groups.inexact, groups.waiting, groups.unknown), (0, 0, 0));
+    running.stop().await;
+    hook.remove();
+    // The next owner's map has a place of its own where it goes on.
+    let running = pair.run(ALL);
+    write(&pair.east, 40, 50).await;
+    await_values(&pair.west, &values(0, 50)).await;
+    for (group, offset) in [("g", 18), ("end", 45)] {
+        pair.east.commit(group, offset, "").await;
+        pair.west.await_offset(group, offset, Some(offset)).await;
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_map_without_a_leader_keeps_no_record_waiting() {
+    let pair = Pair::start().await;
+    pair.east.create("t", &[]).await;
+    write(&pair.east, 0, 3).await;
+    pair.east.commit("g", 2, "").await;
+    let leaderless = What::Refuse(ResponseError::LeaderNotAvailable);
+    let apis = [ApiKey::ListOffsets, ApiKey::Produce, ApiKey::Fetch];
+    let hooks = apis.map(|api| {
+        let fault = Fault::new(api, leaderless).topic("strait.f.offset-map");
+        pair.west.broker.faults().set(fault.always()).unwrap()
+    });
+    let running = pair.run(ALL);
+    await_values(&pair.west, &values(0, 3)).await;
+    running.await_ready().await;
+    eventually("it waits, and says so", async || {
+        let off = running.status().groups.and_then(|groups| groups.off);
+        match off.filter(|off| off.contains("offset map")) {
+            Some(_) => Ok(()),
+            None => Err(format!("{:?}", running.status().groups)),
+        }
+    })
+    .await;
+    assert!(pair.west.committed("g").await.is_empty());
+    hooks.into_iter().for_each(|hook| hook.remove());
+    pair.west.await_offset("g", 2, Some(2)).await;
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_group_offsets_there_is_no_map() {
     let pair = Pair::start().await;
@@ -279,4 +349,132 @@ async fn rule_10_a_loss_that_stops_the_copy_sets_groups_back_and_moves_none_ahea
         assert!(pair.west.committed("new").await.is_empty());
         running.stop().await;
     }
+}
+
+/// Who commits on the target after the round began, and before the group's turn to be written comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_is_looked_at_right_before_it_is_written() {
+    let pair = Pair::start().await;
+    pair.east.create("t", &[]).await;
+    write(&pair.east, 0, 20).await;
+    // No checkpoint is committed while nothing is copied.
+    let running = pair.run(&format!("{ALL}\nassignment = \"solo\""));
+    await_values(&pair.west, &values(0, 20)).await;
+    let groups: Vec<String> = (0..31).map(|number| format!("g{number:02}")).collect();
+    for group in &groups {
+        pair.east.commit(group, 5, "").await;
+    }
+    for group in &groups {
+        pair.west.await_offset(group, 5, Some(5)).await;
+    }
+    let late = What::Delay(Duration::from_secs(2));
+    let begins = Fault::new(ApiKey::ListGroups, late);
+    let begins = pair.east.broker.faults().set(begins).unwrap();
+    let writes = Fault::new(ApiKey::OffsetCommit, late).topic("t");
+    let writes = pair.west.broker.faults().set(writes).unwrap();
+    begins.wait(1).await;
+    for group in &groups {
+        pair.east.commit(group, 9, "").await;
+    }
+    // The round sees all of them, and waits to write the first ones.
+    writes.wait(1).await;
+    pair.west.commit("g30", 7, "").await;
+    for group in &groups[..30] {
+        pair.west.await_offset(group, 9, Some(9)).await;
+    }
+    running.await_left("g30", Some("not_ours")).await;
+    pair.west.await_offset("g30", 7, None).await;
+    running.stop().await;
+}
+
+/// A consumer's transaction that has begun on the target is its word for the group, whether it committed there before or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offsets_in_a_transaction_that_is_open_are_waited_for() {
+    let pair = Pair::start().await;
+    pair.east.create("t", &[]).await;
+    write(&pair.east, 0, 20).await;
+    let running = pair.run(ALL);
+    await_values(&pair.west, &values(0, 20)).await;
+    pair.east.commit("before", 5, "").await;
+    pair.west.await_offset("before", 5, Some(5)).await;
+    let groups = ["before", "new", "aborts"];
+    let open = pair.west.broker.address();
+    let open = groups.map(|group| Transaction::begin(open, group, 7));
+    for group in groups {
+        pair.east.commit(group, 9, "").await;
+    }
+    eventually("they wait", async || {
+        let groups = running.status().groups.unwrap_or_default();
+        if groups.waiting == 3 && groups.left_alone == 0 {
+            Ok(())
+        } else {
+            Err(format!("{groups:?}"))
+        }
+    })
+    .await;
+    let [before, new, aborts] = open;
+    before.end(true);
+    new.end(true);
+    aborts.end(false);
+    pair.west.await_offset("aborts", 9, Some(9)).await;
+    for group in ["before", "new"] {
+        running.await_left(group, Some("not_ours")).await;
+        pair.west.await_offset(group, 7, None).await;
+    }
+    running.stop().await;
+}
+
+/// An offset in a transaction that is open.
+struct Transaction(BaseProducer);
+
+impl Transaction {
+    fn begin(broker: SocketAddr, group: &str, offset: i64) -> Self {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", broker.to_string());
+        let consumer: BaseConsumer = config.clone().set("group.id", group).create().unwrap();
+        let producer: BaseProducer = config.set("transactional.id", group).create().unwrap();
+        producer.init_transactions(DEADLINE).unwrap();
+        producer.begin_transaction().unwrap();
+        let mut offsets = TopicPartitionList::new();
+        offsets
+            .add_partition_offset("t", 0, Offset::Offset(offset))
+            .unwrap();
+        let group = consumer.group_metadata().unwrap();
+        producer
+            .send_offsets_to_transaction(&offsets, &group, DEADLINE)
+            .unwrap();
+        Self(producer)
+    }
+
+    fn end(self, commits: bool) {
+        let ended = match commits {
+            true => self.0.commit_transaction(DEADLINE),
+            false => self.0.abort_transaction(DEADLINE),
+        };
+        ended.unwrap();
+    }
+}
+
+/// Deleted by hand, or gone sooner than in a day; the group itself stays or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offset_that_is_gone_from_the_target_is_written_again() {
+    let pair = Pair::start().await;
+    pair.east.create("t", &[]).await;
+    pair.east.create("u", &[]).await;
+    write(&pair.east, 0, 20).await;
+    let running = pair.run(ALL);
+    await_values(&pair.west, &values(0, 20)).await;
+    for group in ["offset", "group"] {
+        pair.east.commit(group, 5, "").await;
+        pair.west.await_offset(group, 5, Some(5)).await;
+    }
+    let client = &pair.west.client;
+    let deleted = client.delete_group_offsets("offset", &[partition()]).await;
+    deleted.unwrap()[0].1.clone().unwrap();
+    let deleted = client.delete_groups(&["group".to_owned()]).await;
+    deleted.unwrap()[0].1.clone().unwrap();
+    for group in ["offset", "group"] {
+        pair.west.await_offset(group, 5, Some(5)).await;
+    }
+    running.stop().await;
 }

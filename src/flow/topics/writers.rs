@@ -191,6 +191,7 @@ mod tests {
                 fingerprint: 0,
                 appends_at: None,
                 settled: false,
+                unmapped: None,
                 stopped: None,
                 anchors: Vec::new(),
             },

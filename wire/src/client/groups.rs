@@ -7,7 +7,7 @@ use kafka_protocol::{
         GroupId, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic},
-        offset_fetch_request::OffsetFetchRequestGroup,
+        offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
         offset_fetch_response::OffsetFetchResponseTopics,
     },
     protocol::StrBytes,
@@ -84,19 +84,20 @@ impl Client {
             .collect())
     }
 
-    /// All committed offsets of many groups, in the order of their names: one request for those of one coordinator. A
-    /// partition that cannot be told of now, as while a transaction is about to change it, is left out; empty for a group
-    /// that does not exist.
+    /// Committed offsets of many groups, of the partitions that are asked for or all, in the order of their names: one
+    /// request for those of one coordinator. A partition that cannot be told of now is left out; empty for a group that
+    /// does not exist.
     ///
     /// # Errors
-    /// If a coordinator cannot be reached; each group has its own answer.
+    /// If a coordinator cannot be reached; each group has its own answer, an error while a transaction is about to change
+    /// what is asked for. Where all is asked for, brokers tell of such only if something was committed there before.
     pub async fn offsets_of_groups(
         &self,
-        groups: &BTreeSet<String>,
+        groups: &BTreeMap<String, Option<BTreeSet<TopicPartition>>>,
     ) -> Result<Vec<(String, Result<GroupOffsets, ApiError>)>, ClientError> {
         let mut found = BTreeMap::new();
         let mut coordinators: BTreeMap<Address, Vec<&str>> = BTreeMap::new();
-        for group in groups {
+        for group in groups.keys() {
             match self.coordinator(group).await {
                 Ok(address) => coordinators.entry(address).or_default().push(group),
                 // As one that may not be described.
@@ -110,7 +111,7 @@ impl Client {
             let asked = together.iter().map(|group| {
                 OffsetFetchRequestGroup::default()
                     .with_group_id(GroupId(StrBytes::from_string((*group).to_owned())))
-                    .with_topics(None)
+                    .with_topics(groups[*group].as_ref().map(asked_topics))
             });
             let request = OffsetFetchRequest::default()
                 .with_groups(asked.collect())
@@ -132,7 +133,7 @@ impl Client {
                 found.insert(name, error.map_or_else(|| Ok(told(group.topics)), Err));
             }
         }
-        let answers = groups.iter().map(|group| {
+        let answers = groups.keys().map(|group| {
             let found = found.remove(group);
             (group.clone(), found.unwrap_or_else(|| Err(unanswered())))
         });
@@ -254,6 +255,20 @@ impl Client {
         });
         Ok(partitions.collect())
     }
+}
+
+fn asked_topics(partitions: &BTreeSet<TopicPartition>) -> Vec<OffsetFetchRequestTopics> {
+    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    for partition in partitions {
+        let indexes = topics.entry(&partition.topic).or_default();
+        indexes.push(partition.partition);
+    }
+    let topics = topics.into_iter().map(|(topic, indexes)| {
+        OffsetFetchRequestTopics::default()
+            .with_name(name(topic))
+            .with_partition_indexes(indexes)
+    });
+    topics.collect()
 }
 
 /// Whether a commit is in a transaction that is open still: what is told then is not all.

@@ -24,6 +24,7 @@ fn start(source_offset: i64, target_offset: i64) -> Checkpoint {
         appends_at: None,
         stopped: None,
         settled: false,
+        unmapped: None,
         anchors: Vec::new(),
     }
 }
@@ -287,14 +288,14 @@ fn rule_10_who_writes_on_behind_a_lost_end_cuts_the_map_there() {
 fn a_copy_that_is_set_back_is_known_to_have_been_further() {
     let mut bench = Bench::new(start(0, 0));
     bench.commit(&at(200, 200));
-    assert_eq!(bench.ladder.had_reached(UNIT), 200);
+    assert_eq!(bench.ladder.had_reached(UNIT, i64::MAX), 200);
     bench.take_over(Checkpoint {
         appends_at: Some(200),
         ..start(0, 200)
     });
     bench.commit(&at(50, 250));
     assert_eq!(bench.places(), [(0, 0), (0, 200), (50, 250)]);
-    assert_eq!(bench.ladder.had_reached(UNIT), 200);
+    assert_eq!(bench.ladder.had_reached(UNIT, i64::MAX), 200);
 }
 
 /// The copy stops where the target lost its end; somebody fills the target, and an operator has it go on.

@@ -1,112 +1,201 @@
-//! Writes what was decided on.
+//! Looks at groups on the target and writes what was decided on, a few at a time, so that hardly anything lies between the
+//! look and the commit.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use tokio::task::JoinSet;
 use wire::{
     TopicPartition,
-    client::{CommittedOffset, GroupOffsets},
+    client::{Client, CommittedOffset, GroupOffsets},
     error::{ApiError, ClientError},
 };
 
 use super::{
-    GroupSync, Round, RoundError, Settings,
-    decide::{Decision, Leave, Place, decide, marked},
+    GroupSync, Round, RoundError, Settings, UNSTABLE_OFFSET_COMMIT,
+    decide::{Decision, Leave, Place, decide, has_members},
 };
-use crate::telemetry;
+use crate::{telemetry, worker::Lease};
 
 /// Offsets of one commit (EXACTNESS 8).
 pub(super) const MAX_ENTRIES: usize = 1_000;
-/// An offset is written again after so long though it did not change: groups without members lose old commits.
-pub(super) const RENEW: Duration = Duration::from_secs(24 * 3600);
 /// UNKNOWN_MEMBER_ID, ILLEGAL_GENERATION, REBALANCE_IN_PROGRESS, FENCED_MEMBER_EPOCH, STALE_MEMBER_EPOCH: what a
 /// coordinator answers to a commit by nobody where the group has members.
 pub(super) const HAS_MEMBERS: [i16; 5] = [25, 22, 27, 110, 113];
 
+/// A group that is to be written.
+pub(super) struct Due {
+    pub(super) group: String,
+    pub(super) places: BTreeMap<TopicPartition, Place>,
+    /// Also what did not change.
+    pub(super) renew: bool,
+}
+
+type Writes = Vec<(TopicPartition, CommittedOffset)>;
+
 impl GroupSync {
-    /// Decides on a group and commits; `found` is what it has on the target, none if nothing is to be written.
-    pub(super) async fn write(
+    /// Those of these groups that are not on the target as they should be; others are told.
+    pub(super) async fn changed(
         &mut self,
         round: &Round,
-        group: &str,
-        places: &BTreeMap<TopicPartition, Place>,
-        found: Option<GroupOffsets>,
-    ) -> Result<(), RoundError> {
-        let state = round.states.get(group).map_or("", String::as_str);
-        let now = self.settings.clock.monotonic();
-        let key = |partition: &TopicPartition| (group.to_owned(), partition.clone());
-        let mut ours = found.clone().unwrap_or_default();
-        ours.retain(|partition, _| round.targets.contains(partition));
-        let renew = |partition: &TopicPartition| {
-            let written = self.written.get(&key(partition));
-            found.is_some() && written.is_none_or(|(_, at)| now.saturating_sub(*at) >= RENEW)
-        };
-        // What was not asked for is as it was written.
-        let places_to_write = if found.is_some() {
-            places
-        } else {
-            &BTreeMap::new()
-        };
-        match decide(&self.settings.flow, state, places_to_write, &ours, renew) {
-            Decision::Leave(leave) => self.leave(group, &leave),
-            Decision::Write(writes) => {
-                let left = self.commit(group, places, &writes).await?;
-                match left {
-                    Some(leave) => self.leave(group, &leave),
-                    None => self.report.synced(!places.is_empty()),
-                }
+        groups: Vec<Due>,
+    ) -> Result<Vec<Due>, RoundError> {
+        if groups.is_empty() {
+            return Ok(Vec::new());
+        }
+        let groups = groups.into_iter().map(|due| (due.group.clone(), due));
+        let mut groups: BTreeMap<String, Due> = groups.collect();
+        self.leave_active(round, &mut groups);
+        let asked = groups.keys().map(|group| (group.clone(), None)).collect();
+        let held = self.held(asked, &mut groups).await?;
+        let wanted = self.decide(round, &groups, &held);
+        let mut changed = Vec::new();
+        for (group, due) in groups {
+            match wanted.get(&group) {
+                Some(writes) if !writes.is_empty() => changed.push(due),
+                Some(_) => self.report.synced(!due.places.is_empty()),
+                None => {}
             }
+        }
+        Ok(changed)
+    }
+
+    /// Takes those that have members on the target out of `groups`.
+    fn leave_active(&mut self, round: &Round, groups: &mut BTreeMap<String, Due>) {
+        groups.retain(|group, _| {
+            let active = has_members(round.state(group));
+            if active {
+                self.leave(group, &Leave::Active);
+            }
+            !active
+        });
+    }
+
+    /// Looks at these groups once more, decides, and commits.
+    pub(super) async fn write(&mut self, round: &Round, due: Vec<Due>) -> Result<(), RoundError> {
+        let mut due: BTreeMap<String, Due> = due
+            .into_iter()
+            .map(|due| (due.group.clone(), due))
+            .collect();
+        self.leave_active(round, &mut due);
+        let asked = due.keys().map(|group| (group.clone(), None)).collect();
+        let mut held = self.held(asked, &mut due).await?;
+        let mut wanted = self.decide(round, &due, &held);
+        // What is in a transaction that is open is told only of partitions that are named, if nothing was committed there.
+        let named = wanted.iter().filter(|(_, writes)| !writes.is_empty());
+        let named = named.map(|(group, writes)| {
+            let partitions = writes.iter().map(|(partition, _)| partition.clone());
+            (group.clone(), Some(partitions.collect()))
+        });
+        let named: BTreeMap<_, _> = named.collect();
+        if !named.is_empty() {
+            for (group, found) in self.held(named, &mut due).await? {
+                held.entry(group).or_default().extend(found);
+            }
+            wanted = self.decide(round, &due, &held);
+        }
+        let mut commits = JoinSet::new();
+        for (group, writes) in wanted {
+            let (client, lease) = (
+                self.settings.target.clone(),
+                Arc::clone(&self.settings.lease),
+            );
+            commits.spawn(async move {
+                let outcome = commit(&client, &*lease, &group, &writes).await;
+                (group, writes, outcome)
+            });
+        }
+        while let Some(done) = commits.join_next().await {
+            let (group, writes, outcome) =
+                done.expect("a commit does not panic and is not aborted");
+            let Some(due) = due.remove(&group) else {
+                continue;
+            };
+            self.note(due, &writes, outcome)?;
         }
         Ok(())
     }
 
-    /// Commits under the lease; why not, if the target refused.
-    async fn commit(
+    /// What groups have on the target: all of it, or what is named. Takes those that cannot be told out of `due`.
+    async fn held(
         &mut self,
-        group: &str,
-        places: &BTreeMap<TopicPartition, Place>,
-        writes: &[(TopicPartition, CommittedOffset)],
-    ) -> Result<Option<Leave>, RoundError> {
-        for some in writes.chunks(MAX_ENTRIES) {
-            if !self.settings.lease.may_write() {
-                return Ok(None);
-            }
-            let now = self.settings.clock.monotonic();
-            let outcomes = self.settings.target.commit_group_offsets(group, some).await;
-            let outcomes: BTreeMap<_, _> = match outcomes {
-                Ok(outcomes) => outcomes.into_iter().collect(),
-                // Its coordinator; those of other groups may answer.
-                Err(ClientError::Api { error, .. }) => {
-                    return Ok(Some(Leave::Refused(error.to_string())));
-                }
-                Err(error) => return Err(RoundError::Target(error)),
-            };
-            let mut count = 0;
-            for (partition, committed) in some {
-                match outcomes.get(partition) {
-                    Some(Ok(())) => {
-                        let source_offset = marked(&committed.metadata, &self.settings.flow);
-                        let place = Place {
-                            source_offset: source_offset.unwrap_or(-1),
-                            target_offset: committed.offset,
-                            only_behind: places.get(partition).and_then(|p| p.only_behind),
-                        };
-                        let key = (group.to_owned(), partition.clone());
-                        self.written.insert(key, (place, now));
-                        count += 1;
-                    }
-                    Some(Err(error)) if HAS_MEMBERS.contains(&error.code) => {
-                        return Ok(Some(Leave::Active));
-                    }
-                    Some(Err(error)) if is_refusal(error) => {
-                        return Ok(Some(Leave::Refused(format!("{partition}: {error}"))));
-                    }
-                    // Again in the next round.
-                    Some(Err(_)) | None => self.report.waits(),
+        asked: BTreeMap<String, Option<BTreeSet<TopicPartition>>>,
+        due: &mut BTreeMap<String, Due>,
+    ) -> Result<BTreeMap<String, GroupOffsets>, RoundError> {
+        let found = self.settings.target.offsets_of_groups(&asked).await;
+        let mut held = BTreeMap::new();
+        for (group, found) in found.map_err(RoundError::Target)? {
+            match found {
+                Ok(found) => drop(held.insert(group, found)),
+                Err(error) => {
+                    due.remove(&group);
+                    self.not_told(&group, &error, "");
                 }
             }
-            telemetry::group_offsets(&self.settings.flow, count);
         }
-        Ok(None)
+        Ok(held)
+    }
+
+    /// What to commit for groups of `due`; those that are to be left alone are not among them.
+    fn decide(
+        &mut self,
+        round: &Round,
+        due: &BTreeMap<String, Due>,
+        held: &BTreeMap<String, GroupOffsets>,
+    ) -> BTreeMap<String, Writes> {
+        let mut wanted = BTreeMap::new();
+        for (group, Due { places, renew, .. }) in due {
+            let mut found = held.get(group).cloned().unwrap_or_default();
+            found.retain(|partition, _| round.targets.contains(partition));
+            match decide(&self.settings.flow, places, &found, *renew) {
+                Decision::Leave(leave) => self.leave(group, &leave),
+                Decision::Write(writes) => drop(wanted.insert(group.clone(), writes)),
+            }
+        }
+        wanted
+    }
+
+    /// Remembers what became of a group's commits.
+    fn note(&mut self, due: Due, writes: &Writes, outcome: Outcome) -> Result<(), RoundError> {
+        let Due {
+            group,
+            places,
+            renew,
+        } = due;
+        match outcome {
+            Outcome::Done(failed) => {
+                let count = (writes.len() - failed.len()) as u64;
+                telemetry::group_offsets(&self.settings.flow, count);
+                self.report.waiting(failed.len());
+                let there = places
+                    .iter()
+                    .filter(|(partition, _)| !failed.contains(partition));
+                let now = self.settings.clock.monotonic();
+                let renewed = (renew && failed.is_empty()).then_some(now);
+                self.written.has(&group, there, renewed);
+                self.report.synced(!places.is_empty());
+                Ok(())
+            }
+            Outcome::Left(leave) => {
+                self.leave(&group, &leave);
+                Ok(())
+            }
+            Outcome::Lost(error) => Err(RoundError::Target(error)),
+            // Somebody else leads now.
+            Outcome::NotAllowed => Ok(()),
+        }
+    }
+
+    /// A group whose offsets are not told: while a transaction is about to change them that is waited for.
+    pub(super) fn not_told(&mut self, group: &str, error: &ApiError, side: &str) {
+        if error.code == UNSTABLE_OFFSET_COMMIT {
+            self.written.forget(group);
+            self.report.waiting(1);
+        } else {
+            self.leave(group, &Leave::Refused(format!("{side}{error}")));
+        }
     }
 
     /// Not touched, and looked at anew in the next round.
@@ -114,17 +203,48 @@ impl GroupSync {
         let Settings { flow, file, .. } = &self.settings;
         self.report
             .left(group, leave.code(), leave.text(group, file, flow));
-        let first = TopicPartition::new("", i32::MIN);
-        let from = (group.to_owned(), first);
-        let of_group = self
-            .written
-            .range(from..)
-            .take_while(|((name, _), _)| name == group);
-        let keys: Vec<_> = of_group.map(|(key, _)| key.clone()).collect();
-        for key in keys {
-            self.written.remove(&key);
+        self.written.forget(group);
+    }
+}
+
+/// What became of a group's commits.
+enum Outcome {
+    /// All are there but these, which are tried again in the next round.
+    Done(BTreeSet<TopicPartition>),
+    Left(Leave),
+    Lost(ClientError),
+    NotAllowed,
+}
+
+/// Commits under the lease.
+async fn commit(client: &Client, lease: &dyn Lease, group: &str, writes: &Writes) -> Outcome {
+    let mut failed = BTreeSet::new();
+    for some in writes.chunks(MAX_ENTRIES) {
+        if !lease.may_write() {
+            return Outcome::NotAllowed;
+        }
+        let outcomes: BTreeMap<_, _> = match client.commit_group_offsets(group, some).await {
+            Ok(outcomes) => outcomes.into_iter().collect(),
+            // Its coordinator; those of other groups may answer.
+            Err(ClientError::Api { error, .. }) => {
+                return Outcome::Left(Leave::Refused(error.to_string()));
+            }
+            Err(error) => return Outcome::Lost(error),
+        };
+        for (partition, _) in some {
+            match outcomes.get(partition) {
+                Some(Ok(())) => {}
+                Some(Err(error)) if HAS_MEMBERS.contains(&error.code) => {
+                    return Outcome::Left(Leave::Active);
+                }
+                Some(Err(error)) if is_refusal(error) => {
+                    return Outcome::Left(Leave::Refused(format!("{partition}: {error}")));
+                }
+                Some(Err(_)) | None => drop(failed.insert(partition.clone())),
+            }
         }
     }
+    Outcome::Done(failed)
 }
 
 /// TOPIC_, GROUP_AUTHORIZATION_FAILED, INVALID_GROUP_ID, OFFSET_METADATA_TOO_LARGE, GROUP_ID_NOT_FOUND,

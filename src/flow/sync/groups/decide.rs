@@ -85,18 +85,19 @@ pub fn marked(metadata: &str, flow: &str) -> Option<i64> {
     rest.strip_prefix(' ')?.parse().ok()
 }
 
-/// Decides for a group that is in `state` on the target (empty: not known, its coordinator will tell), where it has
-/// committed `found` for partitions that the flow writes. `renew` says which offsets are written though nothing changed.
+/// Whether a group in `state` has members; empty: not known, its coordinator will tell.
+pub(super) fn has_members(state: &str) -> bool {
+    !state.is_empty() && !WITHOUT_MEMBERS.contains(&state)
+}
+
+/// Decides for a group that has committed `found` on the target for partitions that the flow writes. `renew`: offsets are
+/// written though nothing changed.
 pub(super) fn decide(
     flow: &str,
-    state: &str,
     wanted: &BTreeMap<TopicPartition, Place>,
     found: &GroupOffsets,
-    renew: impl Fn(&TopicPartition) -> bool,
+    renew: bool,
 ) -> Decision {
-    if !state.is_empty() && !WITHOUT_MEMBERS.contains(&state) {
-        return Decision::Leave(Leave::Active);
-    }
     let mut others = found.iter();
     let other = others.find(|(_, found)| marked(&found.metadata, flow).is_none());
     if let Some((partition, found)) = other {
@@ -116,7 +117,7 @@ pub(super) fn decide(
         let is_there = found.is_some_and(|found| {
             (found.offset, &found.metadata) == (committed.offset, &committed.metadata)
         });
-        (!is_there || renew(partition)).then(|| (partition.clone(), committed))
+        (!is_there || renew).then(|| (partition.clone(), committed))
     });
     Decision::Write(writes.collect())
 }
@@ -186,15 +187,13 @@ mod tests {
             // The group was set back on the source.
             (3, 50, "strait/1 f 50"),
         ]);
-        for state in ["", "Empty", "Dead"] {
-            let found = writes(decide("f", state, &wanted, &found, |_| false));
-            let mark = |offset| format!("strait/1 f {offset}");
-            assert_eq!(
-                found,
-                [(1, 15, mark(20)), (2, 30, mark(30)), (3, 5, mark(5))]
-            );
-        }
-        let all = writes(decide("f", "Empty", &wanted, &found, |_| true));
+        let changed = writes(decide("f", &wanted, &found, false));
+        let mark = |offset| format!("strait/1 f {offset}");
+        assert_eq!(
+            changed,
+            [(1, 15, mark(20)), (2, 30, mark(30)), (3, 5, mark(5))]
+        );
+        let all = writes(decide("f", &wanted, &found, true));
         assert_eq!(all.len(), 4);
     }
 
@@ -210,14 +209,14 @@ mod tests {
             (2, 40, "strait/1 f 50"),
         ];
         let back = (0, 40, mark("f", 50));
-        let found = writes(decide("f", "", &wanted, &found(&held), |_| false));
+        let found = writes(decide("f", &wanted, &found(&held), false));
         assert_eq!(found, [back.clone()]);
         // What stays is kept from expiring, as it is.
-        let found = writes(decide("f", "", &wanted, &self::found(&held), |_| true));
+        let found = writes(decide("f", &wanted, &self::found(&held), true));
         let kept = held[1..].iter().map(|(p, o, m)| (*p, *o, (*m).to_owned()));
         assert_eq!(found, [vec![back], kept.collect()].concat());
         let theirs = self::found(&[(0, 50, "")]);
-        let decision = decide("f", "", &wanted, &theirs, |_| false);
+        let decision = decide("f", &wanted, &theirs, false);
         assert!(matches!(decision, Decision::Leave(Leave::NotOurs(..))));
     }
 
@@ -227,7 +226,7 @@ mod tests {
         for other in ["", "app", "strait/1 g 20"] {
             let found = found(&[(0, 8, "strait/1 f 10"), (5, 12, other)]);
             let left = Leave::NotOurs(TopicPartition::new("t", 5), 12);
-            let decision = decide("f", "Empty", &wanted, &found, |_| true);
+            let decision = decide("f", &wanted, &found, true);
             assert_eq!(decision, Decision::Leave(left));
         }
         for state in [
@@ -236,8 +235,10 @@ mod tests {
             "CompletingRebalance",
             "Assigning",
         ] {
-            let decision = decide("f", state, &wanted, &found(&[]), |_| true);
-            assert_eq!(decision, Decision::Leave(Leave::Active));
+            assert!(has_members(state));
+        }
+        for state in ["", "Empty", "Dead"] {
+            assert!(!has_members(state));
         }
     }
 }

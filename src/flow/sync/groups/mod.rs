@@ -7,10 +7,12 @@
 mod commit;
 mod count;
 mod decide;
+mod ends;
 mod places;
 mod report;
 pub mod resume;
 mod translate;
+mod written;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,9 +20,10 @@ use std::{
     time::Duration,
 };
 
-use commit::RENEW;
-use decide::{Leave, Place};
+use commit::Due;
+use decide::{Leave, has_members};
 pub use decide::{mark, marked};
+use ends::Ends;
 use host::Clock;
 use report::Report;
 use tokio::sync::watch;
@@ -40,6 +43,7 @@ use crate::{
     status::Groups,
     worker::Lease,
 };
+use written::{Known, Written};
 
 /// Between two rounds.
 const PERIOD: Duration = Duration::from_secs(3);
@@ -47,8 +51,12 @@ const PERIOD: Duration = Duration::from_secs(3);
 const CHUNK: usize = 100;
 /// Groups that one flow syncs; more are told and left out.
 const MAX_GROUPS: usize = 20_000;
-/// Offsets that are remembered as written.
-const MAX_WRITTEN: usize = 500_000;
+/// Groups that are looked at on the target and written together, right before the commit.
+const TOGETHER: usize = 10;
+/// Rounds in which each group is looked at on the target, though nothing changed on the source: a minute's.
+const TURNS: usize = 20;
+/// A transaction is about to change what is asked for.
+const UNSTABLE_OFFSET_COMMIT: i16 = 88;
 /// What kind of group ListGroups calls one that has no committed offsets (KIP-932).
 const SHARE: &str = "share";
 
@@ -83,6 +91,8 @@ impl GroupSelection {
 pub struct Settings {
     /// The flow's name.
     pub flow: String,
+    /// The group of its checkpoints.
+    pub checkpoints: String,
     /// The configuration's file, for the command that helps.
     pub file: String,
     /// Which groups.
@@ -110,9 +120,13 @@ pub struct Settings {
 pub struct GroupSync {
     settings: Settings,
     translator: Translator,
-    /// What was written, and when.
-    written: BTreeMap<(String, TopicPartition), (Place, Duration)>,
+    ends: Ends,
+    written: Written,
+    /// The group that was looked at last in its turn.
+    last: String,
     report: Report,
+    /// Whether this process led the flow in the last round.
+    leads: bool,
     failing: bool,
 }
 
@@ -134,6 +148,8 @@ struct Round {
     view: Arc<View>,
     /// Groups on the target: what state they are in.
     states: BTreeMap<String, String>,
+    /// Groups that are looked at on the target whatever is known of them.
+    in_turn: BTreeSet<String>,
     /// First offsets and ends of target partitions.
     extents: BTreeMap<TopicPartition, (i64, i64)>,
 }
@@ -144,8 +160,11 @@ impl GroupSync {
         let translator = Translator::new(settings.source.clone(), settings.isolation);
         Self {
             translator,
-            written: BTreeMap::new(),
+            ends: Ends::default(),
+            written: Written::default(),
+            last: String::new(),
             report: Report::default(),
+            leads: false,
             failing: false,
             settings,
         }
@@ -173,8 +192,14 @@ impl GroupSync {
             self.written.clear();
             self.report = Report::default();
             self.settings.board.groups(None);
+            self.leads = false;
             return;
         };
+        if !std::mem::replace(&mut self.leads, true) {
+            let reason = "the offset map and the groups are looked at for the first time";
+            let board = &self.settings.board;
+            board.groups(Some(Groups::off(reason.to_owned())));
+        }
         let looked = self.look(copied).await;
         let flow = &self.settings.flow;
         match looked {
@@ -199,19 +224,26 @@ impl GroupSync {
     async fn look(&mut self, copied: Arc<Copied>) -> Result<(), RoundError> {
         self.translator.begin();
         self.report.begin();
-        if self.written.len() > MAX_WRITTEN {
-            self.written.clear();
-        }
         let Settings {
             source,
             target,
             map,
             ..
         } = &self.settings;
+        // Before the map: what a checkpoint covers was in the map before it.
+        let now = self.settings.clock.monotonic();
+        let ends = self
+            .ends
+            .read(target, &self.settings.checkpoints, &copied, now);
+        ends.await.map_err(RoundError::Target)?;
         let view = map.refresh().await?;
         let listed = source.list_groups().await.map_err(RoundError::Source)?;
         let states = target.list_groups().await.map_err(RoundError::Target)?;
         let groups = self.select(listed);
+        self.written.retain(&groups);
+        let groups: Vec<String> = groups.into_iter().collect();
+        let (turn, last) = in_turn(&groups, &self.last);
+        self.last = last;
         let mut round = Round {
             targets: copied.values().map(|unit| unit.target.clone()).collect(),
             copied,
@@ -220,9 +252,9 @@ impl GroupSync {
                 .into_iter()
                 .map(|group| (group.group, group.state))
                 .collect(),
+            in_turn: turn,
             extents: BTreeMap::new(),
         };
-        let groups: Vec<String> = groups.into_iter().collect();
         for some in groups.chunks(CHUNK) {
             self.sync(&mut round, some.iter().cloned().collect())
                 .await?;
@@ -254,43 +286,99 @@ impl GroupSync {
         round: &mut Round,
         groups: BTreeSet<String>,
     ) -> Result<(), RoundError> {
-        let found = self.settings.source.offsets_of_groups(&groups).await;
+        let asked = groups.into_iter().map(|group| (group, None)).collect();
+        let found = self.settings.source.offsets_of_groups(&asked).await;
         let mut committed = BTreeMap::new();
         for (group, offsets) in found.map_err(RoundError::Source)? {
             match offsets {
                 Ok(offsets) => drop(committed.insert(group, offsets)),
-                Err(error) => {
-                    self.leave(&group, &Leave::Refused(format!("on the source: {error}")))
-                }
+                Err(error) => self.not_told(&group, &error, "on the source: "),
             }
         }
-        let wanted = self.translate(round, &committed).await?;
-        let now = self.settings.clock.monotonic();
-        let changed: BTreeSet<String> = wanted
-            .iter()
-            .filter(|(group, places)| {
-                places.iter().any(|(partition, place)| {
-                    let key = ((*group).clone(), partition.clone());
-                    let written = self.written.get(&key);
-                    written
-                        .is_none_or(|(last, at)| last != place || now.saturating_sub(*at) >= RENEW)
-                })
-            })
-            .map(|(group, _)| group.clone())
-            .collect();
-        let held = self.settings.target.offsets_of_groups(&changed).await;
-        let mut held: BTreeMap<_, _> = held.map_err(RoundError::Target)?.into_iter().collect();
-        for (group, places) in wanted {
-            let found = match held.remove(&group) {
-                None => None,
-                Some(Ok(found)) => Some(found),
-                Some(Err(error)) => {
-                    self.leave(&group, &Leave::Refused(error.to_string()));
-                    continue;
-                }
+        let (mut due, mut in_turn) = (Vec::new(), Vec::new());
+        for (group, places) in self.translate(round, &committed).await? {
+            let known = self
+                .written
+                .of(&group, &places, self.settings.clock.monotonic());
+            let renew = known == Known::Renew;
+            let one = Due {
+                places,
+                renew,
+                group,
             };
-            self.write(round, &group, &places, found).await?;
+            match self.when(round, &one.group, known) {
+                When::Now => due.push(one),
+                When::IfChanged => in_turn.push(one),
+                When::Later => self.report.synced(!one.places.is_empty()),
+            }
+        }
+        due.extend(self.changed(round, in_turn).await?);
+        while !due.is_empty() {
+            let behind = due.split_off(due.len().min(TOGETHER));
+            self.write(round, std::mem::replace(&mut due, behind))
+                .await?;
         }
         Ok(())
+    }
+
+    /// When a group is to be looked at, of which so much is known.
+    fn when(&self, round: &Round, group: &str, known: Known) -> When {
+        // Gone from the target, with all its offsets; or members came.
+        let state = round.states.get(group);
+        let moved = state.is_none_or(|state| has_members(state));
+        let its_turn = round.in_turn.contains(group);
+        match known {
+            _ if self.report.was_left(group) => When::IfChanged,
+            Known::Differs | Known::Renew => When::Now,
+            Known::Same if moved => When::Now,
+            Known::Same | Known::TooMany if its_turn => When::IfChanged,
+            Known::Same | Known::TooMany => When::Later,
+        }
+    }
+}
+
+/// When a group is looked at.
+enum When {
+    /// Right before it is written.
+    Now,
+    /// First with many others, whether there is something to write.
+    IfChanged,
+    /// In another round.
+    Later,
+}
+
+impl Round {
+    /// What state a group is in on the target; empty: not known.
+    fn state(&self, group: &str) -> &str {
+        self.states.get(group).map_or("", String::as_str)
+    }
+}
+
+/// The next ones of `groups`, which are in order, behind `last`, and the last of them: each is among them once a minute.
+fn in_turn(groups: &[String], last: &str) -> (BTreeSet<String>, String) {
+    let count = groups.len().div_ceil(TURNS).max(CHUNK).min(groups.len());
+    let from = groups.partition_point(|group| group.as_str() <= last);
+    let turn: Vec<_> = groups[from..].iter().chain(groups).take(count).collect();
+    let last = turn.last().map_or(String::new(), |last| (*last).clone());
+    (turn.into_iter().cloned().collect(), last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_group_has_its_turn_once_in_a_minute() {
+        for count in [0, 1, 99, 100, 101, 250, 5_000] {
+            let groups: Vec<String> = (0..count).map(|n| format!("g{n:05}")).collect();
+            let (mut last, mut seen) = ("g00042".to_owned(), BTreeSet::new());
+            for _ in 0..TURNS {
+                let (turn, next) = in_turn(&groups, &last);
+                assert!(turn.len() <= CHUNK.max(count / TURNS));
+                seen.extend(turn);
+                last = next;
+            }
+            assert_eq!(seen.len(), count);
+        }
     }
 }

@@ -7,6 +7,8 @@ use wire::{
     client::{GroupOffsets, OffsetSpec},
 };
 
+use crate::checkpoint::offset_map::Ladder;
+
 use super::{GroupSync, Round, RoundError, decide::Place, translate::Told};
 
 impl GroupSync {
@@ -29,8 +31,11 @@ impl GroupSync {
         let mut told = BTreeMap::new();
         for (partition, offsets) in &asked {
             let unit = &round.copied[*partition];
-            let ladder = round.view.ladder(&unit.target);
-            let answers = match self.translator.translate(unit, ladder, offsets).await {
+            let nothing = Ladder::default();
+            let ladder = round.view.ladder(&unit.target).unwrap_or(&nothing);
+            let end = self.ends.of(unit);
+            let translated = self.translator.translate(unit, ladder, end, offsets);
+            let answers = match translated.await {
                 Ok(answers) => answers,
                 // One partition that cannot be read holds up no other.
                 Err(error) if error.class() == Class::Fatal || error.api_error().is_some() => {

@@ -38,6 +38,11 @@ impl Report {
         self.now.waiting += 1;
     }
 
+    /// So many are.
+    pub(super) fn waiting(&mut self, count: usize) {
+        self.now.waiting += count;
+    }
+
     /// An offset is from before the map.
     pub(super) fn unknown(&mut self) {
         self.now.unknown += 1;
@@ -46,6 +51,11 @@ impl Report {
     /// A group is left alone.
     pub(super) fn left(&mut self, group: &str, code: &'static str, text: String) {
         self.left.insert(group.to_owned(), (code, text));
+    }
+
+    /// Whether a group was left alone in the last round.
+    pub(super) fn was_left(&self, group: &str) -> bool {
+        self.told.contains_key(group)
     }
 
     /// The round is over: logs what changed.

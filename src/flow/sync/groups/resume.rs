@@ -3,7 +3,7 @@
 //! What it has on the target keeps its offsets and gets strait's mark; the flow's leader finds that in its next round and
 //! goes on as with any other. Nobody has to tell it, and it does not matter whether it runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use wire::client::CommittedOffset;
@@ -59,7 +59,7 @@ pub async fn resume(flow: &Flow, group: &str, dry_run: bool) -> Result<Resumed, 
         .values()
         .map(|record| record.target_topic.as_str())
         .collect();
-    let asked = BTreeSet::from([group.to_owned()]);
+    let asked = BTreeMap::from([(group.to_owned(), None)]);
     let held = client.offsets_of_groups(&asked).await;
     let held = held.map_err(|error| unavailable(&error))?;
     let found = match held.into_iter().next() {

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use uuid::Uuid;
 use wire::{
     Isolation, TopicPartition,
     client::{Client, FetchRequest, OffsetSpec},
@@ -16,7 +17,10 @@ use wire::{
 };
 
 use super::count::Count;
-use crate::checkpoint::offset_map::{Anchor, Answer, Cut, Ladder, Place, place};
+use crate::checkpoint::{
+    NO_LOSS,
+    offset_map::{Anchor, Answer, Cut, End, Ladder, Place, bounds, place},
+};
 
 /// Read from the source in one round.
 pub(super) const BYTES_PER_ROUND: usize = 64 << 20;
@@ -53,6 +57,8 @@ pub struct Unit {
     pub target: TopicPartition,
     /// Who it is in the offset map.
     pub in_map: u64,
+    /// Ids of its topics on the source and on the target.
+    pub topics: [Uuid; 2],
 }
 
 /// Reads the source, and remembers what it counted there.
@@ -95,30 +101,28 @@ impl Translator {
         }
     }
 
-    /// Translates offsets that were committed for `unit`, of which the map holds `ladder`.
+    /// Translates offsets that were committed for `unit`, of which the map holds `ladder`, and whose checkpoint tells `end`.
     ///
     /// # Errors
     /// If the source cannot be read.
     pub(super) async fn translate(
         &mut self,
         unit: &Unit,
-        ladder: Option<&Ladder>,
+        ladder: &Ladder,
+        end: Option<&End>,
         offsets: &BTreeSet<i64>,
     ) -> Result<BTreeMap<i64, Told>, ClientError> {
         let mut told = BTreeMap::new();
-        let Some(ladder) = ladder else {
-            return Ok(offsets
-                .iter()
-                .map(|offset| (*offset, Told::Unknown))
-                .collect());
-        };
-        let anchors = ladder.anchors(unit.in_map);
+        let mut anchors = ladder.anchors(unit.in_map);
+        let lost = ladder.lost_end(unit.in_map);
+        if let Some(end) = end.filter(|_| lost.is_none()) {
+            anchors = end.close(unit.in_map, anchors);
+        }
         let mut known = self.known.remove(&unit.target).unwrap_or_default();
         known.begin(unit.in_map, ladder.cuts(unit.in_map));
-        let end = anchors.last().map_or(i64::MAX, |last| last.source_offset);
-        let set_back = ladder.had_reached(unit.in_map);
-        let lost = ladder.lost_end(unit.in_map);
         let held = anchors.last().copied();
+        let reached = held.map_or(i64::MAX, |last| last.source_offset);
+        let set_back = ladder.had_reached(unit.in_map, end.map_or(NO_LOSS, End::lost));
         for offset in offsets {
             let is_held = held.is_some_and(|held| *offset <= held.source_offset);
             if let Some(cut) = lost.filter(|_| !is_held) {
@@ -129,8 +133,10 @@ impl Translator {
                 told.insert(*offset, lost);
                 continue;
             }
-            // The copy comes there a second time: what the target holds of it from before is not passed over.
-            if end < *offset && *offset <= set_back {
+            // How far the copy is was not read; or it comes there a second time: what the target holds of it from before is
+            // not passed over.
+            let is_beyond = reached < *offset && (end.is_none() || *offset <= set_back);
+            if is_beyond {
                 told.insert(*offset, Told::Waits);
                 continue;
             }
@@ -163,6 +169,9 @@ impl Translator {
                 Place::Unknown => return Ok(Told::Unknown),
                 Place::Between(from, to) => (from, to),
             };
+            if let Some(answer) = bounds(&from, &to) {
+                return Ok(Told::Answer(answer));
+            }
             let count = known.count(from, to);
             while !count.is_done() {
                 if self.budget == 0 {
