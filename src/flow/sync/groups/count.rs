@@ -45,9 +45,15 @@ impl Count {
         }
     }
 
-    /// Whether it is about this interval.
-    pub(super) fn is_of(&self, from: &Anchor, to: &Anchor) -> bool {
-        (&self.from, &self.to) == (from, to)
+    /// Whether it tells of `source_offset`, which lies between `from` and `to`: anchors are left out as they become old,
+    /// so that later it lies between others, further apart.
+    pub(super) fn tells_of(&self, source_offset: i64, from: &Anchor, to: &Anchor) -> bool {
+        let (first, last) = (&self.from, &self.to);
+        (first.source_offset..last.source_offset).contains(&source_offset)
+            && from.source_offset <= first.source_offset
+            && from.target_offset <= first.target_offset
+            && last.source_offset <= to.source_offset
+            && last.target_offset <= to.target_offset
     }
 
     /// The source offset to read next.

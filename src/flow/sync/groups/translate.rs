@@ -27,7 +27,9 @@ pub(super) const BYTES_PER_ROUND: usize = 64 << 20;
 const FETCH_BYTES: i32 = 1 << 20;
 const FETCH_WAIT: Duration = Duration::from_millis(500);
 /// Exact places that are remembered of a partition, besides the map's.
-const MAX_PAIRS: usize = 512;
+const MAX_PAIRS: usize = 256;
+/// The same of all partitions, some 30 MB.
+const MAX_ALL_PAIRS: usize = 300_000;
 /// Finished counts that are kept of a partition because they are not exact.
 const MAX_COUNTS: usize = 8;
 /// Partitions of which something is remembered.
@@ -80,6 +82,8 @@ struct Known {
     /// Exact places, by source and target offset.
     pairs: BTreeMap<(i64, i64), Anchor>,
     counts: Vec<Count>,
+    /// What was found out of offsets that are asked for; a group that stands still costs nothing more.
+    answers: BTreeMap<i64, Answer>,
 }
 
 impl Translator {
@@ -96,6 +100,13 @@ impl Translator {
     /// Begins a round.
     pub(super) fn begin(&mut self) {
         self.budget = BYTES_PER_ROUND;
+        let pairs: usize = self.known.values().map(|known| known.pairs.len()).sum();
+        if pairs > MAX_ALL_PAIRS {
+            // What groups that stand still need are the answers.
+            self.known
+                .values_mut()
+                .for_each(|known| known.pairs.clear());
+        }
         if self.known.len() > MAX_PARTITIONS {
             self.known.clear();
         }
@@ -145,7 +156,8 @@ impl Translator {
                 .await?;
             told.insert(*offset, outcome);
         }
-        if !known.pairs.is_empty() || !known.counts.is_empty() {
+        known.end(offsets);
+        if !known.is_empty() {
             self.known.insert(unit.target.clone(), known);
         }
         Ok(told)
@@ -172,7 +184,11 @@ impl Translator {
             if let Some(answer) = bounds(&from, &to) {
                 return Ok(Told::Answer(answer));
             }
-            let count = known.count(from, to);
+            if let Some(answer) = known.answer(offset, &from, &to) {
+                return Ok(Told::Answer(answer));
+            }
+            let at = known.count(offset, from, to);
+            let count = &mut known.counts[at];
             while !count.is_done() {
                 if self.budget == 0 {
                     return Ok(Told::Waits);
@@ -185,8 +201,9 @@ impl Translator {
             }
             let (answer, pairs) = (count.answer(offset), count.pairs());
             // What is exact is from now on as in the map.
-            let is_new = known.learn(&pairs, &from, &to);
+            let is_new = known.learn(&pairs, at);
             if !is_new || answer.is_exact() {
+                known.answers.insert(offset, answer);
                 return Ok(Told::Answer(answer));
             }
         }
@@ -263,35 +280,66 @@ impl Known {
         merged
     }
 
-    /// The count of this interval, begun if it was not.
-    fn count(&mut self, from: Anchor, to: Anchor) -> &mut Count {
-        let found = self.counts.iter().position(|count| count.is_of(&from, &to));
-        let at = found.unwrap_or_else(|| {
-            if self.counts.len() >= MAX_COUNTS {
-                self.counts.remove(0);
-            }
-            self.counts.push(Count::new(from, to));
-            self.counts.len() - 1
-        });
-        &mut self.counts[at]
+    /// What was found out of `offset`, which lies between these; not if it contradicts them, as after a branch of the source.
+    fn answer(&self, offset: i64, from: &Anchor, to: &Anchor) -> Option<Answer> {
+        let answer = self.answers.get(&offset).copied();
+        answer.filter(|known| from.target_offset <= known.low && known.high <= to.target_offset)
     }
 
-    /// Remembers exact places in the interval; whether one of them is new.
-    fn learn(&mut self, pairs: &[Anchor], from: &Anchor, to: &Anchor) -> bool {
+    /// Which count tells of `offset`, which lies between these; begun if none does.
+    fn count(&mut self, offset: i64, from: Anchor, to: Anchor) -> usize {
+        let mut counts = self.counts.iter();
+        if let Some(at) = counts.position(|count| count.tells_of(offset, &from, &to)) {
+            return at;
+        }
+        if self.counts.len() >= MAX_COUNTS {
+            self.counts.remove(0);
+        }
+        self.counts.push(Count::new(from, to));
+        self.counts.len() - 1
+    }
+
+    /// Remembers exact places that the count `at` found; whether one of them is new.
+    fn learn(&mut self, pairs: &[Anchor], at: usize) -> bool {
         if pairs.is_empty() {
             return false;
         }
-        self.counts.retain(|count| !count.is_of(from, to));
+        self.counts.remove(at);
+        let before = self.pairs.len();
         let place = |pair: &Anchor| (pair.source_offset, pair.target_offset);
-        let is_new = pairs
-            .iter()
-            .any(|pair| !self.pairs.contains_key(&place(pair)));
-        if self.pairs.len() + pairs.len() > MAX_PAIRS {
-            self.pairs.clear();
-        }
         for pair in pairs {
             self.pairs.entry(place(pair)).or_insert(*pair);
         }
-        is_new
+        self.pairs.len() > before
+    }
+
+    /// Keeps of what was found out what those have use for who ask for these offsets.
+    fn end(&mut self, asked: &BTreeSet<i64>) {
+        self.answers.retain(|offset, _| asked.contains(offset));
+        if self.pairs.len() <= MAX_PAIRS {
+            return;
+        }
+        let mut kept = BTreeMap::new();
+        for offset in asked {
+            let before = self.pairs.range(..(*offset, i64::MAX)).next_back();
+            let behind = self.pairs.range((*offset, i64::MIN)..).next();
+            kept.extend(
+                before
+                    .into_iter()
+                    .chain(behind)
+                    .map(|(at, pair)| (*at, *pair)),
+            );
+            if kept.len() >= MAX_PAIRS {
+                break;
+            }
+        }
+        self.pairs = kept;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.pairs.is_empty() && self.counts.is_empty() && self.answers.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;
