@@ -17,8 +17,12 @@ use crate::{
     flow::{
         plan::{Rules, SourceTopic},
         start::Extent,
+        sync::groups::GroupSelection,
     },
 };
+
+/// Groups that are looked at one by one.
+const MOST_GROUPS: usize = 20;
 
 /// A cluster that could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +95,7 @@ impl<'a> Pair<'a> {
             target,
             control_exists: existing.contains_key(&format!("{}.control", flow.group())),
             map_exists: existing.contains_key(&offset_map::name(&flow.name)),
+            groups: Vec::new(),
             probe_exists: existing.contains_key(guarantee::TOPIC),
             is_fresh: facts.stored.is_empty() && facts.group_denied.is_none(),
             group_denied: facts.group_denied,
@@ -99,6 +104,20 @@ impl<'a> Pair<'a> {
             sizes_unknown: None,
             troubles: snapshot.troubles,
         })
+    }
+
+    /// Adds some of the groups whose offsets the flow syncs. Where they cannot be listed there are none.
+    pub async fn find_groups(&self, survey: &mut Survey) {
+        if !self.flow.group_offsets {
+            return;
+        }
+        let selection = GroupSelection::new(self.flow);
+        let listed = self.source.client.list_groups().await;
+        let listed = listed.unwrap_or_default().into_iter();
+        let selected = listed
+            .map(|group| group.group)
+            .filter(|group| selection.selects(group));
+        survey.groups = selected.take(MOST_GROUPS).collect();
     }
 
     /// Adds how large the source's partitions are. A cluster need not tell.

@@ -202,9 +202,15 @@ pub struct Member {
 impl Member {
     /// Joins; whoever was alone in the group before is gone.
     pub fn join(side: &Side, group: &str, topics: &[String]) -> Result<Self> {
+        Self::join_by("classic", side, group, topics)
+    }
+
+    /// The same by the protocol `classic` or `consumer` (KIP-848).
+    pub fn join_by(protocol: &str, side: &Side, group: &str, topics: &[String]) -> Result<Self> {
         let consumer: BaseConsumer = side
             .client()
             .set("group.id", group)
+            .set("group.protocol", protocol)
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .set("isolation.level", "read_committed")

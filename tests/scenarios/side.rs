@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use broker_lite::Broker;
 use kafka_protocol::{
     messages::{
-        AlterPartitionReassignmentsRequest, BrokerId, ElectLeadersRequest, TopicName,
+        AlterPartitionReassignmentsRequest, BrokerId, ElectLeadersRequest,
+        ShareGroupHeartbeatRequest, TopicName, UpdateFeaturesRequest,
         alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic},
+        update_features_request::FeatureUpdateKey,
     },
     protocol::StrBytes,
 };
@@ -286,6 +288,55 @@ impl Side {
         Ok(())
     }
 
+    /// Deletes a group, once it has no members.
+    pub async fn delete_group(&self, group: &str) -> Result<()> {
+        let client = self.wire()?;
+        let deleted = client.delete_groups(&[group.to_owned()]).await?;
+        let (_, outcome) = deleted.into_iter().next().context("no answer")?;
+        outcome.map_err(|error| anyhow::anyhow!("delete group {group}: {error}"))
+    }
+
+    /// Makes a share group (KIP-932) that reads `topic`, on a Kafka.
+    pub async fn share(&self, group: &str, topic: &str) -> Result<()> {
+        let client = self.wire()?;
+        let cluster = client.describe_cluster().await?;
+        let broker = cluster.brokers.first().context("no broker")?;
+        let broker = client.dial(broker.id).await?;
+        let update = FeatureUpdateKey::default()
+            .with_feature(StrBytes::from_static_str("share.version"))
+            .with_max_version_level(1)
+            .with_upgrade_type(1);
+        let update = UpdateFeaturesRequest::default().with_feature_updates(vec![update]);
+        let updated = broker.call(&update, 1..=1).await?;
+        ensure!(updated.error_code == 0, "{updated:?}");
+        let join = ShareGroupHeartbeatRequest::default()
+            .with_group_id(StrBytes::from_string(group.to_owned()).into())
+            .with_member_id(StrBytes::from_static_str("AAAAAAAAAAAAAAAAAAAAAQ"))
+            .with_member_epoch(0)
+            .with_subscribed_topic_names(Some(vec![TopicName(StrBytes::from_string(
+                topic.to_owned(),
+            ))]));
+        // Brokers hear of the new feature one after the other.
+        for _ in 0..100 {
+            let joined = broker.call(&join, 1..=1).await?;
+            if joined.error_code == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        bail!("no share group {group} within 10 s")
+    }
+
+    fn wire(&self) -> Result<Client> {
+        let bootstrap = self.bootstrap();
+        let servers = bootstrap.split(',').map(|server| {
+            let (host, port) = server.rsplit_once(':').context("a port")?;
+            Ok((host.to_owned(), port.parse()?))
+        });
+        let settings = ClientSettings::new(servers.collect::<Result<_>>()?, "tests");
+        Ok(Client::new(host::Host::real(), settings))
+    }
+
     /// Settings of a librdkafka client of this cluster.
     pub fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -297,13 +348,7 @@ impl Side {
 /// Gives half of all partitions, those of groups and transactions included, another order of their replicas, and
 /// lets the first of each lead.
 pub async fn move_leaders(side: &Side, random: &mut StdRng) -> Result<()> {
-    let bootstrap = side.bootstrap();
-    let servers = bootstrap.split(',').map(|server| {
-        let (host, port) = server.rsplit_once(':').context("a port")?;
-        Ok((host.to_owned(), port.parse()?))
-    });
-    let settings = ClientSettings::new(servers.collect::<Result<_>>()?, "tests");
-    let client = Client::new(host::Host::real(), settings);
+    let client = side.wire()?;
     let mut topics = Vec::new();
     for topic in client.topics(None).await? {
         let mut partitions = Vec::new();

@@ -75,7 +75,7 @@ pub(super) fn flow(
         checkpoint_interval: parsed(checkpoint_interval, Duration::from_secs(1), parse_interval)?,
         assignment: parsed(assignment, Assignment::Shared, parse_assignment)?,
         instance: parsed(instance, None, parse_instance)?,
-        group_offsets: parsed(group_offsets, false, parse_switch)?,
+        group_offsets: parsed(group_offsets, true, parse_switch)?,
         groups: group_patterns(groups, ".*")?,
         groups_exclude: group_patterns(groups_exclude, "console-consumer-.*")?,
         acls: parsed(acls, AclMode::Off, parse_acls)?,

@@ -16,7 +16,7 @@ use wire::{
 use super::{Cluster, DEADLINE, Pair, Running, eventually};
 use crate::flow::sync::groups::marked;
 
-const ALL: &str = "topics = [\".*\"]\ngroup_offsets = true";
+const ALL: &str = "topics = [\".*\"]";
 
 fn partition() -> TopicPartition {
     TopicPartition::new("t", 0)
@@ -270,7 +270,7 @@ async fn without_group_offsets_there_is_no_map() {
     pair.east.create("t", &[]).await;
     write(&pair.east, 0, 3).await;
     pair.east.commit("g", 2, "").await;
-    let running = pair.run("topics = [\".*\"]");
+    let running = pair.run(&format!("{ALL}\ngroup_offsets = false"));
     await_values(&pair.west, &values(0, 3)).await;
     assert!(!pair.west.exists("strait.f.offset-map").await);
     assert_eq!(running.status().groups, None);
@@ -349,6 +349,37 @@ async fn rule_10_a_loss_that_stops_the_copy_sets_groups_back_and_moves_none_ahea
         assert!(pair.west.committed("new").await.is_empty());
         running.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_is_deleted_on_the_source_keeps_its_offsets_and_is_told() {
+    let pair = Pair::start().await;
+    pair.east.create("t", &[]).await;
+    write(&pair.east, 0, 20).await;
+    for group in ["goes", "stays"] {
+        pair.east.commit(group, 5, "").await;
+    }
+    let running = pair.run(ALL);
+    for group in ["goes", "stays"] {
+        pair.west.await_offset(group, 5, Some(5)).await;
+    }
+    // One that was there before strait is nobody's business.
+    pair.west.commit("other", 3, "").await;
+    let gone = ["goes".to_owned()];
+    let deleted = pair.east.client.delete_groups(&gone).await.unwrap();
+    deleted[0].1.clone().unwrap();
+    running.await_left("goes", Some("gone")).await;
+    running.await_left("other", None).await;
+    running.stop().await;
+    // Also by who was not there when it went.
+    let running = pair.run(ALL);
+    running.await_left("goes", Some("gone")).await;
+    pair.west.await_offset("goes", 5, Some(5)).await;
+    // A group of that name comes again.
+    pair.east.commit("goes", 9, "").await;
+    pair.west.await_offset("goes", 9, Some(9)).await;
+    running.await_left("goes", None).await;
+    running.stop().await;
 }
 
 /// Who commits on the target after the round began, and before the group's turn to be written comes.

@@ -138,6 +138,7 @@ async fn look(pair: &Pair<'_>, flow: &FlowConfig) -> FlowReport {
     let mut report = match pair.survey(source, target).await {
         Ok(mut survey) => {
             pair.measure(&mut survey).await;
+            pair.find_groups(&mut survey).await;
             let facts = Facts::ask(pair, flow, &survey).await;
             let mut report = FlowReport::new(&survey);
             report.look_at_expiration(&facts);

@@ -14,10 +14,13 @@ use crate::{
     config::{AclMode, FlowConfig, Require, Transport},
     flow::{
         sync::rules::{self, acls::Acls, quotas::Quotas, users::Users},
-        topics::writers::GROUPS,
+        topics::{examples::literal, writers::GROUPS},
     },
     survey::Survey,
 };
+
+/// How rights on all groups are written.
+const ALL_GROUPS: &str = "*";
 
 /// One side of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,10 +131,38 @@ pub fn needs(flow: &FlowConfig, survey: &Survey) -> Vec<Need> {
     needs.extend(sealed.then(|| of_probe(flow, survey)));
     needs.extend(of_map(flow, survey));
     needs.extend(of_rules(flow));
+    needs.extend(of_groups(flow, survey));
     needs
 }
 
-/// What the offset map takes, which a flow runs without. Which groups strait may read and write shows at each of them.
+/// What the offsets of groups take: a right on each of those that are there, or on all where none is seen.
+fn of_groups(flow: &FlowConfig, survey: &Survey) -> Vec<Need> {
+    let need = |end, group: &str, operation, otherwise| Need {
+        end,
+        resource: Resource::Group(group.to_owned()),
+        required: vec![],
+        optional: vec![operation],
+        otherwise,
+    };
+    if !flow.group_offsets {
+        return Vec::new();
+    }
+    if survey.groups.is_empty() {
+        let named = flow.groups.first();
+        let named = named.and_then(|pattern| literal(pattern.text()));
+        let group = named.unwrap_or_else(|| ALL_GROUPS.to_owned());
+        let otherwise =
+            "no offsets of groups are synced, or only those of groups that are not there now";
+        return vec![need(End::Source, &group, Operation::Describe, otherwise)];
+    }
+    let groups = survey.groups.iter();
+    let otherwise = "its offsets are not synced";
+    groups
+        .map(|group| need(End::Target, group, Operation::Read, otherwise))
+        .collect()
+}
+
+/// What the offset map takes, which a flow runs without.
 fn of_map(flow: &FlowConfig, survey: &Survey) -> Option<Need> {
     let mut optional = vec![Operation::Read, Operation::Write];
     optional.extend((!survey.map_exists).then_some(Operation::Create));
@@ -295,6 +326,7 @@ fn lacking(
     let what = match name {
         GROUPS => format!("groups {name}*"),
         "" => format!("the {kind}"),
+        ALL_GROUPS => "groups".to_owned(),
         _ => format!("{kind} {name}"),
     };
     let mut found = note(
@@ -308,6 +340,7 @@ fn lacking(
     let prefixed = match name.strip_prefix(GROUPS) {
         Some(_) => format!(" --{kind} {GROUPS} --resource-pattern-type prefixed"),
         None if name.is_empty() => format!(" --{kind}"),
+        None if name == ALL_GROUPS => format!(" --{kind} '{name}'"),
         None => format!(" --{kind} {name}"),
     };
     found.fix = Some(format!(

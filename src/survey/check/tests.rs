@@ -122,9 +122,10 @@ fn a_missing_right_is_named_with_the_line_that_grants_it() {
 fn what_strait_names_itself_is_granted_by_prefix() {
     let survey = one(None, &[0]);
     let needs = needs(&flow(""), &survey);
-    let facts = facts(&needs, |need, _| {
-        matches!(need.resource, Resource::Group(_))
-    });
+    let facts = facts(
+        &needs,
+        |need, _| matches!(&need.resource, Resource::Group(group) if group.starts_with("strait.")),
+    );
     let mut found = report();
     found.look_at_rights(&needs, &facts);
     let [problem] = &found.problems[..] else {
@@ -149,6 +150,45 @@ fn what_strait_names_itself_is_granted_by_prefix() {
         "{}",
         warning.message
     );
+}
+
+/// On the target of each group that is seen; on the source of all, where none is.
+#[test]
+fn a_group_that_will_not_be_synced_is_told() {
+    let told = |survey: &Survey, flow: &FlowConfig| {
+        let needs = needs(flow, survey);
+        let facts = facts(&needs, |need, _| {
+            need.optional.len() == 1 && need.required.is_empty()
+        });
+        let mut found = report();
+        found.look_at_rights(&needs, &facts);
+        let about = |note: &Note| note.message.contains("offsets");
+        let notes = found.warnings.into_iter().filter(about);
+        notes
+            .map(|note| (note.message, note.fix.unwrap()))
+            .collect::<Vec<_>>()
+    };
+    let mut survey = one(None, &[0]);
+    let [(message, fix)] = &told(&survey, &flow(""))[..] else {
+        panic!("{:?}", told(&survey, &flow("")));
+    };
+    let text = "missing: Read on group readers on west: its offsets are not synced";
+    assert_eq!(message, text);
+    assert!(fix.ends_with("--operation Read --group readers"), "{fix}");
+    survey.groups.clear();
+    for (groups, name, option) in [
+        (r#"[".*"]"#, "groups", "'*'"),
+        (r#"["readers"]"#, "group readers", "readers"),
+    ] {
+        let flow = flow(&format!("groups = {groups}"));
+        let [(message, fix)] = &told(&survey, &flow)[..] else {
+            panic!("{:?}", told(&survey, &flow));
+        };
+        let text = format!("missing: Describe on {name} on east: ");
+        assert!(message.starts_with(&text), "{message}");
+        assert!(fix.ends_with(&format!("--group {option}")), "{fix}");
+    }
+    assert!(told(&survey, &flow("group_offsets = false")).is_empty());
 }
 
 #[test]

@@ -47,6 +47,8 @@ pub(super) enum Leave {
     Refused(String),
     /// A share group has no offsets of this kind.
     Share,
+    /// The source does not have it any more.
+    Gone,
 }
 
 impl Leave {
@@ -57,6 +59,7 @@ impl Leave {
             Self::NotOurs(..) => "not_ours",
             Self::Refused(_) => "refused",
             Self::Share => "share_group",
+            Self::Gone => "gone",
         }
     }
 
@@ -70,6 +73,9 @@ impl Leave {
             ),
             Self::Refused(reason) => format!("the target refuses its offsets: {reason}"),
             Self::Share => "share groups have no committed offsets to follow".to_owned(),
+            Self::Gone => "it is gone from the source, or may not be described there; its offsets on the target stay until \
+                           they expire"
+                .to_owned(),
         }
     }
 }

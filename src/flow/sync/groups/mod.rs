@@ -8,6 +8,7 @@ mod commit;
 mod count;
 mod decide;
 mod ends;
+mod gone;
 mod places;
 mod report;
 pub mod resume;
@@ -124,6 +125,9 @@ pub struct GroupSync {
     written: Written,
     /// The group that was looked at last in its turn.
     last: String,
+    /// Groups that are gone from the source and have strait's offsets on the target, and which was looked at last for that.
+    gone: BTreeSet<String>,
+    last_gone: String,
     report: Report,
     /// Whether this process led the flow in the last round.
     leads: bool,
@@ -163,6 +167,8 @@ impl GroupSync {
             ends: Ends::default(),
             written: Written::default(),
             last: String::new(),
+            gone: BTreeSet::new(),
+            last_gone: String::new(),
             report: Report::default(),
             leads: false,
             failing: false,
@@ -242,7 +248,8 @@ impl GroupSync {
         let groups = self.select(listed);
         self.written.retain(&groups);
         let groups: Vec<String> = groups.into_iter().collect();
-        let (turn, last) = in_turn(&groups, &self.last);
+        let most = groups.len().div_ceil(TURNS).max(CHUNK);
+        let (turn, last) = in_turn(&groups, &self.last, most);
         self.last = last;
         let mut round = Round {
             targets: copied.values().map(|unit| unit.target.clone()).collect(),
@@ -259,6 +266,7 @@ impl GroupSync {
             self.sync(&mut round, some.iter().cloned().collect())
                 .await?;
         }
+        self.look_for_gone(&round, &groups).await?;
         Ok(())
     }
 
@@ -354,9 +362,9 @@ impl Round {
     }
 }
 
-/// The next ones of `groups`, which are in order, behind `last`, and the last of them: each is among them once a minute.
-fn in_turn(groups: &[String], last: &str) -> (BTreeSet<String>, String) {
-    let count = groups.len().div_ceil(TURNS).max(CHUNK).min(groups.len());
+/// The next ones of `groups`, which are in order, behind `last`, and the last of them.
+fn in_turn(groups: &[String], last: &str, most: usize) -> (BTreeSet<String>, String) {
+    let count = groups.len().min(most);
     let from = groups.partition_point(|group| group.as_str() <= last);
     let turn: Vec<_> = groups[from..].iter().chain(groups).take(count).collect();
     let last = turn.last().map_or(String::new(), |last| (*last).clone());
@@ -368,13 +376,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_group_has_its_turn_once_in_a_minute() {
-        for count in [0, 1, 99, 100, 101, 250, 5_000] {
+    fn each_group_has_its_turn() {
+        for count in [0usize, 1, 99, 100, 101, 250, 5_000] {
             let groups: Vec<String> = (0..count).map(|n| format!("g{n:05}")).collect();
             let (mut last, mut seen) = ("g00042".to_owned(), BTreeSet::new());
             for _ in 0..TURNS {
-                let (turn, next) = in_turn(&groups, &last);
-                assert!(turn.len() <= CHUNK.max(count / TURNS));
+                let most = count.div_ceil(TURNS).max(CHUNK);
+                let (turn, next) = in_turn(&groups, &last, most);
+                assert!(turn.len() <= most);
                 seen.extend(turn);
                 last = next;
             }

@@ -7,6 +7,9 @@ use crate::status::{Groups, LeftAlone};
 /// Groups that are left alone and told by name.
 const MAX_TOLD: usize = 100;
 
+/// The same, logged in one round.
+const MAX_LOGGED: usize = 20;
+
 /// Of one round, and of what was told before.
 #[derive(Debug, Default)]
 pub(super) struct Report {
@@ -60,17 +63,23 @@ impl Report {
 
     /// The round is over: logs what changed.
     pub(super) fn finish(&mut self, flow: &str) -> Groups {
-        for (group, (code, text)) in &self.left {
-            if self.told.get(group) != Some(code) {
-                tracing::info!(%flow, %group, reason = code, "group left alone: {text}");
-            }
+        let new = self.left.iter();
+        let new: Vec<_> = new
+            .filter(|(group, (code, _))| self.told.get(*group) != Some(code))
+            .collect();
+        for (group, (code, text)) in new.iter().take(MAX_LOGGED) {
+            tracing::info!(%flow, %group, reason = code, "group left alone: {text}");
         }
-        for group in self
-            .told
-            .keys()
+        let gone = self.told.keys();
+        let gone: Vec<_> = gone
             .filter(|group| !self.left.contains_key(*group))
-        {
+            .collect();
+        for group in gone.iter().take(MAX_LOGGED) {
             tracing::info!(%flow, %group, "group no longer left alone");
+        }
+        let more = [new.len(), gone.len()].map(|count| count.saturating_sub(MAX_LOGGED));
+        if more != [0, 0] {
+            tracing::info!(%flow, left_alone = more[0], no_longer = more[1], "and more groups");
         }
         let told = self.left.iter();
         self.told = told
