@@ -5,7 +5,10 @@ use super::{
     anchor::Anchor,
     tip::{UNTOLD, term},
 };
-use crate::checkpoint::{Checkpoint, NO_LOSS};
+use crate::{
+    checkpoint::{Checkpoint, NO_LOSS},
+    worker::StopReason,
+};
 
 /// How far a unit is, as its checkpoint tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub struct End {
     term: u64,
     sequence: i32,
     unmapped: Option<i64>,
+    /// The copy stopped because the target lost its end.
+    is_lost: bool,
 }
 
 impl End {
@@ -26,7 +31,17 @@ impl End {
             term: checkpoint.producer.as_ref().map_or(0, term),
             sequence: checkpoint.sequence,
             unmapped: checkpoint.unmapped,
+            is_lost: checkpoint
+                .stopped
+                .as_ref()
+                .is_some_and(|stopped| stopped.reason == StopReason::TargetTruncated.code()),
         }
+    }
+
+    /// Where the target ends, if the copy stopped because it lost what was behind, and that could not be written to the map.
+    pub fn lost_end(&self) -> Option<i64> {
+        self.unmapped
+            .filter(|lost| self.is_lost && *lost != NO_LOSS)
     }
 
     /// Where the target was found to end while the map was not written; nothing in the map is true behind that.
@@ -35,7 +50,7 @@ impl End {
     }
 
     /// What is to be believed of `unit`: `anchors`, as far as they are not older than what the map lacks, and the end
-    /// behind them. What is between the last one and the end nobody told, so it is no more than a bound where offsets are not
+    /// behind them, if the target still holds that. What is between the last one and the end nobody told, so it is no more than a bound where offsets are not
     /// equally far apart.
     pub fn close(&self, unit: u64, mut anchors: Vec<Anchor>) -> Vec<Anchor> {
         let (source, target) = (self.source_offset, self.target_offset);
@@ -44,11 +59,12 @@ impl End {
             anchors.retain(|anchor| anchor.source_offset <= source && anchor.target_offset <= most);
         }
         let last = anchors.last().copied();
+        let is_held = self.lost_end().is_none();
         let is_behind = last.is_none_or(|last| {
             let place = (last.source_offset, last.target_offset);
             place.0 <= source && place.1 <= target && place != (source, target)
         });
-        if is_behind {
+        if is_held && is_behind {
             anchors.push(Anchor {
                 unit,
                 term: self.term,
@@ -90,6 +106,7 @@ mod tests {
             term: 3,
             sequence: i32::try_from(target_offset).unwrap(),
             unmapped,
+            is_lost: false,
         }
     }
 
@@ -139,6 +156,14 @@ mod tests {
     fn what_the_target_lost_while_the_map_was_not_written_is_not_believed() {
         let closed = end(90, 70, Some(60)).close(7, map());
         assert_eq!(places(&closed), [(0, 0), (50, 50), (90, 70)]);
+        // It stopped there: its own place is not held.
+        let stopped = End {
+            is_lost: true,
+            ..end(100, 100, Some(60))
+        };
+        assert_eq!(places(&stopped.close(7, map())), [(0, 0), (50, 50)]);
+        assert_eq!(stopped.lost_end(), Some(60));
+        assert_eq!(end(100, 100, Some(60)).lost_end(), None);
         // Set back on the source, and copied a second time.
         let closed = end(60, 130, Some(NO_LOSS)).close(7, map());
         assert_eq!(places(&closed), [(0, 0), (50, 50), (60, 130)]);

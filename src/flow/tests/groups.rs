@@ -382,6 +382,67 @@ async fn a_group_that_is_deleted_on_the_source_keeps_its_offsets_and_is_told() {
     running.stop().await;
 }
 
+/// What half a million offsets cost: run it with `--ignored --nocapture`. Both brokers are in this process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it prints figures"]
+async fn half_a_million_offsets_cost_little_once_they_are_there() {
+    const PARTITIONS: i32 = 100;
+    const GROUPS: usize = 5_000;
+    let pair = Pair::start().await;
+    pair.east.create_topic("t", PARTITIONS, &[]).await;
+    write(&pair.east, 0, 10).await;
+    for group in 0..GROUPS {
+        let offsets = (0..PARTITIONS).map(|partition| {
+            let committed = CommittedOffset {
+                offset: i64::from(partition == 0) * 5,
+                leader_epoch: -1,
+                metadata: String::new(),
+            };
+            (TopicPartition::new("t", partition), committed)
+        });
+        let offsets: Vec<_> = offsets.collect();
+        let client = &pair.east.client;
+        let done = client
+            .commit_group_offsets(&format!("g{group}"), &offsets)
+            .await;
+        assert!(done.unwrap().iter().all(|(_, outcome)| outcome.is_ok()));
+    }
+    let used = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split(' ').collect();
+        let ticks = |at: usize| fields[at].parse::<u64>().unwrap();
+        Duration::from_millis((ticks(12) + ticks(13)) * 10)
+    };
+    let resident = || {
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4 / 1024
+    };
+    let (memory, begun, cpu) = (resident(), std::time::Instant::now(), used());
+    let running = pair.run(ALL);
+    loop {
+        let groups = running.status().groups.unwrap_or_default();
+        if groups.synced == GROUPS {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    println!(
+        "all written after {:?}, {:?} of CPU",
+        begun.elapsed(),
+        used() - cpu
+    );
+    for _ in 0..2 {
+        let cpu = used();
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        println!(
+            "{:?} of CPU in 20 s, {} MB more",
+            used() - cpu,
+            resident() - memory
+        );
+    }
+    running.stop().await;
+}
+
 /// Who commits on the target after the round began, and before the group's turn to be written comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_is_looked_at_right_before_it_is_written() {

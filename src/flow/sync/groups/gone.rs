@@ -1,22 +1,22 @@
 //! Groups that are gone from the source. What strait wrote for them on the target stays until it expires there, as
 //! consumers that moved over may not have begun yet; it is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CHUNK, GroupSync, Round, RoundError, decide::Leave, in_turn, marked};
 
 impl GroupSync {
-    /// Looks at some more groups that only the target has; `on_source` are the source's, in order.
+    /// Looks at some more groups that only the target has; `on_source` are the source's.
     pub(super) async fn look_for_gone(
         &mut self,
         round: &Round,
-        on_source: &[String],
+        on_source: &BTreeSet<String>,
     ) -> Result<(), RoundError> {
         let selection = &self.settings.selection;
         let only_there = round
             .states
             .keys()
-            .filter(|group| selection.selects(group) && on_source.binary_search(group).is_err());
+            .filter(|group| selection.selects(group) && !on_source.contains(*group));
         let only_there: Vec<String> = only_there.cloned().collect();
         self.gone
             .retain(|group| only_there.binary_search(group).is_ok());

@@ -245,6 +245,7 @@ impl GroupSync {
         let view = map.refresh().await?;
         let listed = source.list_groups().await.map_err(RoundError::Source)?;
         let states = target.list_groups().await.map_err(RoundError::Target)?;
+        let on_source: BTreeSet<String> = listed.iter().map(|one| one.group.clone()).collect();
         let groups = self.select(listed);
         self.written.retain(&groups);
         let groups: Vec<String> = groups.into_iter().collect();
@@ -266,7 +267,7 @@ impl GroupSync {
             self.sync(&mut round, some.iter().cloned().collect())
                 .await?;
         }
-        self.look_for_gone(&round, &groups).await?;
+        self.look_for_gone(&round, &on_source).await?;
         Ok(())
     }
 
@@ -315,9 +316,11 @@ impl GroupSync {
                 group,
             };
             match self.when(round, &one.group, known) {
+                // Nothing is to be written.
+                _ if one.places.is_empty() => self.report.synced(false),
                 When::Now => due.push(one),
                 When::IfChanged => in_turn.push(one),
-                When::Later => self.report.synced(!one.places.is_empty()),
+                When::Later => self.report.synced(true),
             }
         }
         due.extend(self.changed(round, in_turn).await?);

@@ -125,8 +125,10 @@ impl Translator {
     ) -> Result<BTreeMap<i64, Told>, ClientError> {
         let mut told = BTreeMap::new();
         let mut anchors = ladder.anchors(unit.in_map);
-        let lost = ladder.lost_end(unit.in_map);
-        if let Some(end) = end.filter(|_| lost.is_none()) {
+        let cut = ladder.lost_end(unit.in_map);
+        let lost = cut.map(|cut| cut.target_offset);
+        let lost = lost.or(end.and_then(End::lost_end));
+        if let Some(end) = end.filter(|_| cut.is_none()) {
             anchors = end.close(unit.in_map, anchors);
         }
         let mut known = self.known.remove(&unit.target).unwrap_or_default();
@@ -136,12 +138,9 @@ impl Translator {
         let set_back = ladder.had_reached(unit.in_map, end.map_or(NO_LOSS, End::lost));
         for offset in offsets {
             let is_held = held.is_some_and(|held| *offset <= held.source_offset);
-            if let Some(cut) = lost.filter(|_| !is_held) {
-                let lost = Told::Lost {
-                    held: held.map_or(0, |held| held.target_offset),
-                    end: cut.target_offset,
-                };
-                told.insert(*offset, lost);
+            if let Some(end) = lost.filter(|_| !is_held) {
+                let held = held.map_or(0, |held| held.target_offset);
+                told.insert(*offset, Told::Lost { held, end });
                 continue;
             }
             // How far the copy is was not read; or it comes there a second time: what the target holds of it from before is
