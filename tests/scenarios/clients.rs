@@ -12,7 +12,9 @@ use rdkafka::{
     consumer::{BaseConsumer, CommitMode, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, Headers, Message, OwnedHeaders},
-    producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer},
+    producer::{
+        BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer,
+    },
     topic_partition_list::{Offset, TopicPartitionList},
 };
 
@@ -147,6 +149,36 @@ impl Application {
             ensure!(error == full, "produce to {topic}-{partition}: {error}");
             std::thread::sleep(Duration::from_millis(5));
             message = back;
+        }
+        Ok(())
+    }
+}
+
+/// An offset that a consumer's transaction is about to commit for a group, as its producer sends it.
+pub struct OpenOffset(BaseProducer);
+
+impl OpenOffset {
+    /// Sends it, and leaves the transaction open.
+    pub fn send(side: &Side, group: &str, topic: &str, offset: i64) -> Result<Self> {
+        let patience = Duration::from_secs(30);
+        let consumer: BaseConsumer = side.client().set("group.id", group).create()?;
+        let mut config = side.client();
+        let producer: BaseProducer = config.set("transactional.id", group).create()?;
+        producer.init_transactions(patience)?;
+        producer.begin_transaction()?;
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(topic, 0, Offset::Offset(offset))?;
+        let member = consumer.group_metadata().context("no member")?;
+        producer.send_offsets_to_transaction(&offsets, &member, patience)?;
+        Ok(Self(producer))
+    }
+
+    /// Ends the transaction.
+    pub fn end(self, commits: bool) -> Result<()> {
+        let patience = Duration::from_secs(30);
+        match commits {
+            true => self.0.commit_transaction(patience)?,
+            false => self.0.abort_transaction(patience)?,
         }
         Ok(())
     }

@@ -1,19 +1,14 @@
 //! The offset map and the offsets of groups, between two broker-lites.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use broker_lite::faults::{ApiKey, Fault, ResponseError, What};
-use rdkafka::{
-    ClientConfig, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-    producer::{BaseProducer, Producer},
-};
 use wire::{
     TopicPartition,
     client::{CommittedOffset, GroupOffsets},
 };
 
-use super::{Cluster, DEADLINE, Pair, Running, eventually};
+use super::{Cluster, Pair, Running, eventually};
 use crate::flow::sync::groups::marked;
 
 const ALL: &str = "topics = [\".*\"]";
@@ -477,74 +472,6 @@ async fn a_group_is_looked_at_right_before_it_is_written() {
     running.await_left("g30", Some("not_ours")).await;
     pair.west.await_offset("g30", 7, None).await;
     running.stop().await;
-}
-
-/// A consumer's transaction that has begun on the target is its word for the group, whether it committed there before or not.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn offsets_in_a_transaction_that_is_open_are_waited_for() {
-    let pair = Pair::start().await;
-    pair.east.create("t", &[]).await;
-    write(&pair.east, 0, 20).await;
-    let running = pair.run(ALL);
-    await_values(&pair.west, &values(0, 20)).await;
-    pair.east.commit("before", 5, "").await;
-    pair.west.await_offset("before", 5, Some(5)).await;
-    let groups = ["before", "new", "aborts"];
-    let open = pair.west.broker.address();
-    let open = groups.map(|group| Transaction::begin(open, group, 7));
-    for group in groups {
-        pair.east.commit(group, 9, "").await;
-    }
-    eventually("they wait", async || {
-        let groups = running.status().groups.unwrap_or_default();
-        if groups.waiting == 3 && groups.left_alone == 0 {
-            Ok(())
-        } else {
-            Err(format!("{groups:?}"))
-        }
-    })
-    .await;
-    let [before, new, aborts] = open;
-    before.end(true);
-    new.end(true);
-    aborts.end(false);
-    pair.west.await_offset("aborts", 9, Some(9)).await;
-    for group in ["before", "new"] {
-        running.await_left(group, Some("not_ours")).await;
-        pair.west.await_offset(group, 7, None).await;
-    }
-    running.stop().await;
-}
-
-/// An offset in a transaction that is open.
-struct Transaction(BaseProducer);
-
-impl Transaction {
-    fn begin(broker: SocketAddr, group: &str, offset: i64) -> Self {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", broker.to_string());
-        let consumer: BaseConsumer = config.clone().set("group.id", group).create().unwrap();
-        let producer: BaseProducer = config.set("transactional.id", group).create().unwrap();
-        producer.init_transactions(DEADLINE).unwrap();
-        producer.begin_transaction().unwrap();
-        let mut offsets = TopicPartitionList::new();
-        offsets
-            .add_partition_offset("t", 0, Offset::Offset(offset))
-            .unwrap();
-        let group = consumer.group_metadata().unwrap();
-        producer
-            .send_offsets_to_transaction(&offsets, &group, DEADLINE)
-            .unwrap();
-        Self(producer)
-    }
-
-    fn end(self, commits: bool) {
-        let ended = match commits {
-            true => self.0.commit_transaction(DEADLINE),
-            false => self.0.abort_transaction(DEADLINE),
-        };
-        ended.unwrap();
-    }
 }
 
 /// Deleted by hand, or gone sooner than in a day; the group itself stays or not.

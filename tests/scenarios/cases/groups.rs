@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::{
     super::{
-        clients::{Application, Content, Member},
+        clients::{Application, Content, Member, OpenOffset},
         model,
         pair::Pair,
         side::Side,
@@ -207,6 +207,50 @@ pub async fn groups_of_new_kinds_follow_or_are_told(pair: &mut Pair) -> Result<(
     ensure!(code == 0, "{text}");
     // Its members are gone; the group is of the new kind still.
     await_followed(pair, &readers, &partition).await
+}
+
+/// Of groups that committed on the target before, and of those that did not: brokers tell of both, but not in one way.
+pub async fn offsets_in_a_transaction_that_is_open_are_waited_for(pair: &mut Pair) -> Result<()> {
+    let topic = pair.topic("t");
+    let partition = [(topic.clone(), 0)];
+    pair.source.create_topic(&topic, 1, &[]).await?;
+    let records = model::mixed(1, 0, 0, 100);
+    Application::new(&pair.source, "lz4")?.produce(&topic, 0, &records)?;
+    let expected = Content::from([((topic.clone(), 0), digests(&records))]);
+    let mut strait = pair.strait("")?;
+    strait.run()?;
+    pair.await_equal(&expected, 60).await?;
+    let groups = ["before", "new", "aborts"].map(|name| pair.topic(name));
+    pair.source.commit(&groups[0], &topic, 0, 5, "")?;
+    await_followed(pair, &groups[0], &partition).await?;
+    let open = tokio::task::block_in_place(|| {
+        let open = groups.iter();
+        let open = open.map(|group| OpenOffset::send(&pair.target, group, &topic, 7));
+        open.collect::<Result<Vec<_>>>()
+    })?;
+    for group in &groups {
+        pair.source.commit(group, &topic, 0, 9, "")?;
+    }
+    eventually(60, "the groups to wait", async || {
+        let status: serde_json::Value = serde_json::from_str(&strait.status_by_url()?)?;
+        let groups = &status["flows"][0]["groups"];
+        ensure!(
+            groups["waiting"] == 3 && groups["left_alone"] == 0,
+            "{groups}"
+        );
+        Ok(())
+    })
+    .await?;
+    tokio::task::block_in_place(|| {
+        let mut ends = open.into_iter().zip([true, true, false]);
+        ends.try_for_each(|(open, commits)| open.end(commits))
+    })?;
+    await_followed(pair, &groups[2], &partition).await?;
+    for group in &groups[..2] {
+        await_left(&strait, group, "not_ours").await?;
+        ensure!(pair.target.committed(group, &topic, 0)?.0 == 7);
+    }
+    Ok(())
 }
 
 async fn await_left(

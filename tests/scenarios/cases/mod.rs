@@ -59,6 +59,7 @@ cases! {
     groups::consumers_that_move_over_read_every_record_once,
     groups::who_moved_over_is_left_alone_until_told_otherwise,
     groups::groups_of_new_kinds_follow_or_are_told,
+    groups::offsets_in_a_transaction_that_is_open_are_waited_for,
     lifecycle::clean_stop_and_start_repeats_nothing,
     lifecycle::either_side_may_be_down_at_start,
     lifecycle::new_topics_and_partitions_are_followed,

@@ -216,7 +216,7 @@ mod tests {
         ];
         let back = (0, 40, mark("f", 50));
         let found = writes(decide("f", &wanted, &found(&held), false));
-        assert_eq!(found, [back.clone()]);
+        assert_eq!(found, std::slice::from_ref(&back));
         // What stays is kept from expiring, as it is.
         let found = writes(decide("f", &wanted, &self::found(&held), true));
         let kept = held[1..].iter().map(|(p, o, m)| (*p, *o, (*m).to_owned()));
