@@ -24,6 +24,7 @@ fn rules(naming: &config::Naming) -> Rules {
         acls: AclMode::Off,
         quotas: false,
         scram_users: None,
+        mm2: config::Mm2Topics::default(),
         rate: Rate::default(),
         defaults: TopicConfig::default(),
         rules: Vec::new(),
