@@ -336,6 +336,8 @@ impl<'a> Supervisor<'a> {
         }
         if leader {
             flow.record_provides(&mut self.booted).await?;
+            let moved = self.cycles.moved(&self.booted.records);
+            flow.record_ways(&mut self.booted, moved).await?;
         }
         let known = self.workers.known();
         let records = &self.booted.records;

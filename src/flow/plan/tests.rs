@@ -116,6 +116,7 @@ fn control(target: Option<u128>) -> ControlRecords {
         start: None,
         created_ms: 0,
         given_up: Vec::new(),
+        ways: Vec::new(),
     };
     ControlRecords {
         flow: None,
