@@ -15,16 +15,21 @@ use super::{
 
 /// Waits until the group has on the target what it committed on the source for these partitions, as its marks tell; nothing
 /// where it has committed nothing.
-async fn await_followed(pair: &Pair, group: &str, partitions: &[(String, i32)]) -> Result<()> {
+pub(super) async fn await_followed(
+    [source, target]: [&Side; 2],
+    flow: &str,
+    group: &str,
+    partitions: &[(String, i32)],
+) -> Result<()> {
     eventually(60, "the group's offsets on the target", async || {
         for (topic, partition) in partitions {
-            let (source, _) = pair.source.committed(group, topic, *partition)?;
-            let (offset, metadata) = pair.target.committed(group, topic, *partition)?;
-            let source = source.max(-1);
-            if source < 0 && offset < 0 {
+            let (committed, _) = source.committed(group, topic, *partition)?;
+            let (offset, metadata) = target.committed(group, topic, *partition)?;
+            let committed = committed.max(-1);
+            if committed < 0 && offset < 0 {
                 continue;
             }
-            let mark = format!("strait/1 {} {source}", pair.prefix);
+            let mark = format!("strait/1 {flow} {committed}");
             ensure!(
                 metadata == mark,
                 "{topic}-{partition} at {offset}: {metadata:?}, not {mark:?}"
@@ -96,7 +101,13 @@ pub async fn consumers_that_move_over_read_every_record_once(pair: &mut Pair) ->
     join(&mut found, read(&pair.source, &group, &topics[1..2], 60)?);
     strait.run()?;
     pair.await_equal(&expected, 60).await?;
-    await_followed(pair, &group, &partitions).await?;
+    await_followed(
+        [&pair.source, &pair.target],
+        &pair.prefix,
+        &group,
+        &partitions,
+    )
+    .await?;
     join(&mut found, read(&pair.target, &group, &topics, usize::MAX)?);
     for (partition, all) in &expected {
         let read = found.get(partition).map_or(0, Vec::len);
@@ -123,7 +134,13 @@ pub async fn who_moved_over_is_left_alone_until_told_otherwise(pair: &mut Pair) 
     let mut strait = pair.strait("group_offsets = true")?;
     strait.run()?;
     pair.await_equal(&expected, 60).await?;
-    await_followed(pair, &group, &[(topic.clone(), 0)]).await?;
+    await_followed(
+        [&pair.source, &pair.target],
+        &pair.prefix,
+        &group,
+        &[(topic.clone(), 0)],
+    )
+    .await?;
     // It moves over and stays; meanwhile somebody commits for it on the source.
     let member = tokio::task::block_in_place(|| {
         let mut member = Member::join(&pair.target, &group, &topics)?;
@@ -148,7 +165,13 @@ pub async fn who_moved_over_is_left_alone_until_told_otherwise(pair: &mut Pair) 
         code == 0 && text.contains("follows the source again"),
         "{text}"
     );
-    await_followed(pair, &group, &[(topic.clone(), 0)]).await?;
+    await_followed(
+        [&pair.source, &pair.target],
+        &pair.prefix,
+        &group,
+        &[(topic.clone(), 0)],
+    )
+    .await?;
     ensure!(pair.target.committed(&group, &topic, 0)?.0 == 70);
     let (code, text) = strait.groups(&resume)?;
     ensure!(code == 2 && text.contains("no offsets"), "{code} {text}");
@@ -170,7 +193,7 @@ async fn await_left(
     .await
 }
 
-fn join(all: &mut Content, more: Content) {
+pub(super) fn join(all: &mut Content, more: Content) {
     for (partition, records) in more {
         all.entry(partition).or_default().extend(records);
     }

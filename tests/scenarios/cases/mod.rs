@@ -3,6 +3,7 @@
 mod actors;
 mod chaos;
 mod crashes;
+mod failover;
 mod fidelity;
 mod groups;
 mod lifecycle;
@@ -58,6 +59,8 @@ cases! {
     crashes::a_target_that_is_away_bounds_memory,
     groups::consumers_that_move_over_read_every_record_once,
     groups::who_moved_over_is_left_alone_until_told_otherwise,
+    failover::a_planned_move_and_its_return_lose_and_repeat_nothing,
+    failover::an_unplanned_move_loses_nothing_that_was_copied_and_the_rest_comes_later,
     lifecycle::clean_stop_and_start_repeats_nothing,
     lifecycle::either_side_may_be_down_at_start,
     lifecycle::new_topics_and_partitions_are_followed,

@@ -22,7 +22,7 @@ pub(super) const MAX_RECORDS: usize = 1_000;
 /// Where more is due than that, and behind the creation of the topic: brokers hear of it one after the other.
 const SHORT: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LAST_PAUSE: Duration = Duration::from_secs(30);
+const LAST_PAUSE: Duration = Duration::from_secs(10);
 const UNKNOWN_TOPIC: i16 = 3;
 
 /// What is in the topic.
