@@ -94,6 +94,43 @@ mod tests {
         assert!(!selection.selects("orders", true));
     }
 
+    /// One source topic whose copy would be what the flow itself keeps there; only while it does.
+    #[test]
+    fn copies_do_not_meet_what_the_flow_keeps() {
+        let selects = |naming: &str, more: &str, topic: &str| {
+            let text = format!(
+                "[clusters.east]\nbootstrap.servers = \"e:1\"\n[clusters.west]\nbootstrap.servers = \"w:1\"\n\
+                 [[flows]]\nsource = \"east\"\ntarget = \"west\"\ntopics = [\".*\"]\nnaming = \"{naming}\"\n{more}\n"
+            );
+            let sources = crate::config::Sources {
+                variable: &|_| None,
+                file: &|_| Err(std::io::ErrorKind::NotFound.into()),
+            };
+            let config = crate::config::Config::parse(&text, &sources).unwrap();
+            Selection::new(&config.flows[0]).selects(topic, false)
+        };
+        let (beats, points) = ("mm2_heartbeats = true", "mm2_checkpoints = true");
+        for (naming, more, topic, selected) in [
+            ("identity", "", "east.heartbeats", true),
+            ("identity", beats, "east.heartbeats", false),
+            ("identity", beats, "north.heartbeats", true),
+            ("prefix", beats, "east.heartbeats", true),
+            ("prefix", points, "checkpoints.internal", false),
+            ("prefix", beats, "checkpoints.internal", true),
+            ("{source}-{topic}", "", "north-checkpoints-internal", false),
+            (
+                "{source}-{topic}",
+                "",
+                "mm2-offset-syncs-north-internal",
+                false,
+            ),
+            ("{source}-{topic}", "", "north-orders", true),
+        ] {
+            let found = selects(naming, more, topic);
+            assert_eq!(found, selected, "{naming} {more} {topic}");
+        }
+    }
+
     #[test]
     fn internal_topics_are_left_out_whatever_is_wanted() {
         let all = selection(&[".*"], &[]);

@@ -13,7 +13,7 @@ use super::{
         strait::Strait,
     },
     fidelity::digests,
-    groups::{await_followed, join},
+    groups::{await_marks, join},
     lifecycle::eventually,
 };
 
@@ -179,7 +179,7 @@ impl<'a> Move<'a> {
                 (&self.pair.target, &self.pair.source, flow)
             }
         };
-        await_followed([from, target], &flow, &self.group, &partitions).await
+        await_marks([from, target], &flow, &self.group, &partitions).await
     }
 }
 

@@ -15,7 +15,18 @@ use super::{
 
 /// Waits until the group has on the target what it committed on the source for these partitions, as its marks tell; nothing
 /// where it has committed nothing.
-pub(super) async fn await_followed(
+async fn await_followed(pair: &Pair, group: &str, partitions: &[(String, i32)]) -> Result<()> {
+    await_marks(
+        [&pair.source, &pair.target],
+        &pair.prefix,
+        group,
+        partitions,
+    )
+    .await
+}
+
+/// The same of any flow, from and to these sides.
+pub(super) async fn await_marks(
     [source, target]: [&Side; 2],
     flow: &str,
     group: &str,
@@ -101,13 +112,7 @@ pub async fn consumers_that_move_over_read_every_record_once(pair: &mut Pair) ->
     join(&mut found, read(&pair.source, &group, &topics[1..2], 60)?);
     strait.run()?;
     pair.await_equal(&expected, 60).await?;
-    await_followed(
-        [&pair.source, &pair.target],
-        &pair.prefix,
-        &group,
-        &partitions,
-    )
-    .await?;
+    await_followed(pair, &group, &partitions).await?;
     join(&mut found, read(&pair.target, &group, &topics, usize::MAX)?);
     for (partition, all) in &expected {
         let read = found.get(partition).map_or(0, Vec::len);
@@ -134,13 +139,7 @@ pub async fn who_moved_over_is_left_alone_until_told_otherwise(pair: &mut Pair) 
     let mut strait = pair.strait("group_offsets = true")?;
     strait.run()?;
     pair.await_equal(&expected, 60).await?;
-    await_followed(
-        [&pair.source, &pair.target],
-        &pair.prefix,
-        &group,
-        &[(topic.clone(), 0)],
-    )
-    .await?;
+    await_followed(pair, &group, &[(topic.clone(), 0)]).await?;
     // It moves over and stays; meanwhile somebody commits for it on the source.
     let member = tokio::task::block_in_place(|| {
         let mut member = Member::join(&pair.target, &group, &topics)?;
@@ -165,13 +164,7 @@ pub async fn who_moved_over_is_left_alone_until_told_otherwise(pair: &mut Pair) 
         code == 0 && text.contains("follows the source again"),
         "{text}"
     );
-    await_followed(
-        [&pair.source, &pair.target],
-        &pair.prefix,
-        &group,
-        &[(topic.clone(), 0)],
-    )
-    .await?;
+    await_followed(pair, &group, &[(topic.clone(), 0)]).await?;
     ensure!(pair.target.committed(&group, &topic, 0)?.0 == 70);
     let (code, text) = strait.groups(&resume)?;
     ensure!(code == 2 && text.contains("no offsets"), "{code} {text}");
