@@ -8,9 +8,9 @@ import org.apache.kafka.common.serialization.*;
 import org.apache.kafka.connect.mirror.*;
 
 /**
- * MirrorMaker 2's clients on a target of strait. `prepare SOURCE` writes records and commits offsets of groups; `check SOURCE
- * TARGET NEXT` asks `MirrorClient` and `RemoteClusterUtils` on the target, and compares their translations with what both
- * topics hold: the next record of a group is to be the same one on both sides.
+ * MirrorMaker 2's clients on a target of strait: `Mirror SOURCE TARGET NEXT`. Writes records and commits offsets of groups, says
+ * "prepared", whereupon strait is started; then asks `MirrorClient` and `RemoteClusterUtils` on the target, and compares their
+ * translations with what both topics hold: the next record of a group is to be the same one on both sides.
  */
 public class Mirror {
     static final Duration PATIENCE = Duration.ofSeconds(60);
@@ -19,11 +19,9 @@ public class Mirror {
     static final int PARTITIONS = 2;
 
     public static void main(String[] args) throws Exception {
-        switch (args[0]) {
-            case "prepare" -> prepare(args[1]);
-            case "check" -> check(args[1], args[2], args[3]);
-            default -> throw new IllegalArgumentException(args[0]);
-        }
+        prepare(args[0]);
+        System.out.println("prepared");
+        check(args[0], args[1], args[2]);
     }
 
     static Map<String, Object> at(String address, String... more) {
@@ -80,25 +78,28 @@ public class Mirror {
         }
     }
 
-    /** Offset to value of all committed records. */
-    static NavigableMap<Long, String> read(String address, TopicPartition partition) {
+    /** Offset to value of all committed records, by partition; at the end of each where one goes on that has read all. */
+    static Map<TopicPartition, NavigableMap<Long, String>> read(String address, List<TopicPartition> partitions) {
         var text = new StringDeserializer();
-        NavigableMap<Long, String> records = new TreeMap<>();
+        Map<TopicPartition, NavigableMap<Long, String>> records = new HashMap<>();
+        partitions.forEach(partition -> records.put(partition, new TreeMap<>()));
         try (Consumer<String, String> consumer =
                      new KafkaConsumer<>(at(address, "isolation.level", "read_committed"), text, text)) {
-            consumer.assign(List.of(partition));
-            consumer.seekToBeginning(List.of(partition));
-            long end = consumer.endOffsets(List.of(partition)).get(partition);
-            while (consumer.position(partition) < end)
+            consumer.assign(partitions);
+            consumer.seekToBeginning(partitions);
+            Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
+            while (partitions.stream().anyMatch(partition -> consumer.position(partition) < ends.get(partition)))
                 for (ConsumerRecord<String, String> record : consumer.poll(Duration.ofSeconds(1)))
-                    records.put(record.offset(), record.value());
-            // Where one goes on that has read all.
-            records.put(end, "the end");
+                    records.get(new TopicPartition(record.topic(), record.partition())).put(record.offset(), record.value());
+            ends.forEach((partition, end) -> records.get(partition).put(end, "the end"));
         }
         return records;
     }
 
-    static String remote(String topic) { return topic.equals("kept") ? topic : "east." + topic; }
+    static TopicPartition copy(TopicPartition partition) {
+        String topic = partition.topic().equals("kept") ? "kept" : "east." + partition.topic();
+        return new TopicPartition(topic, partition.partition());
+    }
 
     static void check(String source, String target, String next) throws Exception {
         try (Admin admin = Admin.create(at(source)); MirrorClient client = new MirrorClient(at(target));
@@ -114,28 +115,64 @@ public class Mirror {
             await("checkpoints", () -> client.checkpointTopics().equals(Set.of("east.checkpoints.internal")));
             await("two hops", () -> behind.replicationHops("east") == 2 && behind.replicationHops("west") == 1);
             await("clusters behind", () -> behind.upstreamClusters().equals(Set.of("east", "west")));
-            for (int group = 0; group < 6; group++) translations(admin, client, source, target, "g" + group);
+            var here = read(source, partitions());
+            List<TopicPartition> copies = partitions().stream().map(Mirror::copy).toList();
+            Map<TopicPartition, NavigableMap<Long, String>> there = new HashMap<>();
+            await("copies", () -> {
+                there.putAll(read(target, copies));
+                return partitions().stream().allMatch(p -> there.get(copy(p)).size() == here.get(p).size());
+            });
+            for (int group = 0; group < 6; group++) translations(admin, client, target, here, there, "g" + group);
+            offsetSyncs(target, here, there);
         }
         System.out.println("all is seen");
     }
 
-    static void translations(Admin admin, MirrorClient client, String source, String target, String group)
-            throws Exception {
-        var committed = admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get();
+    /** Each is one record on both sides, by the reader of MirrorMaker 2. */
+    static void offsetSyncs(String target, Map<TopicPartition, NavigableMap<Long, String>> here,
+                            Map<TopicPartition, NavigableMap<Long, String>> there) throws Exception {
+        TopicPartition topic = new TopicPartition("mm2-offset-syncs.east.internal", 0);
+        Set<TopicPartition> seen = new HashSet<>();
+        try (Consumer<byte[], byte[]> consumer =
+                     new KafkaConsumer<>(at(target), new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+            consumer.assign(List.of(topic));
+            await("offset syncs of " + TOPICS, () -> {
+                consumer.seekToBeginning(List.of(topic));
+                long end = consumer.endOffsets(List.of(topic)).get(topic);
+                while (consumer.position(topic) < end)
+                    for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofSeconds(1))) {
+                        OffsetSync sync = OffsetSync.deserializeRecord(record);
+                        TopicPartition from = sync.topicPartition();
+                        String value = here.get(from).get(sync.upstreamOffset());
+                        String copied = there.get(copy(from)).get(sync.downstreamOffset());
+                        // What is right before an anchor may be no record: a marker, or what was deleted.
+                        if (value != null && !value.equals(copied)) throw new AssertionError(sync + ": " + value + ", " + copied);
+                        seen.add(from);
+                    }
+                // The flow that keeps names has none.
+                return seen.size() == PARTITIONS * (TOPICS.size() - 1);
+            });
+        }
+    }
+
+    static void translations(Admin admin, MirrorClient client, String target,
+                             Map<TopicPartition, NavigableMap<Long, String>> here,
+                             Map<TopicPartition, NavigableMap<Long, String>> there, String group) throws Exception {
+        Map<TopicPartition, OffsetAndMetadata> wanted = new HashMap<>();
+        admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get().forEach((from, committed) -> {
+            String value = here.get(from).ceilingEntry(committed.offset()).getValue();
+            there.get(copy(from)).forEach((offset, copied) -> {
+                if (copied.equals(value)) wanted.put(copy(from), new OffsetAndMetadata(offset, committed.metadata()));
+            });
+        });
         await("translations of " + group, () -> {
-            Map<TopicPartition, OffsetAndMetadata> wanted = new HashMap<>();
-            for (var entry : committed.entrySet()) {
-                TopicPartition from = entry.getKey(), to = new TopicPartition(remote(from.topic()), from.partition());
-                String value = read(source, from).ceilingEntry(entry.getValue().offset()).getValue();
-                long offset = -1;
-                for (var record : read(target, to).entrySet())
-                    if (record.getValue().equals(value)) offset = record.getKey();
-                wanted.put(to, new OffsetAndMetadata(offset, entry.getValue().metadata()));
-            }
             var found = RemoteClusterUtils.translateOffsets(at(target), "east", group, Duration.ofSeconds(5));
-            if (wanted.equals(found)) System.out.println(group + ": " + new TreeMap<>(text(found)));
-            else problem = "wanted " + wanted + "\n found " + found;
-            return wanted.equals(found) && client.remoteConsumerOffsets(group, "east", Duration.ofSeconds(5)).equals(found);
+            if (!wanted.equals(found)) {
+                problem = "wanted " + wanted + "\n found " + found;
+                return false;
+            }
+            System.out.println(group + ": " + new TreeMap<>(text(found)));
+            return client.remoteConsumerOffsets(group, "east", Duration.ofSeconds(5)).equals(found);
         });
     }
 
