@@ -1,4 +1,4 @@
-//! A topic of strait's own on the target: one partition, compacted, keys and values as text.
+//! A topic that strait keeps on the target: one partition, compacted.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ impl TopicError {
 #[derive(Clone, Debug)]
 pub(crate) struct OwnTopic {
     pub(super) client: Client,
-    pub(super) partition: TopicPartition,
+    pub(crate) partition: TopicPartition,
 }
 
 impl OwnTopic {
@@ -75,6 +75,18 @@ impl OwnTopic {
     pub(crate) fn new(client: Client, name: String) -> Self {
         let partition = TopicPartition::new(name, 0);
         Self { client, partition }
+    }
+
+    /// Makes it if it does not exist; whether it did. Who may not create it may use one that is there.
+    pub(crate) async fn ensure(&self, replication_factor: i16) -> Result<bool, TopicError> {
+        let names = [self.partition.topic.clone()];
+        let found = self.client.topics(Some(&names)).await;
+        let found = found.map_err(|error| self.failed(error))?;
+        if found.iter().any(|topic| topic.error.is_none()) {
+            return Ok(false);
+        }
+        self.create(replication_factor, &[]).await?;
+        Ok(true)
     }
 
     /// Creates it, compacted and with these settings besides, if it does not exist.
@@ -151,13 +163,13 @@ impl OwnTopic {
     /// it fails.
     pub(crate) async fn write(
         &self,
-        records: impl Iterator<Item = (String, Option<String>)>,
+        records: impl Iterator<Item = (impl AsRef<[u8]>, Option<impl AsRef<[u8]>>)>,
         now_ms: i64,
     ) -> Result<(), TopicError> {
         let mut batch = BatchBuilder::new(Codec::None);
         for (key, value) in records {
-            let value = value.as_deref().map(str::as_bytes);
-            batch.push(now_ms, Some(key.as_bytes()), value, &[]);
+            let value = value.as_ref().map(AsRef::as_ref);
+            batch.push(now_ms, Some(key.as_ref()), value, &[]);
             if batch.plain_len() >= BATCH_BYTES {
                 let full = std::mem::replace(&mut batch, BatchBuilder::new(Codec::None));
                 self.produce(full).await?;

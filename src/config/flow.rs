@@ -44,6 +44,8 @@ pub struct FlowConfig {
     pub quotas: bool,
     /// Passwords by user, if users of SCRAM follow on the target.
     pub scram_users: Option<BTreeMap<String, Secret>>,
+    /// Topics that MirrorMaker 2's clients read on the target.
+    pub mm2: Mm2Topics,
     /// The limit of all its topics together, in this process.
     pub rate: Rate,
     /// What holds for topics that no rule is about; without a limit of their own.
@@ -78,11 +80,40 @@ impl FlowConfig {
         format!("strait.{}", self.name)
     }
 
+    /// Whether it is to be known which offset of the source is which on the target.
+    pub fn keeps_map(&self) -> bool {
+        self.group_offsets || self.mm2.checkpoints || self.mm2.offset_syncs
+    }
+
     /// What holds for this topic of the source.
     pub fn topic(&self, source_topic: &str) -> &TopicConfig {
         let mut rules = self.rules.iter();
         let rule = rules.find(|rule| rule.topics.matches(source_topic));
         rule.map_or(&self.defaults, |rule| &rule.config)
+    }
+}
+
+/// Which of MirrorMaker 2's internal topics a flow keeps on the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mm2Topics {
+    /// Signs of life, so often.
+    pub heartbeats: Option<Duration>,
+    /// Where groups go on.
+    pub checkpoints: bool,
+    /// Which record is which.
+    pub offset_syncs: bool,
+    /// Of these topics, if strait creates them; -1: as the flow's other topics of its own.
+    pub replication_factor: i16,
+}
+
+impl Default for Mm2Topics {
+    fn default() -> Self {
+        Self {
+            heartbeats: None,
+            checkpoints: false,
+            offset_syncs: false,
+            replication_factor: -1,
+        }
     }
 }
 

@@ -31,8 +31,8 @@ pub(crate) use file::{
 };
 pub(crate) use flow::check_name;
 pub use flow::{
-    AclMode, Assignment, FlowConfig, NamePattern, Naming, OnExisting, OnGap, OnPoison, Rate,
-    Require, Start, TopicConfig, TopicRule, Transport,
+    AclMode, Assignment, FlowConfig, Mm2Topics, NamePattern, Naming, OnExisting, OnGap, OnPoison,
+    Rate, Require, Start, TopicConfig, TopicRule, Transport,
 };
 pub use sources::Sources;
 

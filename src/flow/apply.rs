@@ -88,6 +88,7 @@ impl Flow {
                 start: starts.remove(&topic.name),
                 created_ms: now,
                 given_up: Vec::new(),
+                ways: Vec::new(),
             };
             (topic.key(), record)
         });
@@ -95,6 +96,7 @@ impl Flow {
         let flow = first_run.then(|| FlowRecord {
             source_cluster: booted.source_id.clone(),
             target_cluster: booted.target_id.clone(),
+            source_alias: self.config.source.clone(),
             created_ms: now,
             provides: Some(booted.provides.clone()),
         });
@@ -104,22 +106,39 @@ impl Flow {
         Ok(())
     }
 
-    /// Records what the flow provides, if something else is recorded: who asks from outside shall know.
+    /// Records what the flow provides and calls its source, if something else is recorded: who asks from outside shall know.
     pub(super) async fn record_provides(&self, booted: &mut Booted) -> Result<(), StepError> {
         let Some(known) = &booted.records.flow else {
             return Ok(());
         };
         let provides = Some(booted.provides.clone());
-        if known.provides == provides {
+        let source_alias = self.config.source.clone();
+        if known.provides == provides && known.source_alias == source_alias {
             return Ok(());
         }
         let flow = FlowRecord {
             provides,
+            source_alias,
             ..known.clone()
         };
         let now = self.host.clock.wall_ms();
         booted.control.write(&[], Some(&flow), now).await?;
         booted.records.flow = Some(flow);
+        Ok(())
+    }
+
+    /// Records where topics come from, for flows behind this one.
+    pub(super) async fn record_ways(
+        &self,
+        booted: &mut Booted,
+        moved: Vec<(TopicKey, TopicRecord)>,
+    ) -> Result<(), StepError> {
+        if moved.is_empty() {
+            return Ok(());
+        }
+        let now = self.host.clock.wall_ms();
+        booted.control.write(&moved, None, now).await?;
+        booted.records.topics.extend(moved);
         Ok(())
     }
 

@@ -119,7 +119,7 @@ impl Flow {
         stop: &CancellationToken,
         replicas: usize,
     ) -> Result<Option<Arc<OffsetMap>>, Cancelled> {
-        if !self.config.group_offsets {
+        if !self.config.keeps_map() {
             return Ok(None);
         }
         let (name, replicas) = (&self.config.name, i16::try_from(replicas).unwrap_or(-1));

@@ -1,9 +1,11 @@
 //! Keeps topics out that would form a cycle, through flows of this file or of other processes.
 //!
-//! What other processes do shows in the groups on the source: a flow that copies our target topic into our
-//! source topic. Such a flow must be at work on it, since groups outlive flows, and checkpoints the selection of topics;
-//! and a cycle through a third cluster does not show. Where groups cannot be read, nothing is known of other processes,
-//! and the flow goes on.
+//! What other processes do shows on the source: in groups of flows that copy our target topic into our source topic, and, over
+//! further clusters, in what the control topics of flows into the source say of where its topics come from ([`origins`]).
+//! Such flows must be at work, since groups outlive flows, and checkpoints the selection of topics. Where groups
+//! cannot be read, nothing is known of other processes, and the flow goes on.
+//!
+//! [`origins`]: super::topics::origins
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -14,8 +16,12 @@ use super::{
     Flow, FlowError,
     boot::Cancelled,
     plan::{Rules, Snapshot, Trouble},
-    topics::writers::Writers,
+    topics::{
+        origins::{Known, Origins, Step},
+        writers::Writers,
+    },
 };
+use crate::checkpoint::control_topic::{ControlRecords, TopicKey, TopicRecord};
 
 /// Between two looks at the groups on the source.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -30,11 +36,15 @@ pub(super) struct Cycles<'a> {
     /// Ids of source and target.
     clusters: [String; 2],
     writers: Writers,
+    /// Where topics of the source come from; none: not read yet.
+    origins: Option<Origins>,
+    known: Known,
     /// Topics of the last round.
     topics: BTreeSet<String>,
     young_until: Duration,
     next_look: Duration,
     told: bool,
+    told_unread: bool,
 }
 
 impl<'a> Cycles<'a> {
@@ -43,10 +53,13 @@ impl<'a> Cycles<'a> {
             flow,
             clusters: [source.to_owned(), target.to_owned()],
             writers: Writers::default(),
+            origins: None,
+            known: Known::default(),
             topics: BTreeSet::new(),
             young_until: Duration::ZERO,
             next_look: Duration::ZERO,
             told: false,
+            told_unread: false,
         }
     }
 
@@ -75,15 +88,41 @@ impl<'a> Cycles<'a> {
         if let Some(cycle) = self.flow.web.through(&config.name, source) {
             return Some(format!("{cycle}: {WAY_OUT}"));
         }
-        let writer = self
-            .writers
-            .copying(target_id, source)
-            .filter(|writer| writer.is_active())?;
-        let (from, to, group) = (&config.source, &config.target, &writer.group);
-        Some(format!(
-            "{from}:{source} → {to}:{target} → {from}:{source}: the flow of group {group} on {from} copies it back; \
-             {WAY_OUT}"
-        ))
+        let writer = self.writers.copying(target_id, source);
+        if let Some(writer) = writer.filter(|writer| writer.is_active()) {
+            let (from, to, group) = (&config.source, &config.target, &writer.group);
+            return Some(format!(
+                "{from}:{source} → {to}:{target} → {from}:{source}: the flow of group {group} on {from} copies it back; \
+                 {WAY_OUT}"
+            ));
+        }
+        let cycle = self.origins.as_ref()?.cycle(self.step(source, target))?;
+        Some(format!("{cycle}: {WAY_OUT}"))
+    }
+
+    fn step<'b>(&'b self, source: &'b str, target: &'b str) -> Step<'b> {
+        let (config, [source_id, target_id]) = (&self.flow.config, &self.clusters);
+        Step {
+            flow: &config.name,
+            source: (source_id, &config.source, source),
+            target: (target_id, &config.target, target),
+        }
+    }
+
+    /// Records whose topics come from elsewhere than they say.
+    pub(super) fn moved(&self, records: &ControlRecords) -> Vec<(TopicKey, TopicRecord)> {
+        let Some(origins) = &self.origins else {
+            return Vec::new();
+        };
+        let records = records.topics.iter().filter_map(|(key, record)| {
+            let ways = origins.open(self.step(&record.source_topic, &record.target_topic));
+            let moved = TopicRecord {
+                ways,
+                ..record.clone()
+            };
+            (moved != *record).then(|| (key.clone(), moved))
+        });
+        records.collect()
     }
 
     async fn look_if_due(&mut self, snapshot: &Snapshot) {
@@ -112,17 +151,25 @@ impl<'a> Cycles<'a> {
 
     /// Reads the groups on the source; whether they could be read.
     async fn look(&mut self) -> bool {
-        let [source, target] = &self.clusters;
         let client = self.flow.source.client();
+        let clock = &self.flow.host.clock;
+        let read = async {
+            let writers = Writers::read(client, &self.clusters[0]).await;
+            let mut writers = writers.map_err(|error| error.to_string())?;
+            writers.compare(&self.writers, clock.monotonic());
+            let origins = Origins::read(client, &writers, &mut self.known).await;
+            Ok((writers, origins.map_err(|error| error.to_string())?))
+        };
         let read = tokio::select! {
             biased;
-            read = Writers::read(client, target, source) => read.map_err(|error| error.to_string()),
-            () = self.flow.host.clock.sleep(PATIENCE) => Err("no answer".to_owned()),
+            read = read => read,
+            () = clock.sleep(PATIENCE) => Err("no answer".to_owned()),
         };
         match read {
-            Ok(mut writers) => {
-                writers.compare(&self.writers, self.flow.host.clock.monotonic());
+            Ok((writers, origins)) => {
+                self.tell_unread(&origins);
                 self.writers = writers;
+                self.origins = Some(origins);
                 self.told = false;
                 true
             }
@@ -134,6 +181,15 @@ impl<'a> Cycles<'a> {
                 }
                 false
             }
+        }
+    }
+
+    fn tell_unread(&mut self, origins: &Origins) {
+        let told = std::mem::replace(&mut self.told_unread, origins.unread.is_some());
+        if let (false, Some((other, reason))) = (told, &origins.unread) {
+            let (flow, cluster) = (&self.flow.config.name, self.flow.source.alias());
+            tracing::warn!(%flow, %cluster, %other, %reason, "where a flow takes its topics from cannot be read: a cycle \
+                through further clusters would not be noticed");
         }
     }
 }
@@ -166,7 +222,7 @@ impl Flow {
         let mut cycles = Cycles::new(self, ids);
         cycles.cut(&mut snapshot).await;
         let group = self.config.group();
-        if fresh && cycles.writers.has(&group) {
+        if fresh && cycles.writers.has(&group, ids[1]) {
             return Ok(Err(FlowError::Swapped {
                 source_alias: self.config.source.clone(),
                 target_alias: self.config.target.clone(),

@@ -62,7 +62,7 @@ pub(super) struct Supervisor<'a> {
     pub(super) committer: Arc<Committer>,
     pub(super) workers: Workers<'a>,
     cycles: Cycles<'a>,
-    /// What the flow copies, told to the jobs for groups and rules while this process leads.
+    /// What the flow copies, told to its syncs while this process leads.
     pub(super) copied: watch::Sender<Option<Arc<Copied>>>,
     /// Target partitions whose checkpoints do not count: they were reset and did not start since.
     pub(super) anew: BTreeSet<TopicPartition>,
@@ -336,6 +336,8 @@ impl<'a> Supervisor<'a> {
         }
         if leader {
             flow.record_provides(&mut self.booted).await?;
+            let moved = self.cycles.moved(&self.booted.records);
+            flow.record_ways(&mut self.booted, moved).await?;
         }
         let known = self.workers.known();
         let records = &self.booted.records;

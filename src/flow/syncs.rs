@@ -11,6 +11,7 @@ use super::{
     supervisor::Supervisor,
     sync::{
         groups::{self, Copied, GroupSelection, GroupSync},
+        internal_topics::{self, Translations},
         rules::{self, Follower, Kind, acls::Acls, quotas::Quotas, users::Users},
     },
 };
@@ -27,11 +28,11 @@ impl Supervisor<'_> {
         let quotas = config.quotas.then(|| self.start(Quotas, stop));
         let users = config.scram_users.clone();
         let users = users.map(|passwords| self.start(Users(passwords), stop));
-        let groups = self.start_groups(stop.clone());
-        [groups, acls, quotas, users]
-            .into_iter()
-            .flatten()
-            .collect()
+        let translations = Arc::default();
+        let mut jobs = self.start_internal_topics(&translations, stop);
+        let groups = self.start_groups(translations, stop.clone());
+        jobs.extend([groups, acls, quotas, users].into_iter().flatten());
+        jobs
     }
 
     fn start(&self, kind: impl Kind, stop: &CancellationToken) -> JoinHandle<()> {
@@ -49,9 +50,35 @@ impl Supervisor<'_> {
         tokio::spawn(Follower::new(kind, settings).run(stop.clone()))
     }
 
-    fn start_groups(&self, stop: CancellationToken) -> Option<JoinHandle<()>> {
+    fn start_internal_topics(
+        &self,
+        translations: &Arc<Translations>,
+        stop: &CancellationToken,
+    ) -> Vec<JoinHandle<()>> {
         let flow = self.flow;
+        let settings = internal_topics::Settings {
+            target: flow.target.client().clone(),
+            source: flow.outages.source.clone(),
+            map: self.booted.map.clone(),
+            replicas: i16::try_from(self.booted.replicas).unwrap_or(-1),
+            lease: self.membership.lease(),
+            host: flow.host.clone(),
+            copied: self.copied.subscribe(),
+        };
+        internal_topics::start(&flow.config, &settings, translations, stop)
+    }
+
+    fn start_groups(
+        &self,
+        translations: Arc<Translations>,
+        stop: CancellationToken,
+    ) -> Option<JoinHandle<()>> {
+        let flow = self.flow;
+        let (commits, checkpoints) = (flow.config.group_offsets, flow.config.mm2.checkpoints);
         let map = Arc::clone(self.booted.map.as_ref()?);
+        if !commits && !checkpoints {
+            return None;
+        }
         let sync = GroupSync::new(groups::Settings {
             flow: flow.config.name.clone(),
             checkpoints: flow.config.group(),
@@ -64,6 +91,8 @@ impl Supervisor<'_> {
             lease: self.membership.lease(),
             clock: Arc::clone(&flow.host.clock),
             board: Arc::clone(&flow.board),
+            translations: checkpoints.then_some(translations),
+            commits,
             copied: self.copied.subscribe(),
         });
         Some(tokio::spawn(sync.run(stop)))
@@ -73,8 +102,12 @@ impl Supervisor<'_> {
     pub(super) fn tell_syncs(&self, snapshot: &Snapshot, leader: bool) {
         let config = &self.flow.config;
         let rules = config.acls != AclMode::Off || config.quotas || config.scram_users.is_some();
-        let wanted = self.booted.map.is_some() || rules;
-        let copied = (leader && wanted).then(|| self.copied(snapshot));
+        let asked = self.booted.map.is_some() || rules;
+        // Heartbeats only ask whether this process leads.
+        let copied = leader.then(|| match asked {
+            true => self.copied(snapshot),
+            false => Copied::new(),
+        });
         self.copied.send_if_modified(|told| {
             let changes = told.as_deref() != copied.as_ref();
             if changes {

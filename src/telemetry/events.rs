@@ -7,7 +7,7 @@ use rdkafka::config::RDKafkaLogLevel;
 
 use super::metrics::{
     BATCH_SECONDS, BATCHES, BYTES, CHECKPOINTS, GAPS, GROUP_OFFSETS, LATENCY, LIMITED, LOST,
-    OPENED, REBALANCES, RECORDS, RETRIES, SKIPPED, THROTTLE,
+    MM2_RECORDS, OPENED, REBALANCES, RECORDS, RETRIES, SKIPPED, THROTTLE,
 };
 use crate::{
     base::ids::Route,
@@ -256,6 +256,11 @@ pub fn committed(flow: &str, checkpoints: usize) {
 /// So many offsets of groups were written to the target.
 pub fn group_offsets(flow: &str, offsets: u64) {
     GROUP_OFFSETS.counter(&[flow]).increment(offsets);
+}
+
+/// So many records of this kind were written for MirrorMaker 2's clients.
+pub fn mm2_records(flow: &str, kind: &str, records: u64) {
+    MM2_RECORDS.counter(&[flow, kind]).increment(records);
 }
 
 /// The group of `flow` gave this process partitions, or took some away.

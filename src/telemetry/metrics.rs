@@ -110,6 +110,8 @@ metrics! {
         "Their partitions whose offset on the target is not exact (inexact), is written later (waiting), or is not known (unknown)";
     Counter GROUP_OFFSETS = "strait_group_offsets_total" ["flow"]
         "Offsets of groups written to the target";
+    Counter MM2_RECORDS = "strait_mm2_records_total" ["flow", "kind"]
+        "Records written to the topics that MirrorMaker 2's clients read: heartbeat, checkpoint, offset_sync";
     Counter REBALANCES = "strait_rebalances_total" ["flow"]
         "Times the flow's group gave this process partitions, or took some away";
     Gauge PARTITION_LAG_SECONDS = "strait_partition_lag_seconds" ["flow", "topic", "partition"]

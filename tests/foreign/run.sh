@@ -36,4 +36,5 @@ tool $kafka.TopicCommand "${at[@]}" --delete --topic t
 tool $kafka.TopicCommand "${at[@]}" --list | sed 's/^t$/still there/; $a end' | expect "delete topic" "^end$"
 .kafka/venv/bin/python tests/foreign/client.py "$address"
 echo "ok python client"
+tests/foreign/mirror.sh
 tests/foreign/secured.sh

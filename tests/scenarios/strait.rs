@@ -90,6 +90,22 @@ impl Strait {
         self.act("groups", arguments)
     }
 
+    /// A whole line, as an operator types it; the name of its file stands for this one's.
+    pub fn line(&self, line: &str) -> Result<(i32, String)> {
+        let mut words = line.split_whitespace();
+        ensure!(words.next() == Some("strait"), "{line}");
+        let path = self.folder.path().join("strait.toml");
+        let words = words.map(|word| match word.ends_with(".toml") {
+            true => path.as_os_str(),
+            false => word.as_ref(),
+        });
+        let output = Command::new(env!("CARGO_BIN_EXE_strait"))
+            .args(words)
+            .stdin(Stdio::null())
+            .output()?;
+        Ok(told(&output))
+    }
+
     fn act(&self, command: &str, arguments: &[&str]) -> Result<(i32, String)> {
         let (action, rest) = arguments.split_first().context("an action")?;
         let output = Command::new(env!("CARGO_BIN_EXE_strait"))

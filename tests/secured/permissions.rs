@@ -16,7 +16,7 @@ use rdkafka::{
 use super::{
     cases::{by_login, produce, records},
     clusters::{Clusters, PASSWORD, finished},
-    kafka::java,
+    kafka::{dump, java},
     strait::{Strait, eventually},
 };
 
@@ -77,7 +77,8 @@ pub(super) fn allow(clusters: &Clusters, sections: &[&str], user: &str, topic: &
 
 /// A flow of one topic, both sides by the same login.
 fn flow(clusters: &Clusters, user: &str, topic: &str) -> Result<Strait> {
-    flow_with(clusters, user, topic, "group_offsets = true")
+    let more = "group_offsets = true\nmm2_heartbeats = true\nmm2_checkpoints = true\nmm2_offset_syncs = true";
+    flow_with(clusters, user, topic, more)
 }
 
 pub(super) fn flow_with(
@@ -177,9 +178,23 @@ pub fn run_needs_its_section_only(clusters: &Clusters) -> Result<()> {
     // The end of partition 0 is where a group is that has read it, on either side.
     let (group, first) = ("runners-app", (topic, 0));
     let end = committed_end(&clusters.source.plain(), group, first)?;
-    allow(clusters, &["group offsets"], user, topic)?;
+    let sections = ["group offsets", "MirrorMaker 2's topics"];
+    allow(clusters, &sections, user, topic)?;
     eventually("the group's offset follows", || {
         Ok(committed(&clusters.target.plain(), group, first)? == Some(end))
+    })
+    .with_context(|| strait.log())?;
+    let kept = [
+        "heartbeats",
+        "east.heartbeats",
+        "east.checkpoints.internal",
+        "mm2-offset-syncs.east.internal",
+    ]
+    .map(str::to_owned);
+    eventually("MirrorMaker 2's topics are kept", || {
+        let found = dump(&clusters.target.plain(), &kept)?;
+        let has = |topic: &String| found.lines().any(|line| line.starts_with(topic));
+        Ok(kept.iter().all(has))
     })
     .with_context(|| strait.log())?;
     // Two processes share it by the same rights.

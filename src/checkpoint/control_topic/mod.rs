@@ -3,10 +3,11 @@
 //! One partition, compacted. Keys and values are text, so that Kafka's console tools show them:
 //!
 //! ```text
-//! flow            {"version":1,"source_cluster":ID,"target_cluster":ID,"created_ms":N,
+//! flow            {"version":1,"source_cluster":ID,"target_cluster":ID,"source_alias":ALIAS,"created_ms":N,
 //!                  "provides":{"transport":NAME,...} once the target was probed}
 //! topic/TOPIC_ID  {"version":1,"source_topic":NAME,"target_topic":NAME,"target_topic_id":ID or null,
-//!                  "start":{"0":OFFSET,...} or null,"created_ms":N,"given_up":[ID,...] if there are any}
+//!                  "start":{"0":OFFSET,...} or null,"created_ms":N,"given_up":[ID,...] if there are any,
+//!                  "ways":[[{"cluster":ID,"alias":ALIAS,"topic":NAME,"flow":NAME},...],...] likewise}
 //! ```
 //!
 //! A topic is known by its id on the source (by `name/NAME` where brokers have no ids). Its record is
@@ -19,7 +20,7 @@ mod records;
 
 use bytes::Bytes;
 use records::value;
-pub use records::{ControlRecords, FlowRecord, TopicKey, TopicRecord};
+pub use records::{ControlRecords, FlowRecord, Origin, TopicKey, TopicRecord, Way};
 use wire::{TopicPartition, client::Client};
 
 use super::own_topic::{OwnTopic, TopicError};
@@ -93,6 +94,15 @@ impl ControlTopic {
     pub async fn create(&self, replication_factor: i16) -> Result<(), ControlError> {
         let created = self.0.create(replication_factor, &[]).await;
         created.map_err(ControlError)
+    }
+
+    /// Its end.
+    ///
+    /// # Errors
+    /// If the target does not answer, or refuses.
+    pub async fn end(&self) -> Result<i64, ControlError> {
+        let extent = self.0.extent().await.map_err(ControlError)?;
+        Ok(extent.1)
     }
 
     /// Reads all of it.

@@ -51,6 +51,23 @@ impl std::fmt::Display for TopicKey {
     }
 }
 
+/// Where the records of a topic were before, and which flow took them from there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Cluster id.
+    pub cluster: String,
+    /// What the flow calls it; empty: not known.
+    #[serde(default)]
+    pub alias: String,
+    /// The topic there.
+    pub topic: String,
+    /// The flow.
+    pub flow: String,
+}
+
+/// From where records came to a topic, the farthest place first.
+pub type Way = Vec<Origin>;
+
 /// The flow itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowRecord {
@@ -58,6 +75,9 @@ pub struct FlowRecord {
     pub source_cluster: String,
     /// Cluster id of the target.
     pub target_cluster: String,
+    /// What the flow calls its source; empty: written by a release that did not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source_alias: String,
     /// When the flow first ran, milliseconds since 1970.
     pub created_ms: i64,
     /// What the leader found last that the flow provides; none: written by a release that did not probe.
@@ -83,6 +103,9 @@ pub struct TopicRecord {
     /// not count any more.
     #[serde(default, with = "ids_text", skip_serializing_if = "Vec::is_empty")]
     pub given_up: Vec<Uuid>,
+    /// If the source topic is a copy itself: how its records came there (`flow::topics::origins`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ways: Vec<Way>,
 }
 
 /// Of the list of ids of one topic; checkpoints about older ones are long gone.
@@ -223,6 +246,7 @@ mod tests {
             start: Some(BTreeMap::from([(0, 17), (3, 0)])),
             created_ms: 1_780_000_000_000,
             given_up: Vec::new(),
+            ways: Vec::new(),
         }
     }
 
@@ -238,6 +262,25 @@ mod tests {
         Ok(all)
     }
 
+    #[test]
+    fn a_topic_that_is_a_copy_says_of_what() {
+        let origin = Origin {
+            cluster: "id".to_owned(),
+            alias: "east".to_owned(),
+            topic: "orders".to_owned(),
+            flow: "east-to-west".to_owned(),
+        };
+        let record = TopicRecord {
+            ways: vec![vec![origin]],
+            ..record()
+        };
+        let text = value(&record);
+        let ways =
+            r#""ways":[[{"cluster":"id","alias":"east","topic":"orders","flow":"east-to-west"}]]}"#;
+        assert!(text.ends_with(ways), "{text}");
+        assert_eq!(parse::<TopicRecord>(text.as_bytes()).unwrap(), record);
+    }
+
     /// What was once written is read forever.
     #[test]
     fn version_1_does_not_drift() {
@@ -247,6 +290,7 @@ mod tests {
         let flow = FlowRecord {
             source_cluster: "a".to_owned(),
             target_cluster: "b".to_owned(),
+            source_alias: String::new(),
             created_ms: 5,
             provides: None,
         };
@@ -346,10 +390,22 @@ mod tests {
         fn every_record_comes_back(
             source_topic: String, target_topic: String, id: Option<u128>, created_ms: i64,
             start: Option<BTreeMap<i32, i64>>, given_up: Vec<u128>,
+            ways in proptest::collection::vec(
+                proptest::collection::vec(proptest::array::uniform4("\\PC{0,9}"), 0..4), 0..3,
+            ),
         ) {
             let record = TopicRecord {
                 source_topic, target_topic, target_topic_id: id.map(Uuid::from_u128), start, created_ms,
                 given_up: given_up.into_iter().map(Uuid::from_u128).collect(),
+                ways: ways
+                    .into_iter()
+                    .map(|way| {
+                        let places = way.into_iter();
+                        places
+                            .map(|[cluster, alias, topic, flow]| Origin { cluster, alias, topic, flow })
+                            .collect()
+                    })
+                    .collect(),
             };
             prop_assert_eq!(parse::<TopicRecord>(value(&record).as_bytes()).unwrap(), record);
         }

@@ -6,6 +6,7 @@ use wire::{Isolation, security::Secret};
 
 use super::{
     keys::{as_written, one_of, only, parsed, refused, required},
+    mm2::Mm2Keys,
     rule::{self, TopicKeys, pattern, rate},
     tree::{Node, Table},
     units,
@@ -22,7 +23,8 @@ as_written! {
     FlowFile {
         name, source, target, topics, exclude, naming, start, isolation, transport, assignment,
         replication_factor, on_gap, on_poison, on_existing, checkpoint_interval, require, instance,
-        source_commits, group_offsets, groups, groups_exclude, acls, quotas, scram_users, rate_bytes, rate_records, rules,
+        source_commits, group_offsets, groups, groups_exclude, acls, quotas, scram_users, mm2_checkpoints, mm2_heartbeats,
+        mm2_heartbeats_interval, mm2_offset_syncs, mm2_replication_factor, rate_bytes, rate_records, rules,
     }
 }
 
@@ -37,7 +39,8 @@ pub(super) fn flow(
         name, source, target, topics, exclude, naming, start, isolation,
         replication_factor, checkpoint_interval,
         transport, assignment, on_gap, on_poison, on_existing, require, instance, source_commits,
-        group_offsets, groups, groups_exclude, acls, quotas, scram_users, rate_bytes, rate_records, rules,
+        group_offsets, groups, groups_exclude, acls, quotas, scram_users, mm2_checkpoints, mm2_heartbeats, mm2_heartbeats_interval,
+        mm2_offset_syncs, mm2_replication_factor, rate_bytes, rate_records, rules,
     } = FlowFile::read(table)?;
 
     let transport = parsed(transport, Transport::Auto, Transport::parse)?;
@@ -47,6 +50,11 @@ pub(super) fn flow(
     let defaults = TopicKeys {
         start, replication_factor, on_gap, on_poison, on_existing,
     }.over(&TopicConfig::default())?;
+
+    #[rustfmt::skip] // one line per meaning
+    let mm2 = Mm2Keys {
+        mm2_checkpoints, mm2_heartbeats, mm2_heartbeats_interval, mm2_offset_syncs, mm2_replication_factor,
+    }.read()?;
 
     let source = alias(required(source, &place, "source")?, clusters)?;
     let target_text = required(target, &place, "target")?;
@@ -81,6 +89,7 @@ pub(super) fn flow(
         acls: parsed(acls, AclMode::Off, parse_acls)?,
         quotas: parsed(quotas, false, parse_switch)?,
         scram_users: scram_users.map(passwords).transpose()?,
+        mm2,
         rate: rate(rate_bytes, rate_records)?,
         rules: rule::rules(rules, &defaults)?,
         defaults,
@@ -135,7 +144,7 @@ fn group_patterns(node: Option<Node>, default: &str) -> Result<Vec<NamePattern>,
     }
 }
 
-fn parse_switch(text: &str) -> Result<bool, String> {
+pub(super) fn parse_switch(text: &str) -> Result<bool, String> {
     one_of(text, &[("true", true), ("false", false)])
 }
 

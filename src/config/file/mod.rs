@@ -5,6 +5,7 @@ mod cluster;
 mod flow;
 mod java;
 mod keys;
+mod mm2;
 mod properties;
 mod rule;
 mod security;

@@ -121,7 +121,7 @@ fn parse_start(text: &str) -> Result<Start, String> {
     }
 }
 
-fn parse_replication_factor(text: &str) -> Result<i16, String> {
+pub(super) fn parse_replication_factor(text: &str) -> Result<i16, String> {
     match text.parse() {
         Ok(factor @ (-1 | 1..)) => Ok(factor),
         _ => Err("1 or more is wanted, or -1 for the target's default".into()),

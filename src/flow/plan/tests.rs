@@ -24,6 +24,7 @@ fn rules(naming: &config::Naming) -> Rules {
         acls: AclMode::Off,
         quotas: false,
         scram_users: None,
+        mm2: config::Mm2Topics::default(),
         rate: Rate::default(),
         defaults: TopicConfig::default(),
         rules: Vec::new(),
@@ -115,6 +116,7 @@ fn control(target: Option<u128>) -> ControlRecords {
         start: None,
         created_ms: 0,
         given_up: Vec::new(),
+        ways: Vec::new(),
     };
     ControlRecords {
         flow: None,

@@ -1,6 +1,7 @@
 //! Topics that would form a cycle, and clusters that changed places.
 
 use super::*;
+use crate::checkpoint::control_topic::ControlTopic;
 
 /// One flow of a file of its own.
 fn one(source: (&str, &Cluster), target: (&str, &Cluster), name: &str, flow: &str) -> Running {
@@ -154,4 +155,95 @@ async fn clusters_that_changed_places_are_refused() {
     let turned = one(("a", &pair.west), ("b", &pair.east), "dr-back", flow);
     turned.await_ready().await;
     turned.stop().await;
+}
+
+/// Three clusters, and three processes that know two of them each.
+struct Ring {
+    clusters: [Cluster; 3],
+}
+
+impl Ring {
+    async fn start() -> Self {
+        let (a, b, c) = tokio::join!(Cluster::start(), Cluster::start(), Cluster::start());
+        Self {
+            clusters: [a, b, c],
+        }
+    }
+
+    /// The flow from this cluster to the next one.
+    fn run(&self, from: usize, flow: &str) -> Running {
+        let (names, to) = (["a", "b", "c"], (from + 1) % 3);
+        let side = |index: usize| (names[index], &self.clusters[index]);
+        let name = format!("{}{}", names[from], names[to]);
+        one(side(from), side(to), &name, flow)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_of_processes_is_refused_by_the_one_that_would_close_it() {
+    let ring = Ring::start().await;
+    let [a, b, c] = &ring.clusters;
+    a.create("orders", &[]).await;
+    a.write("orders", &["1"]).await;
+    let first = ring.run(0, ORDERS);
+    await_read(b, "orders", &["1"]).await;
+    // A chain is none.
+    let second = ring.run(1, ORDERS);
+    await_read(c, "orders", &["1"]).await;
+    let control = ControlTopic::new(c.client.clone(), "bc");
+    eventually("it says where its topic comes from", async || {
+        let records = control.read().await.unwrap();
+        let topic = records.topics.into_values().next().unwrap();
+        match topic.ways.as_slice() {
+            [way] if way.len() == 1 && way[0].flow == "ab" && way[0].alias == "a" => Ok(()),
+            ways => Err(format!("{ways:?}")),
+        }
+    })
+    .await;
+    let error = refused(ring.run(2, ORDERS)).await;
+    let way = "a:orders → b:orders → c:orders → a:orders (flows ab, bc, ca)";
+    assert!(error.contains(way), "{error}");
+    assert!(!a.exists("strait.ca.control").await, "nothing was written");
+    // Under another name it comes to another topic, and nobody copies that on.
+    let back = ring.run(2, &format!("{ORDERS}\nnaming = \"prefix\""));
+    await_read(a, "c.orders", &["1"]).await;
+    for running in [first, second, back] {
+        assert!(running.status().troubles.is_empty());
+        running.stop().await;
+    }
+}
+
+/// No flow sees another one at its start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_that_closes_while_its_flows_run_is_cut() {
+    let ring = Ring::start().await;
+    let running: Vec<_> = (0..3).map(|from| ring.run(from, ORDERS)).collect();
+    for one in &running {
+        one.await_ready().await;
+    }
+    ring.clusters[0].create("orders", &[]).await;
+    ring.clusters[0].write("orders", &["1"]).await;
+    eventually("one is cut", async || {
+        let status: Vec<_> = running.iter().map(Running::status).collect();
+        let is_cut = status.iter().any(|status| {
+            let mut partitions = status.partitions.iter();
+            let stopped = |reason: Option<&str>| reason == Some("cycle");
+            let told = status
+                .troubles
+                .iter()
+                .any(|it| it.code == "cycle" && it.text.matches(":orders").count() >= 4);
+            told && partitions.all(|partition| stopped(partition.reason.as_deref()))
+        });
+        match is_cut {
+            true => Ok(()),
+            false => Err(format!(
+                "{:?}",
+                status.iter().map(|it| &it.troubles).collect::<Vec<_>>()
+            )),
+        }
+    })
+    .await;
+    for one in running {
+        one.stop().await;
+    }
 }

@@ -4,5 +4,6 @@ pub mod create;
 pub mod cycles;
 pub mod examples;
 pub mod naming;
+pub mod origins;
 pub mod selection;
 pub mod writers;

@@ -82,17 +82,16 @@ impl Shares {
     }
 }
 
-/// Those that copy from one cluster to another.
+/// Those that copy to one cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Writers(Vec<Writer>);
 
 impl Writers {
-    /// Those that copy from the cluster with id `from` to this one, whose id is `to`. Of groups that `client` may
-    /// not describe there is nothing.
+    /// Those that copy to this cluster, whose id is `to`. Of groups that `client` may not describe there is nothing.
     ///
     /// # Errors
     /// If the groups cannot be listed, or a coordinator does not answer.
-    pub async fn read(client: &Client, from: &str, to: &str) -> Result<Self, ClientError> {
+    pub async fn read(client: &Client, to: &str) -> Result<Self, ClientError> {
         let mut writers = Self::default();
         for group in client.list_groups().await? {
             if !group.group.starts_with(GROUPS) {
@@ -120,9 +119,9 @@ impl Writers {
                     moves: false,
                 })
             });
-            writers.0.extend(held.filter(|writer| {
-                writer.checkpoint.source_cluster == from && writer.checkpoint.target_cluster == to
-            }));
+            writers
+                .0
+                .extend(held.filter(|writer| writer.checkpoint.target_cluster == to));
         }
         Ok(writers)
     }
@@ -153,9 +152,26 @@ impl Writers {
         found.max_by_key(|writer| writer.is_active())
     }
 
-    /// Whether a flow with this group is among them.
-    pub fn has(&self, group: &str) -> bool {
-        self.0.iter().any(|writer| writer.group == group)
+    /// Whether a flow with this group is among them that copies from the cluster with id `from`.
+    pub fn has(&self, group: &str, from: &str) -> bool {
+        let mut writers = self.0.iter();
+        writers.any(|writer| writer.group == group && writer.checkpoint.source_cluster == from)
+    }
+
+    /// What flows that are at work copy, by group: ids of topics, and the names of their copies.
+    pub fn at_work(&self) -> BTreeMap<&str, BTreeSet<(Uuid, &str)>> {
+        let mut copies: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for writer in self.0.iter().filter(|writer| writer.is_active()) {
+            let copy = (
+                writer.checkpoint.source_topic,
+                writer.partition.topic.as_str(),
+            );
+            copies
+                .entry(writer.group.as_str())
+                .or_default()
+                .insert(copy);
+        }
+        copies
     }
 }
 
@@ -218,7 +234,13 @@ mod tests {
         assert_eq!(group(8, "orders"), Some("strait.c"));
         assert_eq!(group(9, "orders"), None);
         assert_eq!(group(7, "other"), None);
-        assert!(all.has("strait.c") && !all.has("strait.d"));
+        assert!(all.has("strait.c", "W") && !all.has("strait.d", "W") && !all.has("strait.c", "X"));
+        let copy = |id| (Uuid::from_u128(id), "orders");
+        let at_work = BTreeMap::from([
+            ("strait.b", BTreeSet::from([copy(7)])),
+            ("strait.c", BTreeSet::from([copy(8)])),
+        ]);
+        assert_eq!(all.at_work(), at_work);
         assert!(
             writers(&[("strait.a", 0, 1, true)])
                 .copying(Uuid::nil(), "orders")

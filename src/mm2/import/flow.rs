@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    flow_keys::{self, Connector, FEATURES},
+    flow_keys::{self, FEATURES},
     groups::{self, Groups},
+    internal::{self, Internal},
     pattern,
     report::{Finding, KeyId, Keys},
     setup::Flow,
@@ -17,6 +18,8 @@ pub(super) struct Table {
     pub(super) exclude: Vec<String>,
     /// Whose offsets follow.
     pub(super) groups: Option<Groups>,
+    /// Which of MirrorMaker 2's own topics are kept.
+    pub(super) internal: Internal,
     /// Single values by key, in the order of `config/reference.toml`.
     pub(super) rest: Vec<(&'static str, String)>,
     /// -1: the target's default.
@@ -40,10 +43,11 @@ pub(super) fn table(mut flow: Flow, keys: &mut Keys<'_>, notes: &mut Notes) -> T
         keys.mark(enabled, Finding::taken());
     }
     topics(&mut flow, keys, &mut table);
+    table.groups = groups::groups(&mut flow, keys, notes);
+    table.internal = internal::internal(&mut flow, keys);
     naming(&mut flow, keys, &mut table, notes);
     choices(&mut flow, keys, &mut table, notes);
     replication_factor(&mut flow, keys, &mut table, notes);
-    table.groups = groups::groups(&mut flow, keys, notes);
     acls(&mut flow, keys, &mut table, notes);
     rest(&mut flow, keys, notes);
     table
@@ -240,13 +244,7 @@ fn acls(flow: &mut Flow, keys: &mut Keys<'_>, table: &mut Table, notes: &mut Not
 /// What has no key in strait.
 fn rest(flow: &mut Flow, keys: &mut Keys<'_>, notes: &mut Notes) {
     for feature in &FEATURES {
-        let runs = match feature.connector {
-            Connector::Source => true,
-            Connector::Checkpoint => flow.checkpoints,
-            Connector::Heartbeat => flow.heartbeats,
-        };
-        let is_set = flow.peek(feature.key).is_some();
-        if !is_set && feature.default && runs {
+        if flow.peek(feature.key).is_none() && feature.default {
             notes.insert((
                 4,
                 format!(

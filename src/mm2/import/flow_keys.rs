@@ -8,54 +8,31 @@ pub(super) struct Feature {
     pub(super) key: &'static str,
     /// MirrorMaker 2's default.
     pub(super) default: bool,
-    /// Which of its connectors does it.
-    pub(super) connector: Connector,
     /// What is to be done instead.
     pub(super) instead: &'static str,
 }
 
-/// MirrorMaker 2's connectors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Connector {
-    Source,
-    Checkpoint,
-    Heartbeat,
-}
-
 /// All of them.
-pub(super) const FEATURES: [Feature; 4] = [
+pub(super) const FEATURES: [Feature; 2] = [
     Feature {
         key: "sync.topic.configs.enabled",
         default: true,
-        connector: Connector::Source,
         instead: "strait gives a topic the source's configs when it creates it, and does not follow later changes yet: make \
                   them on both sides",
     },
     Feature {
-        key: "emit.checkpoints.enabled",
-        default: true,
-        connector: Connector::Checkpoint,
-        instead: "strait writes no checkpoints topic yet, which RemoteClusterUtils reads: with group_offsets = true consumers \
-                  find their offsets in their own group on the target",
-    },
-    Feature {
-        key: "emit.heartbeats.enabled",
-        default: true,
-        connector: Connector::Heartbeat,
-        instead: "strait writes no heartbeats yet: watch its lag (docs/METRICS.md)",
-    },
-    Feature {
         key: "heartbeats.replication.enabled",
         default: true,
-        connector: Connector::Source,
-        instead: "strait does not copy heartbeats topics yet",
+        instead: "strait makes SOURCE.heartbeats itself (mm2_heartbeats); those of clusters behind the source it copies only \
+                  where `topics` matches them",
     },
 ];
 
 const GROUPS: &str = "selects consumer groups where there is no source connector: nothing is copied between these clusters";
 const OF_GROUPS: &str = "strait looks at groups every few seconds";
-const OF_HEARTBEATS: &str = "is about heartbeats, which strait does not write yet";
-const OFFSET_SYNCS: &str = "strait has no offset-syncs topic";
+const INTERNAL: &str = "is about MirrorMaker 2's own topics, where there is no source connector: nothing is copied between \
+                        these clusters";
+const OFFSET_SYNCS: &str = "strait knows every offset (docs/GUARANTEES.md), not one of some";
 const OWN_CONFIGS: &str = "strait has its own rule: a new topic gets all configs that are set on the source's topic, save those \
                            of throttling and those that the target does not take";
 const CODE: &str = "strait runs no code of others";
@@ -131,16 +108,16 @@ fn settings(name: &str, value: &str) -> Option<Finding> {
         | "refresh.groups.interval.seconds"
         | "emit.checkpoints.interval.seconds"
         | "sync.group.offsets.interval.seconds" => Finding::not_needed(OF_GROUPS),
-        "checkpoints.topic.replication.factor" => {
-            Finding::not_needed("strait has no checkpoints topic")
-        }
-        "emit.heartbeats.interval.seconds" | "heartbeats.topic.replication.factor" => {
-            Finding::not_needed(OF_HEARTBEATS)
-        }
-        "emit.offset-syncs.enabled"
+        "checkpoints.topic.replication.factor"
+        | "emit.checkpoints.enabled"
+        | "emit.heartbeats.enabled"
+        | "emit.heartbeats.interval.seconds"
+        | "emit.offset-syncs.enabled"
+        | "heartbeats.topic.replication.factor"
         | "offset-syncs.topic.location"
         | "offset-syncs.topic.replication.factor"
-        | "offset.lag.max" => Finding::not_needed(OFFSET_SYNCS),
+        | "replication.policy.internal.topic.separator.enabled" => Finding::not_needed(INTERNAL),
+        "offset.lag.max" => Finding::not_needed(OFFSET_SYNCS),
         "sync.topic.acls.interval.seconds" => {
             Finding::not_needed("strait looks at ACLs every ten seconds")
         }
@@ -152,9 +129,6 @@ fn settings(name: &str, value: &str) -> Option<Finding> {
         }
         "consumer.poll.timeout.ms" | "admin.timeout.ms" => {
             Finding::not_needed("strait's clients have their own patience")
-        }
-        "replication.policy.internal.topic.separator.enabled" => {
-            Finding::not_needed("strait has no topics of MirrorMaker 2's")
         }
         "metric.names.formats" | "add.source.alias.to.metrics" => Finding::not_needed(METRICS),
         "use.incremental.alter.configs" => Finding::not_needed("strait alters no configs"),

@@ -1,4 +1,4 @@
-//! Which consumer groups' offsets follow on the target.
+//! Which consumer groups' offsets are known on the target.
 
 use super::{
     flow::{Notes, patterns},
@@ -6,33 +6,37 @@ use super::{
     setup::Flow,
 };
 
-/// Those whose offsets follow.
+/// Those whose offsets follow, or are at least in checkpoints.
 pub(super) struct Groups {
+    /// Whether they are committed.
+    pub(super) follow: bool,
     pub(super) wanted: Vec<String>,
     pub(super) excluded: Vec<String>,
 }
 
 /// MirrorMaker 2's default of `groups.exclude`.
 const EXCLUDED: [&str; 3] = ["console-consumer-.*", "connect-.*", "__.*"];
-const NONE_FOLLOW: &str = "group_offsets = false: none follow";
+const NONE_FOLLOW: &str = "no offsets of groups follow, nor are there checkpoints";
 
-/// The groups of a flow, whose keys about them are marked; none: no offsets follow. MirrorMaker 2 writes them only where
+/// The groups of a flow, whose keys about them are marked; none: nothing is known of them. MirrorMaker 2 writes them only where
 /// it emits checkpoints as well (`MirrorCheckpointConnector.taskConfigs`).
 pub(super) fn groups(flow: &mut Flow, keys: &mut Keys<'_>, notes: &mut Notes) -> Option<Groups> {
     let emitted = flow.peek("emit.checkpoints.enabled");
     let emitted = flow.checkpoints && emitted.is_none_or(|key| is_true(keys, key));
     let follow = follow(flow, keys, notes, emitted);
-    filter(flow, keys, follow);
-    let wanted = selection(flow, keys, "groups", follow);
+    let count = follow || emitted;
+    filter(flow, keys, count);
+    let wanted = selection(flow, keys, "groups", count);
     let old = flow.take("groups.blacklist", keys);
-    let excluded = selection(flow, keys, "groups.exclude", follow);
+    let excluded = selection(flow, keys, "groups.exclude", count);
     if let Some(key) = old {
         let text = "MirrorMaker 2 ignores this since 4.0: it is groups.exclude there";
         keys.mark(key, Finding::not_needed(text));
     }
     let all = || vec![".*".to_owned()];
     let usual = || EXCLUDED.map(str::to_owned).to_vec();
-    follow.then(|| Groups {
+    count.then(|| Groups {
+        follow,
         wanted: wanted.unwrap_or_else(all),
         excluded: excluded.unwrap_or_else(usual),
     })
@@ -66,12 +70,12 @@ fn follow(flow: &mut Flow, keys: &mut Keys<'_>, notes: &mut Notes, emitted: bool
     follow
 }
 
-fn filter(flow: &mut Flow, keys: &mut Keys<'_>, follow: bool) {
+fn filter(flow: &mut Flow, keys: &mut Keys<'_>, count: bool) {
     let Some(key) = flow.take("group.filter.class", keys) else {
         return;
     };
     let usual = keys.value(key).rsplit('.').next() == Some("DefaultGroupFilter");
-    let finding = match (usual, follow) {
+    let finding = match (usual, count) {
         (true, _) => Finding::not_needed("what MirrorMaker 2 has by default"),
         (false, false) => Finding::not_needed(NONE_FOLLOW),
         (false, true) => Finding::refused(
@@ -82,14 +86,9 @@ fn filter(flow: &mut Flow, keys: &mut Keys<'_>, follow: bool) {
 }
 
 /// The patterns of `name`, if it is set and counts.
-fn selection(
-    flow: &mut Flow,
-    keys: &mut Keys<'_>,
-    name: &str,
-    follow: bool,
-) -> Option<Vec<String>> {
+fn selection(flow: &mut Flow, keys: &mut Keys<'_>, name: &str, count: bool) -> Option<Vec<String>> {
     let key = flow.take(name, keys)?;
-    if !follow {
+    if !count {
         keys.mark(key, Finding::not_needed(NONE_FOLLOW));
         return None;
     }

@@ -17,6 +17,7 @@ mod flow;
 mod flow_keys;
 mod formats;
 mod groups;
+mod internal;
 mod pattern;
 mod properties;
 mod report;

@@ -158,7 +158,12 @@ fn what_strait_does_not_do_is_not_claimed() {
          A->B.no.such.key = 1\nrefresh.topics.enabled = false\n",
     ));
     is(&import, "sync.topic.acls.enabled", NotNeeded, "");
-    is(&import, "emit.checkpoints.enabled", NotSupported, "yet");
+    is(
+        &import,
+        "emit.checkpoints.enabled",
+        Renamed,
+        "mm2_checkpoints = true",
+    );
     is(
         &import,
         "A->B.use.defaults.from",
@@ -215,16 +220,18 @@ fn groups_follow_where_mirror_maker_2_writes_their_offsets() {
         "{on}group.filter.class = org.example.Mine\n"
     )));
     is(&refused, "group.filter.class", Refused, "cannot be told");
-    for (off, verdict) in [
-        ("", NotNeeded),
-        ("sync.group.offsets.enabled = false\n", NotNeeded),
+    for (off, verdict, text) in [
+        // Its checkpoints are of these.
+        ("", Taken, ""),
+        ("sync.group.offsets.enabled = false\n", Taken, ""),
         (
             "sync.group.offsets.enabled = true\nemit.checkpoints.enabled = false\n",
             NotNeeded,
+            "nor are there checkpoints",
         ),
     ] {
         let import = imported(&with(&format!("{off}groups = g\n")));
-        is(&import, "groups", verdict, "none follow");
+        is(&import, "groups", verdict, text);
         assert!(!config(&import).flows[0].group_offsets, "{off}");
     }
 }
@@ -385,5 +392,6 @@ fn every_key_of_the_connectors_is_known() {
 }
 
 mod connect;
+mod internal;
 mod security;
 mod strimzi;

@@ -1,6 +1,6 @@
 //! The TOML text.
 
-use super::{client::Written, flow::Table};
+use super::{client::Written, flow::Table, internal::Internal};
 
 /// The whole file, without flows and clusters.
 pub(super) fn begin(files: &[String]) -> String {
@@ -38,15 +38,41 @@ pub(super) fn flow([source, target]: [&str; 2], name: Option<&str>, table: &Tabl
     match &table.groups {
         None => text.push_str("group_offsets = false\n"),
         Some(groups) => text.push_str(&format!(
-            "group_offsets = true\ngroups = {}\ngroups_exclude = {}\n",
+            "group_offsets = {}\ngroups = {}\ngroups_exclude = {}\n",
+            groups.follow,
             list(&groups.wanted),
             list(&groups.excluded)
         )),
     }
+    text.push_str(&internal(&table.internal));
     text.push_str(&format!(
         "replication_factor = {}\n",
         table.replication_factor
     ));
+    text
+}
+
+/// What is kept of MirrorMaker 2's own topics.
+fn internal(internal: &Internal) -> String {
+    let mut text = String::new();
+    if let Some(interval) = &internal.heartbeats {
+        text.push_str("mm2_heartbeats = true\n");
+        if interval != "1s" {
+            text.push_str(&format!("mm2_heartbeats_interval = {}\n", string(interval)));
+        }
+    }
+    for (key, is_kept) in [
+        ("mm2_checkpoints", internal.checkpoints),
+        ("mm2_offset_syncs", internal.offset_syncs),
+    ] {
+        if is_kept {
+            text.push_str(&format!("{key} = true\n"));
+        }
+    }
+    if !text.is_empty() {
+        let factor = internal.replication_factor;
+        text.push_str(&format!("mm2_replication_factor = {factor}\n"));
+    }
     text
 }
 

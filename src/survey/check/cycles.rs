@@ -2,8 +2,12 @@
 
 use super::{FlowReport, note};
 use crate::{
-    flow::topics::{cycles::Web, writers::Writers},
-    survey::Survey,
+    flow::topics::{
+        cycles::Web,
+        origins::{Origins, Step},
+        writers::{Writer, Writers},
+    },
+    survey::{Survey, Topic},
 };
 
 const WAY_OUT: &str =
@@ -59,8 +63,13 @@ impl FlowReport {
             .any(|found| found.code == code)
     }
 
-    /// Cycles through other processes: `writers` are the flows that copy from the target to the source.
-    pub(super) fn look_at_cycles(&mut self, survey: &Survey, writers: &Result<Writers, String>) {
+    /// Cycles through other processes: `writers` are the flows that copy to the source, `origins` is where its topics come from.
+    pub(super) fn look_at_cycles(
+        &mut self,
+        survey: &Survey,
+        writers: &Result<Writers, String>,
+        origins: &Result<Origins, String>,
+    ) {
         let (source, target) = (&survey.source.alias, &survey.target.alias);
         let writers = match writers {
             Ok(writers) => writers,
@@ -72,7 +81,7 @@ impl FlowReport {
                 return self.warn("groups_unreadable", message);
             }
         };
-        if writers.has(&survey.group) && survey.is_fresh {
+        if writers.has(&survey.group, &survey.target.cluster_id) && survey.is_fresh {
             let group = &survey.group;
             let message = format!(
                 "{source} and {target} have changed places: group {group} on {source} holds checkpoints of this flow that \
@@ -81,27 +90,63 @@ impl FlowReport {
             );
             return self.problem("swapped", message);
         }
+        self.look_at_unread(source, origins);
         for topic in &survey.topics {
-            let Some(existing) = &topic.existing else {
-                continue;
-            };
-            let Some(writer) = writers.copying(existing.id, &topic.source) else {
-                continue;
-            };
-            let (from, to, group) = (&topic.source, &topic.target, &writer.group);
-            let way = format!("{source}:{from} → {target}:{to} → {source}:{from}");
-            if writer.is_active() {
-                let message = format!(
-                    "topics form a cycle: {way}: the flow of group {group} on {source} copies it back; {WAY_OUT}"
-                );
-                self.problem("cycle", message);
-            } else {
-                let message = format!(
-                    "{way}: the flow of group {group} on {source} copied it back and is at rest; keep it so, or delete \
-                     the group"
-                );
-                self.warn("cycle_at_rest", message);
+            let existing = topic.existing.as_ref();
+            let writer = existing.and_then(|it| writers.copying(it.id, &topic.source));
+            match writer {
+                Some(writer) => self.copied_back(survey, topic, writer),
+                None => self.come_back(survey, topic, origins.as_ref().ok()),
             }
+        }
+    }
+
+    /// Directly, by another flow.
+    fn copied_back(&mut self, survey: &Survey, topic: &Topic, writer: &Writer) {
+        let (source, target) = (&survey.source.alias, &survey.target.alias);
+        let (from, to, group) = (&topic.source, &topic.target, &writer.group);
+        let way = format!("{source}:{from} → {target}:{to} → {source}:{from}");
+        if writer.is_active() {
+            let message = format!(
+                "topics form a cycle: {way}: the flow of group {group} on {source} copies it back; {WAY_OUT}"
+            );
+            self.problem("cycle", message);
+        } else {
+            let message = format!(
+                "{way}: the flow of group {group} on {source} copied it back and is at rest; keep it so, or delete \
+                 the group"
+            );
+            self.warn("cycle_at_rest", message);
+        }
+    }
+
+    /// Through further clusters.
+    fn come_back(&mut self, survey: &Survey, topic: &Topic, origins: Option<&Origins>) {
+        let (source, target) = (&survey.source, &survey.target);
+        let step = Step {
+            flow: &survey.flow,
+            source: (&source.cluster_id, &source.alias, &topic.source),
+            target: (&target.cluster_id, &target.alias, &topic.target),
+        };
+        if let Some(cycle) = origins.and_then(|origins| origins.cycle(step)) {
+            let message = format!("topics form a cycle: {cycle}: {WAY_OUT}");
+            self.problem("cycle", message);
+        }
+    }
+
+    fn look_at_unread(&mut self, source: &str, origins: &Result<Origins, String>) {
+        let unread = match origins {
+            Ok(origins) => origins.unread.as_ref().map(|(flow, reason)| {
+                format!("where flow {flow} into {source} takes its topics from cannot be read ({reason})")
+            }),
+            Err(reason) => Some(format!(
+                "where the topics of {source} come from cannot be read ({reason})"
+            )),
+        };
+        if let Some(unread) = unread {
+            let message =
+                format!("{unread}: a cycle through further clusters would not be noticed");
+            self.warn("groups_unreadable", message);
         }
     }
 }

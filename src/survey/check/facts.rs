@@ -26,6 +26,7 @@ use crate::{
     flow::topics::{
         create::{Draft, LeftOut, portion},
         examples::literal,
+        origins::{Known, Origins},
         selection::Selection,
         writers::{GROUPS, Writers},
     },
@@ -57,8 +58,10 @@ pub struct Facts {
     pub control: Result<ControlRecords, String>,
     /// All that the flow's group holds.
     pub held: Vec<(TopicPartition, Stored)>,
-    /// Flows that copy from the target to the source.
+    /// Flows that copy to the source.
     pub writers: Result<Writers, String>,
+    /// Where the source's topics come from.
+    pub origins: Result<Origins, String>,
     /// How long the target's leaders remember producers; none: nothing rests on it.
     pub expiration: Option<Result<Duration, String>>,
 }
@@ -108,10 +111,7 @@ pub(super) async fn dial(pair: &Pair<'_>) -> Vec<Dialled> {
 impl Facts {
     pub(super) async fn ask(pair: &Pair<'_>, flow: &FlowConfig, survey: &Survey) -> Self {
         let (source, target) = (&pair.source, &pair.target);
-        let (ids, client) = (
-            (&survey.target.cluster_id, &survey.source.cluster_id),
-            &source.client,
-        );
+        let client = &source.client;
         let cluster = target.client.cluster_rights().await.ok().flatten();
         let held = target
             .stored(&survey.group)
@@ -119,6 +119,17 @@ impl Facts {
             .map(|held| held.into_iter().collect());
         let mut rights = rights(source, End::Source, &needs(flow, survey)).await;
         rights.extend(self::rights(target, End::Target, &needs(flow, survey)).await);
+        let writers = match rights.get(&(End::Source, Resource::Group(GROUPS.to_owned()))) {
+            // Told with the rights.
+            Some(Ok(Some(rights))) if !rights.allow(Operation::Describe) => Ok(Writers::default()),
+            _ => Writers::read(client, &survey.source.cluster_id)
+                .await
+                .map_err(|error| error.to_string()),
+        };
+        let origins = match &writers {
+            Ok(writers) => Origins::read(client, writers, &mut Known::default()).await,
+            Err(_) => Ok(Origins::default()),
+        };
         Self {
             bootstrap: BTreeMap::from([
                 (End::Source, servers(source)),
@@ -129,15 +140,8 @@ impl Facts {
             settings: settings(pair, survey).await,
             control: control(target, flow, survey).await,
             held: held.unwrap_or_default(),
-            writers: match rights.get(&(End::Source, Resource::Group(GROUPS.to_owned()))) {
-                // Told with the rights.
-                Some(Ok(Some(rights))) if !rights.allow(Operation::Describe) => {
-                    Ok(Writers::default())
-                }
-                _ => Writers::read(client, ids.0, ids.1)
-                    .await
-                    .map_err(|error| error.to_string()),
-            },
+            writers,
+            origins: origins.map_err(|error| error.to_string()),
             rights,
             expiration: match flow.transport {
                 Transport::Librdkafka => None,

@@ -145,7 +145,7 @@ async fn look(pair: &Pair<'_>, flow: &FlowConfig) -> FlowReport {
             report.look_at_rights(&rights::needs(flow, &survey), &facts);
             report.look_at_absent(&facts.absent, &facts.bootstrap[&rights::End::Source]);
             report.look_at_memory(&survey, &facts);
-            report.look_at_cycles(&survey, &facts.writers);
+            report.look_at_cycles(&survey, &facts.writers, &facts.origins);
             report.look_at_settings(&survey, &facts.settings);
             report
         }

@@ -166,7 +166,7 @@ fn of_groups(flow: &FlowConfig, survey: &Survey) -> Vec<Need> {
 fn of_map(flow: &FlowConfig, survey: &Survey) -> Option<Need> {
     let mut optional = vec![Operation::Read, Operation::Write];
     optional.extend((!survey.map_exists).then_some(Operation::Create));
-    flow.group_offsets.then(|| Need {
+    flow.keeps_map().then(|| Need {
         end: End::Target,
         resource: Resource::Topic(offset_map::name(&flow.name)),
         required: vec![],

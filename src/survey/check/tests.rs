@@ -66,6 +66,7 @@ fn facts(needs: &[Need], denied: impl Fn(&Need, Operation) -> bool) -> Facts {
         control: Ok(Default::default()),
         held: Vec::new(),
         writers: Ok(Default::default()),
+        origins: Ok(Default::default()),
         expiration: Some(Ok(std::time::Duration::from_secs(86_400))),
     }
 }

@@ -16,15 +16,31 @@ use super::{
 /// Waits until the group has on the target what it committed on the source for these partitions, as its marks tell; nothing
 /// where it has committed nothing.
 async fn await_followed(pair: &Pair, group: &str, partitions: &[(String, i32)]) -> Result<()> {
+    await_marks(
+        [&pair.source, &pair.target],
+        &pair.prefix,
+        group,
+        partitions,
+    )
+    .await
+}
+
+/// The same of any flow, from and to these sides.
+pub(super) async fn await_marks(
+    [source, target]: [&Side; 2],
+    flow: &str,
+    group: &str,
+    partitions: &[(String, i32)],
+) -> Result<()> {
     eventually(60, "the group's offsets on the target", async || {
         for (topic, partition) in partitions {
-            let (source, _) = pair.source.committed(group, topic, *partition)?;
-            let (offset, metadata) = pair.target.committed(group, topic, *partition)?;
-            let source = source.max(-1);
-            if source < 0 && offset < 0 {
+            let (committed, _) = source.committed(group, topic, *partition)?;
+            let (offset, metadata) = target.committed(group, topic, *partition)?;
+            let committed = committed.max(-1);
+            if committed < 0 && offset < 0 {
                 continue;
             }
-            let mark = format!("strait/1 {} {source}", pair.prefix);
+            let mark = format!("strait/1 {flow} {committed}");
             ensure!(
                 metadata == mark,
                 "{topic}-{partition} at {offset}: {metadata:?}, not {mark:?}"
@@ -269,7 +285,7 @@ async fn await_left(
     .await
 }
 
-fn join(all: &mut Content, more: Content) {
+pub(super) fn join(all: &mut Content, more: Content) {
     for (partition, records) in more {
         all.entry(partition).or_default().extend(records);
     }

@@ -3,6 +3,7 @@
 mod actors;
 mod chaos;
 mod crashes;
+mod failover;
 mod fidelity;
 mod groups;
 mod lifecycle;
@@ -60,6 +61,8 @@ cases! {
     groups::who_moved_over_is_left_alone_until_told_otherwise,
     groups::groups_of_new_kinds_follow_or_are_told,
     groups::offsets_in_a_transaction_that_is_open_are_waited_for,
+    failover::a_planned_move_and_its_return_lose_and_repeat_nothing,
+    failover::an_unplanned_move_loses_nothing_that_was_copied_and_the_rest_comes_later,
     lifecycle::clean_stop_and_start_repeats_nothing,
     lifecycle::either_side_may_be_down_at_start,
     lifecycle::new_topics_and_partitions_are_followed,

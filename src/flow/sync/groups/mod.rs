@@ -33,14 +33,17 @@ use translate::Translator;
 pub use translate::Unit;
 use wire::{
     Isolation, TopicPartition,
-    client::{Client, ListedGroup},
+    client::{Client, GroupOffsets, ListedGroup},
     error::ClientError,
 };
 
 use crate::{
     checkpoint::offset_map::{MapError, OffsetMap, View},
     config::{FlowConfig, NamePattern},
-    flow::status::Board,
+    flow::{
+        status::Board,
+        sync::internal_topics::{Translated, Translations},
+    },
     status::Groups,
     worker::Lease,
 };
@@ -112,6 +115,10 @@ pub struct Settings {
     pub clock: Arc<dyn Clock>,
     /// Told what became of it.
     pub board: Arc<Board>,
+    /// Told where groups are on the target, if somebody wants to know.
+    pub translations: Option<Arc<Translations>>,
+    /// Whether their offsets are committed there.
+    pub commits: bool,
     /// What the flow copies, while this process leads it.
     pub copied: watch::Receiver<Option<Arc<Copied>>>,
 }
@@ -214,7 +221,8 @@ impl GroupSync {
                     tracing::info!(%flow, "group offsets are synced again");
                 }
                 let groups = self.report.finish(flow);
-                self.settings.board.groups(Some(groups));
+                let commits = self.settings.commits;
+                self.settings.board.groups(commits.then_some(groups));
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.failing, true) {
@@ -304,8 +312,13 @@ impl GroupSync {
                 Err(error) => self.not_told(&group, &error, "on the source: "),
             }
         }
+        let wanted = self.translate(round, &committed).await?;
+        self.tell(round, &committed, &wanted);
+        if !self.settings.commits {
+            return Ok(());
+        }
         let (mut due, mut in_turn) = (Vec::new(), Vec::new());
-        for (group, places) in self.translate(round, &committed).await? {
+        for (group, places) in wanted {
             let known = self
                 .written
                 .of(&group, &places, self.settings.clock.monotonic());
@@ -330,6 +343,35 @@ impl GroupSync {
                 .await?;
         }
         Ok(())
+    }
+
+    /// Hands over where groups are, whether or not that may be committed for them.
+    fn tell(
+        &self,
+        round: &Round,
+        committed: &BTreeMap<String, GroupOffsets>,
+        wanted: &BTreeMap<String, BTreeMap<TopicPartition, Place>>,
+    ) {
+        let Some(translations) = &self.settings.translations else {
+            return;
+        };
+        for (group, offsets) in committed {
+            let Some(places) = wanted.get(group) else {
+                continue;
+            };
+            for (source, committed) in offsets {
+                let target = round.copied.get(source).map(|unit| &unit.target);
+                let Some((target, place)) = target.and_then(|it| places.get_key_value(it)) else {
+                    continue;
+                };
+                let translated = Translated {
+                    source_offset: place.source_offset,
+                    target_offset: place.target_offset,
+                    metadata: committed.metadata.clone(),
+                };
+                translations.tell(group, target, translated);
+            }
+        }
     }
 
     /// When a group is to be looked at, of which so much is known.

@@ -100,7 +100,7 @@ impl Memory {
     /// # Errors
     /// As [`Self::remember`].
     pub(super) async fn forget<R: Rule>(&self, rules: &[R], now_ms: i64) -> Result<(), TopicError> {
-        let records = rules.iter().map(|rule| (rule.key(), None));
+        let records = rules.iter().map(|rule| (rule.key(), None::<String>));
         self.0.write(records, now_ms).await
     }
 }
