@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use host::Host;
 use strait::mm2::import::{self, Format, Import, ImportError, Input, Report, Verdict};
 
 use super::{
@@ -79,7 +80,7 @@ pub(super) enum Refused {
     Exists(String),
 }
 
-pub(super) fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
+pub(super) async fn run(_host: &Host, arguments: Arguments) -> anyhow::Result<Outcome> {
     let inputs: Result<Vec<_>, _> = arguments.files.iter().map(|path| read(path)).collect();
     let format = arguments.format.map(|written| match written {
         Written::Properties => Format::Properties,

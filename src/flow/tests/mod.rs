@@ -7,6 +7,7 @@ mod cycles;
 mod exactness;
 mod groups;
 mod guarantee;
+mod handover;
 mod limits;
 mod metrics;
 mod policies;
