@@ -45,6 +45,8 @@ sync.topic.acls.enabled = false
 west.offset.flush.interval.ms = 3000
 west.session.timeout.ms = 6000
 west.heartbeat.interval.ms = 1500
+west.scheduled.rebalance.max.delay.ms = 0
+west.plugin.discovery = service_load
 ",
             source.bootstrap(),
             target.bootstrap(),
