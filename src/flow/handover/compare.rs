@@ -121,7 +121,7 @@ impl Comparison {
     }
 
     /// How far it copied from the source's first record on, if it has left no position.
-    pub(super) async fn from_the_first(&self) -> Result<Overlap, ReadError> {
+    pub(super) async fn since_the_first(&self) -> Result<Overlap, ReadError> {
         let (source, target) = self.extents;
         let unknown = |why: &str| Ok(Overlap::Unknown(None, why.to_owned()));
         if target.start > 0 {

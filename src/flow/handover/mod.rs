@@ -8,7 +8,6 @@
 mod compare;
 mod connect;
 pub mod export;
-mod judge;
 mod overlap;
 pub mod takeover;
 

@@ -1,6 +1,7 @@
 //! MirrorMaker 2 stops, strait goes on; strait stops, MirrorMaker 2 goes on.
 
 use std::{
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,6 +23,7 @@ use tokio::task::JoinHandle;
 use super::{
     super::{
         clients::{Application, Content, Member},
+        compare::Verdict,
         mirror::MirrorMaker,
         model,
         pair::Pair,
@@ -45,7 +47,6 @@ pub async fn mirrormaker_is_taken_over_from_and_given_back_to(pair: &mut Pair) -
 
 async fn with_mirrormaker(pair: &mut Pair) -> Result<()> {
     let topic = pair.topic("mirrored");
-    let topics = [topic.clone()];
     pair.source.create_topic(&topic, PARTITIONS, &[]).await?;
     // Internal topics of its own: the clusters serve other scenarios too.
     let alias = pair.prefix.replace('-', "");
@@ -54,26 +55,14 @@ async fn with_mirrormaker(pair: &mut Pair) -> Result<()> {
     let takeover = ["takeover", "--source-alias", &alias, "--json"];
     let load = Load::begin(pair, &topic, 0)?;
     mirror.run()?;
-    eventually(90, "positions, and records behind them", async || {
-        for partition in 0..PARTITIONS {
-            let position = position(pair, &alias, &topic, partition)?;
-            let end = pair.target.end(&topic, partition)?;
-            ensure!(
-                end > position + 100 && position > 0,
-                "{partition}: {position}, {end}\n{}",
-                mirror.log()
-            );
-        }
-        Ok(())
-    })
-    .await?;
+    await_beyond_positions(pair, &alias, &topic, &mirror).await?;
     let (code, text) = strait.checkpoint(&takeover)?;
     ensure!(
         code == 4 && text.contains("MirrorMaker 2 runs"),
         "{code}: {text}"
     );
     mirror.kill()?;
-    let copied = pair.verdict(&load.so_far(), &topics)?;
+    let copied = pair.verdict(&load.so_far(), std::slice::from_ref(&topic))?;
     let taken = taken_over(&strait, &takeover).await?;
     println!(
         "MirrorMaker 2 killed: {} records recognised behind its positions, {} repeated by itself",
@@ -83,11 +72,14 @@ async fn with_mirrormaker(pair: &mut Pair) -> Result<()> {
     strait.run()?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut expected = load.end().await?;
-    let verdict = pair.await_equal(&expected, 60).await?;
-    ensure!(
-        verdict.repeated == copied.repeated,
-        "{verdict:?}, {copied:?}"
-    );
+    let only_its_own = |verdict: Verdict| {
+        ensure!(
+            verdict.repeated == copied.repeated,
+            "{verdict:?}, {copied:?}"
+        );
+        Ok(())
+    };
+    only_its_own(pair.await_equal(&expected, 60).await?)?;
     // Back, and once more over, with clean stops.
     strait.terminate()?;
     let (code, text) = strait.call(&["export-mm2", "--source-alias", &alias])?;
@@ -96,29 +88,47 @@ async fn with_mirrormaker(pair: &mut Pair) -> Result<()> {
         "{code}: {text}"
     );
     mirror.run()?;
-    let load = Load::begin(pair, &topic, expected[&(topic.clone(), 0)].len())?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    join(&mut expected, load.end().await?);
-    let verdict = pair
-        .await_equal(&expected, 90)
-        .await
-        .with_context(|| mirror.log())?;
-    ensure!(
-        verdict.repeated == copied.repeated,
-        "{verdict:?}, {copied:?}"
-    );
+    write_more(pair, &topic, &mut expected).await?;
+    let verdict = pair.await_equal(&expected, 90).await;
+    only_its_own(verdict.with_context(|| mirror.log())?)?;
     tokio::task::block_in_place(|| mirror.terminate())?;
     let force = [&takeover[..], &["--force"]].concat();
     let taken = taken_over(&strait, &force).await?;
     ensure!(recognised(&taken)? == 0, "{taken}");
-    let load = Load::begin(pair, &topic, expected[&(topic.clone(), 0)].len())?;
     strait.run()?;
-    join(&mut expected, load.end().await?);
-    let verdict = pair.await_equal(&expected, 60).await?;
-    ensure!(
-        verdict.repeated == copied.repeated,
-        "{verdict:?}, {copied:?}"
-    );
+    write_more(pair, &topic, &mut expected).await?;
+    only_its_own(pair.await_equal(&expected, 60).await?)
+}
+
+/// Waits until each partition of the target holds a hundred records that no position tells of.
+async fn await_beyond_positions(
+    pair: &Pair,
+    alias: &str,
+    topic: &str,
+    mirror: &MirrorMaker,
+) -> Result<()> {
+    eventually(90, "positions, and records behind them", async || {
+        for partition in 0..PARTITIONS {
+            let position = position(pair, alias, topic, partition)?;
+            let end = pair.target.end(topic, partition)?;
+            ensure!(
+                end > position + 100 && position > 0,
+                "{partition}: {position}, {end}\n{}",
+                mirror.log()
+            );
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// For a second.
+async fn write_more(pair: &Pair, topic: &str, expected: &mut Content) -> Result<()> {
+    let load = Load::begin(pair, topic, expected[&(topic.to_owned(), 0)].len())?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for (partition, records) in load.end().await? {
+        expected.entry(partition).or_default().extend(records);
+    }
     Ok(())
 }
 
@@ -169,6 +179,36 @@ async fn with_its_records(pair: &mut Pair) -> Result<()> {
     ensure!(code == 0 && text.contains("299 -> 899"), "{code}: {text}");
     for partition in 0..PARTITIONS {
         ensure!(position(pair, alias, &topic, partition)? == 899);
+    }
+    import_takes_over(pair, alias, &topic)
+}
+
+/// The one command, as another flow that has no checkpoints yet.
+fn import_takes_over(pair: &Pair, alias: &str, topic: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (mirror, file) = (
+        folder.path().join("mm2.properties"),
+        folder.path().join("strait.toml"),
+    );
+    let text = format!(
+        "clusters = {alias}, west\n{alias}.bootstrap.servers = {}\nwest.bootstrap.servers = {}\n{alias}->west.enabled = true\n\
+         {alias}->west.topics = {topic}\n\
+         replication.policy.class = org.apache.kafka.connect.mirror.IdentityReplicationPolicy\n",
+        pair.source.bootstrap(),
+        pair.target.bootstrap(),
+    );
+    std::fs::write(&mirror, text)?;
+    let import = Command::new(env!("CARGO_BIN_EXE_strait"))
+        .args(["import-mm2", "--takeover", "--json", "--output"])
+        .args([&file, &mirror])
+        .output()?;
+    ensure!(import.status.code() == Some(0), "{import:?}");
+    let told: Value = serde_json::from_slice(&import.stdout)?;
+    ensure!(recognised(&told["takeover"][0])? == 0, "{told}");
+    let group = format!("strait.{alias}-to-west");
+    for partition in 0..PARTITIONS {
+        let (_, metadata) = pair.target.committed(&group, topic, partition)?;
+        ensure!(metadata.contains(" next=900 last=899:"), "{metadata}");
     }
     Ok(())
 }
@@ -313,11 +353,5 @@ impl Load {
             .lock()
             .map_err(|_| anyhow::anyhow!("a writer failed"))?;
         Ok(written.clone())
-    }
-}
-
-fn join(all: &mut Content, more: Content) {
-    for (partition, records) in more {
-        all.entry(partition).or_default().extend(records);
     }
 }

@@ -4,11 +4,9 @@
 //! starts. It seeks behind the offset that it finds (`MirrorSourceTask.initializeConsumer`), so that is the one before the
 //! next of the checkpoint, a record or not.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    iter,
-    time::Duration,
-};
+mod rows;
+
+use std::{collections::BTreeMap, iter, time::Duration};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -18,19 +16,19 @@ use wire::{
     record::{BatchBuilder, Codec},
 };
 
+use self::rows::rows;
 use super::{
     MirrorMaker,
     connect::{Left, connector},
 };
 use crate::{
-    checkpoint::{Checkpoint, Stored, codec},
     flow::{
         Flow,
         adjust::AdjustError,
         apply::{StepError, topic_configs},
         launch::config,
         membership::Assignment,
-        plan::{Rules, Unit},
+        plan::Rules,
     },
     mm2::offsets::{Position, key, place, value},
 };
@@ -88,6 +86,8 @@ pub struct Partition {
     pub mirror_offset: Option<i64>,
     /// Whether that was, or would be, written.
     pub written: bool,
+    /// Whether the target may hold more: then MirrorMaker 2 copies that again.
+    pub more: bool,
     /// For people.
     pub text: String,
 }
@@ -131,13 +131,10 @@ pub async fn export(flow: &Flow, request: &Request) -> Result<Export, AdjustErro
     );
     let stored = booted.store.load().await.map_err(StepError::from)?;
     let partitions = rows(&plan.start, stored.into_iter().collect(), &positions);
-    let unsettled = partitions
-        .iter()
-        .filter(|row| row.text == UNSETTLED)
-        .count();
-    if unsettled > 0 {
+    let more = partitions.iter().filter(|row| row.more).count();
+    if more > 0 {
         notes.push(format!(
-            "strait was not stopped cleanly, or the checkpoint was just made, in {unsettled} partitions: what is on the target behind their \
+            "strait was not stopped cleanly, or the checkpoint was just made, in {more} partitions: what is on the target behind their \
              checkpoints MirrorMaker 2 copies again; run strait once and stop it to avoid that"
         ));
     }
@@ -168,86 +165,6 @@ fn chosen(mirror: &MirrorMaker, left: Option<&Left>) -> Result<String, AdjustErr
         None => None,
     };
     Ok(found.unwrap_or_else(|| CONNECTOR.to_owned()))
-}
-
-const UNSETTLED: &str = "goes on behind strait's checkpoint; more may be on the target";
-
-/// What becomes of each partition.
-fn rows(
-    units: &[Unit],
-    mut stored: BTreeMap<TopicPartition, Stored>,
-    positions: &BTreeMap<TopicPartition, Position>,
-) -> Vec<Partition> {
-    let mut rows = Vec::new();
-    for unit in units {
-        let source = &unit.route.source;
-        let before = positions.get(source).and_then(|position| position.offset);
-        let Some(stored) = stored.remove(&unit.route.target) else {
-            continue;
-        };
-        let (mirror_offset, text) = match codec::decode(&stored) {
-            Ok(known) => judge(unit, &known, before),
-            Err(error) => (None, format!("MirrorMaker 2's position stays: {error}")),
-        };
-        rows.push(Partition {
-            topic: source.topic.clone(),
-            partition: source.partition,
-            before,
-            mirror_offset: mirror_offset.or(before),
-            written: mirror_offset.is_some(),
-            text,
-        });
-    }
-    let known: BTreeSet<_> = rows
-        .iter()
-        .map(|row| TopicPartition::new(&row.topic, row.partition))
-        .collect();
-    let untouched = positions
-        .iter()
-        .filter(|(source, _)| !known.contains(source));
-    rows.extend(untouched.filter_map(|(source, position)| {
-        Some(Partition {
-            topic: source.topic.clone(),
-            partition: source.partition,
-            before: position.offset,
-            mirror_offset: Some(position.offset?),
-            written: false,
-            text: "MirrorMaker 2's position stays: the flow has no checkpoint of it".to_owned(),
-        })
-    }));
-    rows.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
-    rows
-}
-
-fn judge(unit: &Unit, known: &Checkpoint, before: Option<i64>) -> (Option<i64>, String) {
-    if known.source_topic != unit.source_topic || known.target_topic != unit.target_topic {
-        let text =
-            "MirrorMaker 2's position stays: the checkpoint is about topics that were there before";
-        return (None, text.to_owned());
-    }
-    let last = known.source_offset - 1;
-    if last < 0 {
-        let text = match before {
-            None => "nothing was copied: MirrorMaker 2 begins by its auto.offset.reset",
-            Some(_) => "MirrorMaker 2's position stays: strait copied nothing",
-        };
-        return (None, text.to_owned());
-    }
-    if let Some(stopped) = &known.stopped {
-        let text = format!(
-            "strait stopped there ({}): see to that first",
-            stopped.reason
-        );
-        return (Some(last), text);
-    }
-    let text = match (before, known.settled) {
-        (Some(before), _) if before > last => {
-            "goes back: what it copied itself behind that is copied again"
-        }
-        (_, false) => UNSETTLED,
-        (_, true) => "goes on where strait stopped",
-    };
-    (Some(last), text.to_owned())
 }
 
 impl Flow {
@@ -357,122 +274,5 @@ impl Flow {
         }
         self.host.clock.sleep(NEW_TOPIC).await;
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::{base::ids::Route, checkpoint::Stopped};
-
-    fn unit() -> Unit {
-        Unit {
-            route: Route {
-                source: TopicPartition::new("t", 0),
-                target: TopicPartition::new("east.t", 0),
-            },
-            source_topic: Uuid::from_u128(1),
-            target_topic: Uuid::from_u128(2),
-        }
-    }
-
-    fn checkpoint(source_offset: i64, settled: bool) -> Checkpoint {
-        Checkpoint {
-            source_cluster: "A".to_owned(),
-            source_topic: Uuid::from_u128(1),
-            target_cluster: "B".to_owned(),
-            target_topic: Uuid::from_u128(2),
-            source_offset,
-            target_offset: 7,
-            last_record: None,
-            sequence: 0,
-            producer: None,
-            fingerprint: 0,
-            appends_at: None,
-            stopped: None,
-            settled,
-            anchors: Vec::new(),
-        }
-    }
-
-    fn judged(known: &Checkpoint, before: Option<i64>) -> (Option<i64>, String) {
-        judge(&unit(), known, before)
-    }
-
-    #[test]
-    fn mirrormaker_goes_on_at_the_offset_that_strait_would_read_next() {
-        let (offset, text) = judged(&checkpoint(100, true), Some(40));
-        assert_eq!(
-            (offset, text.as_str()),
-            (Some(99), "goes on where strait stopped")
-        );
-        let (offset, text) = judged(&checkpoint(100, false), None);
-        assert_eq!((offset, text.as_str()), (Some(99), UNSETTLED));
-        let (offset, text) = judged(&checkpoint(100, true), Some(150));
-        assert!(offset == Some(99) && text.contains("goes back"), "{text}");
-        let stopped = Checkpoint {
-            stopped: Some(Stopped {
-                reason: "record_refused".to_owned(),
-                source_offset: 100,
-                since_ms: 0,
-            }),
-            ..checkpoint(100, true)
-        };
-        let (offset, text) = judged(&stopped, None);
-        assert!(
-            offset == Some(99) && text.contains("record_refused"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn where_strait_copied_nothing_or_something_else_nothing_is_written() {
-        assert_eq!(judged(&checkpoint(0, true), None).0, None);
-        assert_eq!(judged(&checkpoint(0, true), Some(4)).0, None);
-        let other = Checkpoint {
-            source_topic: Uuid::from_u128(3),
-            ..checkpoint(100, true)
-        };
-        assert_eq!(judged(&other, Some(4)).0, None);
-    }
-
-    #[test]
-    fn positions_of_what_the_flow_has_not_stay_and_are_told() {
-        let position = |offset| Position {
-            offset,
-            key: Bytes::new(),
-            partition: 0,
-            timestamp: 0,
-        };
-        let positions = BTreeMap::from([
-            (TopicPartition::new("t", 0), position(Some(4))),
-            (TopicPartition::new("other", 3), position(Some(9))),
-            (TopicPartition::new("gone", 0), position(None)),
-        ]);
-        let stored = BTreeMap::from([(
-            TopicPartition::new("east.t", 0),
-            codec::encode(&checkpoint(100, true)),
-        )]);
-        let rows = rows(&[unit()], stored, &positions);
-        let told: Vec<_> = rows
-            .iter()
-            .map(|row| {
-                (
-                    row.topic.as_str(),
-                    row.before,
-                    row.mirror_offset,
-                    row.written,
-                )
-            })
-            .collect();
-        assert_eq!(
-            told,
-            [
-                ("other", Some(9), Some(9), false),
-                ("t", Some(4), Some(99), true)
-            ]
-        );
     }
 }
