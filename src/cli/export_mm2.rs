@@ -25,10 +25,13 @@ use super::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  strait export-mm2 strait.toml --dry-run          for MirrorMaker 2 on its own: what would be written
-  strait export-mm2 strait.toml                    and write it
-  strait export-mm2 strait.toml --offsets-topic connect-offsets --group connect-cluster --connector mirror-source --stopped
-                                                   for its connectors on Kafka Connect (PUT /connectors/NAME/stop, then /resume)")]
+  strait export-mm2 strait.toml --dry-run
+                  for MirrorMaker 2 on its own: what would be written
+  strait export-mm2 strait.toml
+  strait export-mm2 strait.toml --connector mirror-source --stopped \\
+                  --offsets-topic connect-offsets --group connect-cluster
+                  for its connectors on Kafka Connect: PUT /connectors/NAME/stop
+                  before, and /connectors/NAME/resume after it")]
 pub(super) struct Arguments {
     #[command(flatten)]
     file: ConfigFile,

@@ -33,11 +33,13 @@ use super::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  strait checkpoint takeover strait.toml --dry-run          MirrorMaker 2 on its own: what would be done
-  strait checkpoint takeover strait.toml                    and do it
-  strait checkpoint takeover strait.toml --offsets-topic connect-offsets --group connect-cluster --connector mirror-source
-                                                            its connectors on Kafka Connect
-Then `strait run strait.toml`. `strait export-mm2` is the way back. docs/COMING_FROM_MM2.md has all of it.")]
+  strait checkpoint takeover strait.toml --dry-run
+                  MirrorMaker 2 on its own: what would be done
+  strait checkpoint takeover strait.toml && strait run strait.toml
+  strait checkpoint takeover strait.toml --connector mirror-source \\
+                  --offsets-topic connect-offsets --group connect-cluster
+                  its connectors on Kafka Connect
+`strait export-mm2` is the way back. docs/COMING_FROM_MM2.md has all of it.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     file: ConfigFile,
@@ -69,22 +71,13 @@ pub(super) struct Mirror {
     #[arg(long, value_name = "ALIAS")]
     pub(super) source_alias: Option<String>,
 
-    /// Kafka Connect's topic of positions on the target: the worker's offset.storage.topic.
-    #[arg(
-        long,
-        value_name = "TOPIC",
-        requires = "group",
-        help = "Kafka Connect's topic of positions on the target: the worker's offset.storage.topic \
-                [default: mm2-offsets.ALIAS.internal]"
-    )]
+    /// Kafka Connect's topic of positions on the target: the worker's offset.storage.topic [default:
+    /// mm2-offsets.ALIAS.internal].
+    #[arg(long, value_name = "TOPIC", requires = "group")]
     pub(super) offsets_topic: Option<String>,
 
-    /// The group of MirrorMaker 2's processes: Kafka Connect's group.id.
-    #[arg(
-        long,
-        value_name = "GROUP",
-        help = "The group of MirrorMaker 2's processes: Kafka Connect's group.id [default: ALIAS-mm2]"
-    )]
+    /// The group of MirrorMaker 2's processes: Kafka Connect's group.id [default: ALIAS-mm2].
+    #[arg(long, value_name = "GROUP")]
     pub(super) group: Option<String>,
 
     /// The source connector's name, where several wrote positions.
