@@ -263,3 +263,42 @@ fn a_stop_while_waiting_ends_with_0() {
     let rest: Vec<_> = lines.map_while(Result::ok).collect();
     assert_eq!(strait.wait().unwrap().code(), Some(0), "{rest:?}");
 }
+
+#[test]
+fn an_import_says_how_to_take_over_and_does_not_before_its_variables_are_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mirror, output) = (
+        folder.path().join("mm2.properties"),
+        folder.path().join("strait.toml"),
+    );
+    let (mirror, output) = (mirror.to_str().unwrap(), output.to_str().unwrap());
+    let text = "clusters = A+b, B\nA+b.bootstrap.servers = a:1\nA+b.ssl.truststore.password = x\nA+b.security.protocol = SASL_PLAINTEXT\n\
+                A+b.sasl.mechanism = PLAIN\n\
+                A+b.sasl.jaas.config = x.PlainLoginModule required username=\"u\" password=\"hunter2\";\n\
+                B.bootstrap.servers = b:1\nA+b->B.enabled = true\nA+b->B.topics = t\n";
+    std::fs::write(mirror, text).unwrap();
+    let command = format!("strait checkpoint takeover {output} --source-alias 'A+b'\n");
+    let import = strait(&["import-mm2", mirror, "--output", output]);
+    assert!(error(&import).contains(&command), "{}", error(&import));
+    let import = strait(&[
+        "import-mm2",
+        mirror,
+        "--output",
+        output,
+        "--force",
+        "--takeover",
+    ]);
+    assert_eq!(import.status.code(), Some(4));
+    let told = error(&import);
+    assert!(
+        told.contains("nothing was taken over yet: set A_B_SASL_PASSWORD first"),
+        "{told}"
+    );
+    assert!(
+        told.contains(&command) && !told.contains("hunter2"),
+        "{told}"
+    );
+    // There is no file to go by.
+    let import = strait(&["import-mm2", mirror, "--takeover"]);
+    assert_eq!(import.status.code(), Some(2));
+}

@@ -17,10 +17,11 @@ use super::{
     flow_text::time,
     print, print_json,
     table::{count, lines},
+    takeover,
     verify::selected,
 };
 
-/// List, move or forget the checkpoints of a flow
+/// List, move or forget the checkpoints of a flow, or take them over from MirrorMaker 2
 ///
 /// A checkpoint says where a partition goes on. They are the committed offsets of group strait.FLOW on the target.
 /// While a flow runs, only its own process can change them: ask that with --url.
@@ -35,6 +36,7 @@ enum Command {
     List(List),
     Set(Set),
     Reset(Reset),
+    Takeover(takeover::Arguments),
 }
 
 /// Show every partition's checkpoint
@@ -130,6 +132,7 @@ pub(super) async fn run(host: &Host, arguments: Arguments) -> anyhow::Result<Out
         Command::List(arguments) => list(host, arguments).await,
         Command::Set(Set { what, to }) => change(host, what, Action::Set(to)).await,
         Command::Reset(Reset { what }) => change(host, what, Action::Reset).await,
+        Command::Takeover(arguments) => takeover::run(host, arguments).await,
     }
 }
 
@@ -146,7 +149,9 @@ async fn change(host: &Host, what: What, action: Action) -> anyhow::Result<Outco
     let changes = match &what.url {
         Some(url) => http::client::adjust(host, url, &request).await??,
         None => {
-            refuse_beside_a_process(host, &config, &request).await?;
+            if !request.dry_run {
+                refuse_beside_a_process(host, &config, &request.flow).await?;
+            }
             let app = App::new(config.clone(), host.clone());
             let flow = app.flow(&request.flow).expect("it is one of the file's");
             offline::adjust(&flow, &request).await?
@@ -161,12 +166,12 @@ async fn change(host: &Host, what: What, action: Action) -> anyhow::Result<Outco
 }
 
 /// A process that runs a flow alone is no member of its group: nothing but its own HTTP server shows that it is there.
-async fn refuse_beside_a_process(
+pub(super) async fn refuse_beside_a_process(
     host: &Host,
     config: &Config,
-    request: &Request,
+    flow: &str,
 ) -> anyhow::Result<()> {
-    let Some(listen) = config.http.listen.as_ref().filter(|_| !request.dry_run) else {
+    let Some(listen) = &config.http.listen else {
         return Ok(());
     };
     let url = format!("http://{}", listen.replace("0.0.0.0", "127.0.0.1"));
@@ -176,12 +181,12 @@ async fn refuse_beside_a_process(
     let Ok(report) = http::client::status(host, &address).await else {
         return Ok(());
     };
-    if report.flows.iter().all(|flow| flow.name != request.flow) {
+    if report.flows.iter().all(|running| running.name != flow) {
         return Ok(());
     }
-    let flow = &request.flow;
     Err(AdjustError::Refused(format!(
-        "flow {flow} runs in the process at {url}: add --url {url} to this command, or stop that first"
+        "flow {flow} runs in the process at {url}: stop that first, or, to set or reset checkpoints, add --url {url} to \
+         this command"
     ))
     .into())
 }

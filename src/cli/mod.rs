@@ -3,12 +3,14 @@
 mod check;
 mod checkpoint;
 mod demo;
+mod export_mm2;
 mod flow_text;
 mod groups;
 mod import_mm2;
 mod run;
 mod status;
 mod table;
+mod takeover;
 mod verify;
 
 use std::{
@@ -43,7 +45,8 @@ Start here:
   strait verify strait.toml    compare both sides, record by record
   strait checkpoint --help     where partitions go on, and how to change it
   strait groups --help         consumer groups that moved over
-  strait import-mm2 --help     a strait.toml from MirrorMaker 2's configuration
+  strait import-mm2 --help     a strait.toml from MirrorMaker 2's configuration, and going on where it stopped
+  strait export-mm2 --help     and the way back
 
 A first strait.toml:
   [clusters.east]
@@ -87,6 +90,8 @@ enum Command {
     Demo(demo::Arguments),
     #[command(name = "import-mm2")]
     ImportMm2(import_mm2::Arguments),
+    #[command(name = "export-mm2")]
+    ExportMm2(export_mm2::Arguments),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -144,7 +149,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Checkpoint(arguments) => checkpoint::run(&host, arguments).await,
         Command::Groups(arguments) => groups::run(&host, arguments).await,
         Command::Demo(arguments) => demo::run(&host, arguments).await,
-        Command::ImportMm2(arguments) => import_mm2::run(arguments),
+        Command::ImportMm2(arguments) => import_mm2::run(&host, arguments).await,
+        Command::ExportMm2(arguments) => export_mm2::run(&host, arguments).await,
     }
 }
 

@@ -1,5 +1,5 @@
 //! One Kafka cluster, reached in both ways: by the wire client, and by librdkafka where a flow's records go
-//! through it. [`guarantee`] tries what it does as a target, [`leaders`] finds who leads a partition.
+//! through it. [`guarantee`] tries what it does as a target, [`leaders`] finds who leads a partition, [`read`] reads ranges.
 //!
 //! Both are secured by the same properties. The wire client reads passwords and PEM files again at each
 //! connect. A librdkafka client has for as long as it lives those of when it was made: it reads files once, and
@@ -7,6 +7,7 @@
 
 pub mod guarantee;
 pub mod leaders;
+pub mod read;
 
 use std::{sync::Arc, time::Duration};
 

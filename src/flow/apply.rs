@@ -66,18 +66,32 @@ impl StepError {
 }
 
 impl Flow {
-    /// Records topics that the flow sees for the first time, and with them the flow's first run: whatever
-    /// is there then starts where its `start` says. What appears later is not "latest", but starts at its
-    /// earliest record (EXACTNESS 11).
+    /// Records topics that the flow sees for the first time, and with them the flow's first run.
     pub(super) async fn remember(
         &self,
         booted: &mut Booted,
         topics: &[SourceTopic],
     ) -> Result<(), StepError> {
-        let first_run = booted.records.flow.is_none();
-        if topics.is_empty() && !first_run {
+        if topics.is_empty() && booted.records.flow.is_some() {
             return Ok(());
         }
+        let (records, flow) = self.first_seen(booted, topics).await?;
+        let now = self.host.clock.wall_ms();
+        booted.control.write(&records, flow.as_ref(), now).await?;
+        booted.records.topics.extend(records);
+        booted.records.flow = booted.records.flow.take().or(flow);
+        Ok(())
+    }
+
+    /// What is recorded of topics that the flow sees for the first time, and of itself in its first run: whatever
+    /// is there then starts where its `start` says. What appears later is not "latest", but starts at its
+    /// earliest record (EXACTNESS 11).
+    pub(super) async fn first_seen(
+        &self,
+        booted: &Booted,
+        topics: &[SourceTopic],
+    ) -> Result<(Vec<(TopicKey, TopicRecord)>, Option<FlowRecord>), StepError> {
+        let first_run = booted.records.flow.is_none();
         let now = self.host.clock.wall_ms();
         let mut starts = self.starts(topics, first_run).await?;
         let records = topics.iter().map(|topic| {
@@ -92,7 +106,6 @@ impl Flow {
             };
             (topic.key(), record)
         });
-        let records: Vec<_> = records.collect();
         let flow = first_run.then(|| FlowRecord {
             source_cluster: booted.source_id.clone(),
             target_cluster: booted.target_id.clone(),
@@ -100,10 +113,7 @@ impl Flow {
             created_ms: now,
             provides: Some(booted.provides.clone()),
         });
-        booted.control.write(&records, flow.as_ref(), now).await?;
-        booted.records.topics.extend(records);
-        booted.records.flow = booted.records.flow.take().or(flow);
-        Ok(())
+        Ok((records.collect(), flow))
     }
 
     /// Records what the flow provides and calls its source, if something else is recorded: who asks from outside shall know.

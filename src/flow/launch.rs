@@ -522,7 +522,7 @@ async fn record_at(
     }))
 }
 
-fn config<'a>(
+pub(super) fn config<'a>(
     configs: &'a BTreeMap<String, Result<Vec<ConfigEntry>, ApiError>>,
     topic: &str,
     name: &str,

@@ -11,6 +11,7 @@ mod apply;
 mod boot;
 mod carriers;
 mod cycles;
+pub mod handover;
 mod launch;
 pub mod membership;
 pub mod plan;

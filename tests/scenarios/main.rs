@@ -18,6 +18,7 @@ mod clients;
 mod compare;
 mod detour;
 mod kafka;
+mod mirror;
 mod model;
 mod pair;
 mod side;

@@ -376,7 +376,7 @@ impl Draft {
 }
 
 /// The checkpoint with which a unit goes on at `start`, whose last worker has ended.
-fn first(identity: &Identity, start: &Progress) -> Checkpoint {
+pub(in crate::flow) fn first(identity: &Identity, start: &Progress) -> Checkpoint {
     Checkpoint {
         settled: start.settled,
         ..identity.checkpoint(start)

@@ -16,4 +16,4 @@ pub mod offline;
 pub use change::{Action, AdjustError, Change, Changes, Position, Request, To};
 pub use desk::Desk;
 pub(super) use desk::Job;
-pub(super) use draft::Draft;
+pub(super) use draft::{Draft, first};

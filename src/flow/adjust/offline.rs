@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// States of a group in which its offsets may be committed by anyone.
-const NOBODY: [&str; 3] = ["Empty", "Dead", ""];
+pub(in crate::flow) const NOBODY: [&str; 3] = ["Empty", "Dead", ""];
 
 /// Does what `request` asks for, unless it is a dry run.
 ///
@@ -38,7 +38,7 @@ pub async fn adjust(flow: &Flow, request: &Request) -> Result<Changes, AdjustErr
 
 impl Flow {
     /// What both sides hold of the flow, without writing anything.
-    async fn inspect(&self) -> Result<Booted, AdjustError> {
+    pub(in crate::flow) async fn inspect(&self) -> Result<Booted, AdjustError> {
         let failed = |alias: &str, error: ClientError| {
             AdjustError::Unavailable(format!("cluster {alias}: {error}"))
         };
@@ -87,7 +87,7 @@ impl Flow {
     }
 
     /// Kafka refuses commits of strangers to a group that has members.
-    async fn nobody_runs_it(&self) -> Result<(), AdjustError> {
+    pub(in crate::flow) async fn nobody_runs_it(&self) -> Result<(), AdjustError> {
         let group = self.config.group();
         let described = self
             .target

@@ -8,6 +8,7 @@ mod exactness;
 mod groups;
 mod guarantee;
 mod internal_topics;
+mod handover;
 mod limits;
 mod metrics;
 mod policies;

@@ -181,6 +181,9 @@ fn source(connector: &Connector, others: &[Connector], setup: &mut Setup, keys: 
     flow.checkpoints = runs("MirrorCheckpointConnector");
     flow.heartbeats = runs("MirrorHeartbeatConnector");
     flow.name = Some(connector.name.clone());
+    flow.kept.connector = Some(connector.name.clone());
+    // Its own counts before the worker's, which is not in the connectors' configuration (KIP-618).
+    flow.kept.offsets_topic = connector.value("offsets.storage.topic", keys);
     for (name, key) in &connector.config {
         match name.as_str() {
             "source.cluster.alias" => {

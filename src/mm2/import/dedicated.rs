@@ -7,8 +7,9 @@ use super::{
     connector::{self, rank},
     flow_keys,
     report::{Finding, KeyId, Keys},
-    setup::{Flow, OF_THE_FLOW, Property, Role, Setup},
+    setup::{Flow, Kept, OF_THE_FLOW, Property, Role, Setup},
 };
+use crate::flow::handover::MirrorMaker;
 
 /// What worker settings at the top of the file begin with, to be taken (`MirrorMakerConfig.workerConfig`).
 const WORKER_AT_THE_TOP: [&str; 8] = [
@@ -55,7 +56,9 @@ impl Reader {
             for target in clusters.iter().filter(|target| *target != source) {
                 let enabled = pairs.get(&format!("{source}->{target}.enabled"));
                 if enabled.is_some_and(|value| value.trim().eq_ignore_ascii_case("true")) {
-                    flows.push(Flow::new(source, target));
+                    let mut flow = Flow::new(source, target);
+                    flow.kept = kept(source, target, pairs);
+                    flows.push(flow);
                 }
             }
         }
@@ -222,6 +225,23 @@ impl Reader {
             }
             None => ignored(keys, key, ""),
         }
+    }
+}
+
+/// What its worker is called and where it keeps its positions; of the latter what is at the top of the file counts first
+/// (`MirrorMakerConfig.workerConfig`).
+fn kept(source: &str, target: &str, pairs: &BTreeMap<String, String>) -> Kept {
+    const TOPIC: &str = "offset.storage.topic";
+    let usual = MirrorMaker::dedicated(source);
+    let topic = pairs
+        .get(TOPIC)
+        .or_else(|| pairs.get(&format!("{target}.{TOPIC}")));
+    let group = pairs.get(&format!("{target}.group.id"));
+    let said = |value: Option<&String>, usual| value.map_or(usual, |value| value.trim().to_owned());
+    Kept {
+        connector: None,
+        offsets_topic: Some(said(topic, usual.offsets_topic)),
+        group: Some(said(group, usual.group)),
     }
 }
 

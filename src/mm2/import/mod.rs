@@ -35,7 +35,7 @@ use std::{
     iter,
 };
 
-pub use report::{Fill, Line, Report, Verdict};
+pub use report::{Fill, Line, Positions, Report, Verdict};
 
 use self::{
     flow::Notes,
@@ -154,16 +154,29 @@ fn write(mut setup: Setup, mut keys: Keys<'_>, files: &[String]) -> Result<Impor
     }
     let mut notes = always(&names);
     name_apart(&mut setup.flows);
-    for flow in setup.flows {
+    let mut positions = Vec::new();
+    for mut flow in setup.flows {
         let sides =
             [&flow.source, &flow.target].map(|alias| names.get(alias).map_or("", String::as_str));
         let name = flow.name.clone();
+        let kept = std::mem::take(&mut flow.kept);
+        positions.push(Positions {
+            flow: name
+                .clone()
+                .unwrap_or_else(|| format!("{}-to-{}", sides[0], sides[1])),
+            source: sides[0].to_owned(),
+            source_alias: flow.source.clone(),
+            connector: kept.connector,
+            offsets_topic: kept.offsets_topic,
+            group: kept.group,
+        });
         let table = flow::table(flow, &mut keys, &mut notes);
         toml.push_str(&text::flow(sides, name.as_deref(), &table));
     }
     let mut report = Report {
         keys: keys.lines(),
         fill: secrets.fill(),
+        positions,
         notes: Vec::new(),
     };
     let refused = report.of(Verdict::Refused).next().is_some();
@@ -239,9 +252,9 @@ fn legal(name: &str, taken: impl Fn(&str) -> bool) -> String {
 /// What is to be said in any case.
 fn always(names: &BTreeMap<String, String>) -> Notes {
     let mut notes = Notes::new();
-    let text = "strait begins anew: it does not take over yet how far MirrorMaker 2 is. A partition whose target topic has \
-                records already stops (on_existing), until `strait checkpoint set` says where to go on; \
-                docs/COMING_FROM_MM2.md has the steps. Never run both into the same topics";
+    let text = "Stop MirrorMaker 2, then `strait checkpoint takeover` has strait go on where it stopped (docs/COMING_FROM_MM2.md); \
+                without that a partition whose target topic has records already stops (on_existing). Never run both into the \
+                same topics";
     notes.insert((1, text.to_owned()));
     let text = "Where wanted records are gone from the source, MirrorMaker 2 goes on without a word; strait stops the partition, \
                 unless on_gap = \"earliest\"";

@@ -76,6 +76,23 @@ pub struct Fill {
     pub what: String,
 }
 
+/// Where MirrorMaker 2 keeps how far a flow is: what a takeover has to be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Positions {
+    /// The flow, by its name in the TOML.
+    pub flow: String,
+    /// The source, by its name in the TOML.
+    pub source: String,
+    /// What MirrorMaker 2 calls it.
+    pub source_alias: String,
+    /// Name of the source connector, where that is not fixed.
+    pub connector: Option<String>,
+    /// Kafka Connect's topic of positions; none: the input does not say.
+    pub offsets_topic: Option<String>,
+    /// The group of its processes; none: the input does not say.
+    pub group: Option<String>,
+}
+
 /// All keys and what else there is to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -83,6 +100,8 @@ pub struct Report {
     pub keys: Vec<Line>,
     /// Variables to set.
     pub fill: Vec<Fill>,
+    /// Of each flow.
+    pub positions: Vec<Positions>,
     /// Where strait differs from MirrorMaker 2 without a key that says so.
     pub notes: Vec<String>,
 }

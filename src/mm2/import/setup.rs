@@ -58,6 +58,19 @@ pub(super) struct Flow {
     pub(super) checkpoints: bool,
     /// Whether it runs its heartbeat connector.
     pub(super) heartbeats: bool,
+    /// Where it keeps how far it is.
+    pub(super) kept: Kept,
+}
+
+/// Where MirrorMaker 2 keeps how far a flow is, as far as the input says.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Name of the source connector, where that is not fixed.
+    pub(super) connector: Option<String>,
+    /// The topic.
+    pub(super) offsets_topic: Option<String>,
+    /// The group of its processes.
+    pub(super) group: Option<String>,
 }
 
 /// Properties of the consumer that are settings of the flow in strait.
@@ -72,6 +85,7 @@ impl Flow {
             settings: BTreeMap::new(),
             checkpoints: true,
             heartbeats: true,
+            kept: Kept::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
     connector::{self, rank},
     flow_keys,
     report::{Finding, KeyId, Keys},
-    setup::{Flow, Property, Role, Setup},
+    setup::{Flow, Kept, Property, Role, Setup},
 };
 
 /// Keys of `spec` that are read here.
@@ -83,6 +83,7 @@ impl Resource<'_> {
                 &alias("source", &mirror["source"]),
                 &alias("target", target),
             );
+            flow.kept = kept(spec, &flow);
             flow.checkpoints = mirror["checkpointConnector"].is_object();
             flow.heartbeats = mirror["heartbeatConnector"].is_object();
             let runs = mirror["sourceConnector"].is_object();
@@ -306,6 +307,32 @@ fn of_a_connector(name: &str, value: &Value) -> Finding {
         ("tasksMax", _) => flow_keys::finding("tasks.max", ""),
         ("autoRestart", _) => Finding::not_needed("strait tries again by itself what may pass"),
         _ => Finding::not_needed("is about Connect, which strait runs without"),
+    }
+}
+
+/// Where Connect keeps positions: in `v1` said of the target, in `v1beta2` among its settings, with the operator's own as
+/// defaults (`KafkaMirrorMaker2Cluster`).
+fn kept(spec: &Map<String, Value>, flow: &Flow) -> Kept {
+    let worker = spec.get("connectCluster").and_then(Value::as_str);
+    let worker = worker.unwrap_or(&flow.target);
+    let cluster = list(spec, "clusters").find(|cluster| cluster["alias"] == worker);
+    let said = |new: &str, old: &str, usual: &str| {
+        let new = spec.get("target").map(|target| &target[new]);
+        let old = cluster.map(|cluster| &cluster["config"][old]);
+        let said = new.and_then(Value::as_str).or(old.and_then(Value::as_str));
+        Some(said.unwrap_or(usual).to_owned())
+    };
+    Kept {
+        connector: Some(format!(
+            "{}->{}.MirrorSourceConnector",
+            flow.source, flow.target
+        )),
+        offsets_topic: said(
+            "offsetStorageTopic",
+            "offset.storage.topic",
+            "mirrormaker2-cluster-offsets",
+        ),
+        group: said("groupId", "group.id", "mirrormaker2-cluster"),
     }
 }
 

@@ -40,6 +40,19 @@ fn config(import: &Import) -> Config {
     Config::parse(import.toml.as_ref().unwrap(), &sources).unwrap()
 }
 
+/// Flow, source and its alias, connector, topic and group of what a takeover has to be told.
+#[track_caller]
+fn kept(import: &Import) -> [Option<&str>; 6] {
+    let [one] = &import.report.positions[..] else {
+        panic!("{:?}", import.report.positions);
+    };
+    let texts = [&one.flow, &one.source, &one.source_alias].map(|text| Some(text.as_str()));
+    let [flow, source, alias] = texts;
+    let [connector, topic, group] =
+        [&one.connector, &one.offsets_topic, &one.group].map(Option::as_deref);
+    [flow, source, alias, connector, topic, group]
+}
+
 /// The verdict and text of one key.
 #[track_caller]
 fn line<'a>(import: &'a Import, key: &str) -> (Verdict, &'a str) {
@@ -395,3 +408,25 @@ mod connect;
 mod internal;
 mod security;
 mod strimzi;
+
+/// By `MirrorMakerConfig.workerConfig` of 4.1.1.
+#[test]
+fn a_takeover_is_told_where_positions_are() {
+    let usual = imported(&with(""));
+    let names = [Some("A-to-B"), Some("A"), Some("A"), None];
+    let all = |topic, group| [&names[..], &[Some(topic), Some(group)]].concat();
+    assert_eq!(kept(&usual)[..], all("mm2-offsets.A.internal", "A-mm2"));
+    let named = imported(&with(
+        "B.offset.storage.topic = o\nB.group.id = g\ngroup.id = no",
+    ));
+    assert_eq!(kept(&named)[..], all("o", "g"));
+    let both = imported(&with(
+        "B.offset.storage.topic = o\noffset.storage.topic = top",
+    ));
+    assert_eq!(kept(&both)[..], all("top", "A-mm2"));
+    let odd = imported(&with("").replace('A', "A+b"));
+    assert_eq!(
+        kept(&odd)[..3],
+        [Some("A_b-to-B"), Some("A_b"), Some("A+b")]
+    );
+}

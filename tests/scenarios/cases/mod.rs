@@ -11,6 +11,7 @@ mod load;
 mod policies;
 mod sharing;
 mod stops;
+mod takeover;
 mod topics;
 mod upheaval;
 
@@ -80,6 +81,7 @@ cases! {
     sharing::a_fenced_namesake_ends_with_3,
     sharing::a_standby_is_ready_and_takes_over,
     sharing::a_file_edited_while_it_was_killed_is_followed,
+    takeover::mirrormaker_is_taken_over_from_and_given_back_to,
     topics::new_topics_and_partitions_arrive_within_seconds,
     topics::deleted_topics_are_told_and_their_neighbours_go_on,
     topics::a_topic_excluded_and_included_again_goes_on_where_it_was,

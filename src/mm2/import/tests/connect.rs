@@ -56,6 +56,14 @@ fn a_source_connector_is_a_flow() {
     }
     assert!(import.report.is_complete());
     assert!(!format!("{import:?}").contains("hunter2"));
+    // The worker's topic and group are not the connector's to say; one of its own is.
+    let names = [Some("A-to-B"), Some("A"), Some("A"), Some("mirror")];
+    assert_eq!(kept(&import), [&names[..], &[None, None]].concat()[..]);
+    let own = SOURCE.replace(
+        "\"name\": \"mirror\",",
+        "\"name\": \"mirror\", \"offsets.storage.topic\": \"own\",",
+    );
+    assert_eq!(kept(&imported(&own))[4], Some("own"));
     // Its checkpoint and heartbeat connectors are not there, so nothing of theirs is missing.
     let notes = import.report.notes.join("\n");
     assert!(

@@ -68,6 +68,29 @@ fn v1beta2() -> String {
 #[test]
 fn both_versions_are_the_same_flow() {
     let [new, old] = [v1(), v1beta2()].map(|text| imported(&text));
+    let names = [
+        "east-to-west",
+        "east",
+        "east",
+        "east->west.MirrorSourceConnector",
+    ]
+    .map(Some);
+    let all = |group| {
+        [
+            &names[..],
+            &[Some("mirrormaker2-cluster-offsets"), Some(group)],
+        ]
+        .concat()
+    };
+    assert_eq!(kept(&new)[..], all("g"));
+    assert_eq!(kept(&old)[..], all("mirrormaker2-cluster"));
+    let said = v1beta2().replace(
+        "producer.client.id: id",
+        "producer.client.id: id\n        group.id: g\n        offset.storage.topic: o",
+    );
+    assert_eq!(kept(&imported(&said))[4..], [Some("o"), Some("g")]);
+    let said = v1().replace("groupId: g", "groupId: g\n      offsetStorageTopic: o");
+    assert_eq!(kept(&imported(&said))[4..], [Some("o"), Some("g")]);
     let sorted = |import: &Import| {
         let mut lines: Vec<_> = import
             .toml
