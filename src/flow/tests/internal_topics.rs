@@ -166,7 +166,7 @@ async fn all_of_them_are_kept_on_the_target_and_nothing_is_written_to_the_source
     }
     assert_eq!(pair.east.names().await, before);
     // Checkpoints alone commit nothing.
-    let lags = BTreeSet::from(["lags".to_owned()]);
+    let lags = BTreeMap::from([("lags".to_owned(), None)]);
     let committed = pair.west.client.offsets_of_groups(&lags).await.unwrap();
     assert!(
         committed[0].1.as_ref().is_ok_and(BTreeMap::is_empty),

@@ -132,6 +132,7 @@ mod tests {
             appends_at: None,
             stopped: None,
             settled,
+            unmapped: None,
             anchors: Vec::new(),
         }
     }

@@ -22,7 +22,7 @@ use std::{
 };
 
 use commit::Due;
-use decide::{Leave, has_members};
+use decide::{Leave, Place, has_members};
 pub use decide::{mark, marked};
 use ends::Ends;
 use host::Clock;
