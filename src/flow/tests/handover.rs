@@ -1,5 +1,6 @@
 //! MirrorMaker 2's positions, written here as it writes them, taken over and given back.
 
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use wire::client::OffsetSpec;
 
 use super::*;
@@ -373,6 +374,37 @@ async fn nobody_is_disturbed_who_runs() {
         "{taken:?}"
     );
     running.stop().await;
+}
+
+/// MirrorMaker 2 that writes exactly once was killed in the middle of a transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_decided_is_waited_for_and_what_was_aborted_does_not_count() {
+    let pair = Pair::with_mirrored(&["0", "1", "2"], &["0", "1"]).await;
+    pair.position("MirrorSourceConnector", "t", Some("0")).await;
+    let producer: BaseProducer = rdkafka::ClientConfig::new()
+        .set("bootstrap.servers", pair.west.broker.address().to_string())
+        .set("transactional.id", "mirror")
+        .create()
+        .unwrap();
+    tokio::task::block_in_place(|| {
+        producer.init_transactions(DEADLINE).unwrap();
+        producer.begin_transaction().unwrap();
+        let key = r#"["MirrorSourceConnector",{"cluster":"A","partition":0,"topic":"t"}]"#;
+        let record = BaseRecord::to(OFFSETS)
+            .partition(3)
+            .key(key)
+            .payload(r#"{"offset":2}"#);
+        producer.send(record).unwrap();
+        producer.flush(DEADLINE).unwrap();
+    });
+    let told = pair.take(FLOW, &request()).await;
+    assert!(
+        matches!(&told, Err(AdjustError::Unavailable(text)) if text.contains("open transaction")),
+        "{told:?}"
+    );
+    tokio::task::block_in_place(|| producer.abort_transaction(DEADLINE).unwrap());
+    let taken = pair.take(FLOW, &request()).await.unwrap();
+    assert_eq!(only(&taken), (Outcome::TakenOver, Some(2), Some(1)));
 }
 
 /// Bytes and partitions of keys as Kafka 4.1.1 has them.
