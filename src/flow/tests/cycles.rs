@@ -1,17 +1,25 @@
 //! Topics that would form a cycle, and clusters that changed places.
 
 use super::*;
-use crate::checkpoint::control_topic::ControlTopic;
+use crate::{checkpoint::control_topic::ControlTopic, survey::check};
 
 /// One flow of a file of its own.
 fn one(source: (&str, &Cluster), target: (&str, &Cluster), name: &str, flow: &str) -> Running {
-    let ((from, from_cluster), (to, to_cluster)) = (source, target);
-    run_text(&format!(
+    run_text(&text_of_one(source, target, name, flow))
+}
+
+fn text_of_one(
+    (from, from_cluster): (&str, &Cluster),
+    (to, to_cluster): (&str, &Cluster),
+    name: &str,
+    flow: &str,
+) -> String {
+    format!(
         "[clusters.{from}]\nbootstrap.servers = \"{}\"\n[clusters.{to}]\nbootstrap.servers = \"{}\"\n\
          [[flows]]\nname = \"{name}\"\nsource = \"{from}\"\ntarget = \"{to}\"\ncheckpoint_interval = \"100ms\"\n{flow}\n",
         from_cluster.broker.address(),
         to_cluster.broker.address(),
-    ))
+    )
 }
 
 async fn refused(running: Running) -> String {
@@ -170,12 +178,16 @@ impl Ring {
         }
     }
 
-    /// The flow from this cluster to the next one.
-    fn run(&self, from: usize, flow: &str) -> Running {
+    /// The file of the flow from this cluster to the next one.
+    fn text(&self, from: usize, flow: &str) -> String {
         let (names, to) = (["a", "b", "c"], (from + 1) % 3);
         let side = |index: usize| (names[index], &self.clusters[index]);
         let name = format!("{}{}", names[from], names[to]);
-        one(side(from), side(to), &name, flow)
+        text_of_one(side(from), side(to), &name, flow)
+    }
+
+    fn run(&self, from: usize, flow: &str) -> Running {
+        run_text(&self.text(from, flow))
     }
 }
 
@@ -200,8 +212,18 @@ async fn a_ring_of_processes_is_refused_by_the_one_that_would_close_it() {
         }
     })
     .await;
-    let error = refused(ring.run(2, ORDERS)).await;
     let way = "a:orders → b:orders → c:orders → a:orders (flows ab, bc, ca)";
+    let report = check::run(&Host::real(), &parse(&ring.text(2, ORDERS))).await;
+    let problems = &report.flows[0].problems;
+    let mut cycles = problems.iter().filter(|found| found.code == "cycle");
+    assert!(
+        cycles
+            .next()
+            .is_some_and(|found| found.message.contains(way)),
+        "{problems:?}"
+    );
+    assert!(cycles.next().is_none(), "{problems:?}");
+    let error = refused(ring.run(2, ORDERS)).await;
     assert!(error.contains(way), "{error}");
     assert!(!a.exists("strait.ca.control").await, "nothing was written");
     // Under another name it comes to another topic, and nobody copies that on.
