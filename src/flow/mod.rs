@@ -10,6 +10,7 @@ pub mod adjust;
 mod apply;
 mod boot;
 mod carriers;
+mod configs;
 mod cycles;
 mod launch;
 pub mod membership;

@@ -25,7 +25,7 @@ use super::{
     },
     plan::{Plan, Rules, Snapshot, Trouble},
     status::Phase,
-    sync::groups::Copied,
+    sync::{configs::AllFollowed, groups::Copied},
     workers::Workers,
 };
 use crate::{
@@ -64,6 +64,8 @@ pub(super) struct Supervisor<'a> {
     cycles: Cycles<'a>,
     /// What the flow copies, told to the jobs for groups and rules while this process leads.
     pub(super) copied: watch::Sender<Option<Arc<Copied>>>,
+    /// Whose configs follow, told to its job for configs while this process leads.
+    pub(super) followed: watch::Sender<Option<Arc<AllFollowed>>>,
     /// Target partitions whose checkpoints do not count: they were reset and did not start since.
     pub(super) anew: BTreeSet<TopicPartition>,
     /// What operators ask for.
@@ -198,6 +200,7 @@ impl<'a> Supervisor<'a> {
             anew: BTreeSet::new(),
             jobs: flow.desk.open(),
             copied: watch::Sender::new(None),
+            followed: watch::Sender::new(None),
             cycles: Cycles::new(flow, [&booted.source_id, &booted.target_id]),
             booted,
             membership,
@@ -357,8 +360,8 @@ impl<'a> Supervisor<'a> {
                 return Err(error);
             }
         };
+        let refused = !troubles.is_empty();
         plan.troubles.extend(troubles);
-        let refused = !plan.troubles.is_empty();
         self.tell(plan.troubles);
         // What was refused is refused again: no hurry.
         Ok(leads_on && !refused)

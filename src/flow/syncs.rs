@@ -25,7 +25,8 @@ impl Supervisor<'_> {
         let users = config.scram_users.clone();
         let users = users.map(|passwords| self.start(Users(passwords), stop));
         let groups = self.start_groups(stop.clone());
-        [groups, acls, quotas, users]
+        let configs = Some(self.start_configs(stop.clone()));
+        [groups, acls, quotas, users, configs]
             .into_iter()
             .flatten()
             .collect()
@@ -67,6 +68,7 @@ impl Supervisor<'_> {
 
     /// Tells them what the flow copies, whoever runs the workers.
     pub(super) fn tell_syncs(&self, snapshot: &Snapshot, leader: bool) {
+        self.tell_configs(snapshot, leader);
         let config = &self.flow.config;
         let rules = config.acls != AclMode::Off || config.quotas || config.scram_users.is_some();
         let wanted = self.booted.map.is_some() || rules;

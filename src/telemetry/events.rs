@@ -7,7 +7,7 @@ use rdkafka::config::RDKafkaLogLevel;
 
 use super::metrics::{
     BATCH_SECONDS, BATCHES, BYTES, CHECKPOINTS, GAPS, GROUP_OFFSETS, LATENCY, LIMITED, LOST,
-    OPENED, REBALANCES, RECORDS, RETRIES, SKIPPED, THROTTLE,
+    OPENED, REBALANCES, RECORDS, RETRIES, SKIPPED, THROTTLE, TOPIC_CONFIGS,
 };
 use crate::{
     base::ids::Route,
@@ -256,6 +256,12 @@ pub fn committed(flow: &str, checkpoints: usize) {
 /// So many offsets of groups were written to the target.
 pub fn group_offsets(flow: &str, offsets: u64) {
     GROUP_OFFSETS.counter(&[flow]).increment(offsets);
+}
+
+/// A config of a topic was changed on the target.
+pub fn config_changed(flow: &str, sets_back: bool) {
+    let change = if sets_back { "set_back" } else { "followed" };
+    TOPIC_CONFIGS.counter(&[flow, change]).increment(1);
 }
 
 /// The group of `flow` gave this process partitions, or took some away.

@@ -110,6 +110,8 @@ metrics! {
         "Their partitions whose offset on the target is not exact (inexact), is written later (waiting), or is not known (unknown)";
     Counter GROUP_OFFSETS = "strait_group_offsets_total" ["flow"]
         "Offsets of groups written to the target";
+    Counter TOPIC_CONFIGS = "strait_topic_configs_total" ["flow", "change"]
+        "Configs of topics changed on the target: followed (the source's changed, or they differed), set_back (changed there by others)";
     Counter REBALANCES = "strait_rebalances_total" ["flow"]
         "Times the flow's group gave this process partitions, or took some away";
     Gauge PARTITION_LAG_SECONDS = "strait_partition_lag_seconds" ["flow", "topic", "partition"]

@@ -1,4 +1,5 @@
 //! What follows on the target beside the records: jobs of the flow's leader.
 
+pub mod configs;
 pub mod groups;
 pub mod rules;

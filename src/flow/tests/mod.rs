@@ -3,6 +3,7 @@
 mod acls;
 mod adjust;
 mod coalescing;
+mod configs;
 mod cycles;
 mod exactness;
 mod groups;
