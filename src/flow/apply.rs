@@ -90,7 +90,8 @@ impl Flow {
                 target_topic_id: None,
                 start: starts.remove(&topic.name),
                 created_ms: now,
-                given_up: Vec::new(),
+                given_up: booted.records.given_up(&topic.target),
+                gone_since_ms: None,
             };
             (topic.key(), record)
         });

@@ -16,6 +16,7 @@ mod launch;
 pub mod membership;
 pub mod plan;
 pub mod provides;
+mod retire;
 mod shared;
 pub mod start;
 pub mod status;

@@ -26,6 +26,7 @@ use super::{
     plan::{Plan, Rules, Snapshot, Trouble},
     status::Phase,
     sync::{configs::AllFollowed, groups::Copied},
+    topics::retire::Gone,
     workers::Workers,
 };
 use crate::{
@@ -68,6 +69,8 @@ pub(super) struct Supervisor<'a> {
     pub(super) followed: watch::Sender<Option<Arc<AllFollowed>>>,
     /// Target partitions whose checkpoints do not count: they were reset and did not start since.
     pub(super) anew: BTreeSet<TopicPartition>,
+    /// Since when topics are gone from the source.
+    pub(super) gone: Gone,
     /// What operators ask for.
     jobs: Option<mpsc::Receiver<Job>>,
 }
@@ -201,6 +204,7 @@ impl<'a> Supervisor<'a> {
             jobs: flow.desk.open(),
             copied: watch::Sender::new(None),
             followed: watch::Sender::new(None),
+            gone: Gone::default(),
             cycles: Cycles::new(flow, [&booted.source_id, &booted.target_id]),
             booted,
             membership,
@@ -362,6 +366,13 @@ impl<'a> Supervisor<'a> {
         };
         let refused = !troubles.is_empty();
         plan.troubles.extend(troubles);
+        match self.retire(&snapshot, leader).await {
+            Ok(troubles) => plan.troubles.extend(troubles),
+            Err(error) => {
+                self.tell(plan.troubles);
+                return Err(error);
+            }
+        }
         self.tell(plan.troubles);
         // What was refused is refused again: no hurry.
         Ok(leads_on && !refused)

@@ -160,6 +160,11 @@ impl WorkerEvents {
                 tracing::warn!(%flow, partition = %source, %target, target_offset, "the target holds records of \
                     others: writing behind them (on_existing)");
             }
+            Decision::Succeed { target_offset } => {
+                let target = &self.route.target;
+                tracing::warn!(%flow, partition = %source, %target, target_offset, "the source has another topic of this \
+                    name: copying it behind the one before (on_recreate); what was not copied of that is not on the target");
+            }
         }
     }
 

@@ -6,7 +6,8 @@
 //! flow            {"version":1,"source_cluster":ID,"target_cluster":ID,"created_ms":N,
 //!                  "provides":{"transport":NAME,...} once the target was probed}
 //! topic/TOPIC_ID  {"version":1,"source_topic":NAME,"target_topic":NAME,"target_topic_id":ID or null,
-//!                  "start":{"0":OFFSET,...} or null,"created_ms":N,"given_up":[ID,...] if there are any}
+//!                  "start":{"0":OFFSET,...} or null,"created_ms":N,"given_up":[ID,...] if there are any,
+//!                  "gone_since_ms":N while it is gone from the source and its target is to be deleted}
 //! ```
 //!
 //! A topic is known by its id on the source (by `name/NAME` where brokers have no ids). Its record is
@@ -112,6 +113,15 @@ impl ControlTopic {
         });
         read.await.map_err(ControlError)?;
         Ok(records)
+    }
+
+    /// Forgets topics; all are acknowledged when this returns.
+    ///
+    /// # Errors
+    /// If the target does not acknowledge; some may be forgotten.
+    pub async fn forget(&self, topics: &[TopicKey], now_ms: i64) -> Result<(), ControlError> {
+        let keys = topics.iter().map(ToString::to_string);
+        self.0.forget(keys, now_ms).await.map_err(ControlError)
     }
 
     /// Writes topics, then the flow if it is given; all are acknowledged when this returns.

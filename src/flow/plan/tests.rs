@@ -101,6 +101,7 @@ impl World {
         let known = Known {
             unit: unit.clone(),
             running,
+            drains: false,
             vanished,
         };
         self.known.insert(unit.route, known);
@@ -115,6 +116,7 @@ fn control(target: Option<u128>) -> ControlRecords {
         start: None,
         created_ms: 0,
         given_up: Vec::new(),
+        gone_since_ms: None,
     };
     ControlRecords {
         flow: None,

@@ -11,6 +11,7 @@ mod guarantee;
 mod limits;
 mod metrics;
 mod policies;
+mod retire;
 
 use std::{io, net::SocketAddr, time::Duration};
 

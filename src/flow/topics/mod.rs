@@ -6,5 +6,6 @@ pub mod cycles;
 pub mod examples;
 pub mod naming;
 pub mod portions;
+pub mod retire;
 pub mod selection;
 pub mod writers;
