@@ -14,6 +14,7 @@ mod configs;
 mod cycles;
 mod launch;
 pub mod membership;
+pub mod once;
 pub mod plan;
 pub mod provides;
 mod retire;

@@ -74,6 +74,7 @@ fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
         map_exists: true,
         is_fresh: true,
         group_denied: None,
+        seen: BTreeSet::from(["orders".to_owned()]),
         topics: vec![Topic {
             source: "orders".to_owned(),
             source_id: Uuid::nil(),

@@ -10,22 +10,32 @@ use wire::{
     error::{ApiError, ClientError},
 };
 
-use super::memory::Step;
-use crate::{flow::topics::create::is_named, worker::Lease};
+use crate::{
+    flow::topics::{configs::Change, create::is_named},
+    worker::Lease,
+};
 
 /// INVALID_CONFIG, INVALID_REQUEST, POLICY_VIOLATION: about what was to be set.
 const ABOUT_CONFIGS: [i16; 3] = [40, 42, 44];
 
+/// A change to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::flow) struct Step {
+    pub(in crate::flow) change: Change,
+    /// It undoes what somebody changed on the target.
+    pub(in crate::flow) sets_back: bool,
+}
+
 /// What became of the steps of one topic.
 #[derive(Debug, Default)]
-pub(super) struct Altered {
-    pub(super) done: Vec<Step>,
+pub(in crate::flow) struct Altered {
+    pub(in crate::flow) done: Vec<Step>,
     /// What the target does not take, with its reason.
-    pub(super) refused: Vec<(Step, String)>,
+    pub(in crate::flow) refused: Vec<(Step, String)>,
     /// Why the topic could not be changed at all.
-    pub(super) failed: Option<ApiError>,
+    pub(in crate::flow) failed: Option<ApiError>,
     /// Not all of it was asked for: this process may not write at the moment.
-    pub(super) unasked: bool,
+    pub(in crate::flow) unasked: bool,
 }
 
 /// Topics of the target by name, each with the steps that are asked for together.
@@ -35,7 +45,7 @@ struct Pending(BTreeMap<String, VecDeque<Vec<Step>>>);
 ///
 /// # Errors
 /// If the target cannot be reached; what was done until then is found at the next look.
-pub(super) async fn alter(
+pub(in crate::flow) async fn alter(
     client: &Client,
     lease: &dyn Lease,
     steps: BTreeMap<String, Vec<Step>>,
@@ -130,7 +140,6 @@ fn sort_out(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::topics::configs::Change;
 
     fn step(name: &str) -> Step {
         let change = Change {

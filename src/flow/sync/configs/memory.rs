@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use super::alter::Step;
 use crate::flow::topics::configs::{Change, Wishes};
 
 /// For how long what was refused, or is contested, is left alone.
@@ -41,14 +42,6 @@ struct Fight {
     to: Option<String>,
     count: u32,
     last: Duration,
-}
-
-/// A change to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Step {
-    pub(super) change: Change,
-    /// It undoes what somebody changed on the target.
-    pub(super) sets_back: bool,
 }
 
 impl Memory {

@@ -4,7 +4,7 @@
 //! changed ([`Wishes`], [`memory`]) and changes that on the target ([`alter`]). What strait was told to leave alone is
 //! not touched; of the rest, what somebody changed on the target is set back, and that is told.
 
-mod alter;
+pub(in crate::flow) mod alter;
 mod memory;
 mod report;
 mod ring;
@@ -15,9 +15,9 @@ use std::{
     time::Duration,
 };
 
-use alter::{Altered, alter};
+use alter::{Altered, Step, alter};
 use host::Clock;
-use memory::{Memory, Step};
+use memory::Memory;
 use report::Report;
 use ring::Ring;
 use tokio::sync::watch;
