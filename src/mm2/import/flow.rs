@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
+    configs::{self, Configs},
     flow_keys::{self, Connector, FEATURES},
     groups::{self, Groups},
     pattern,
@@ -17,6 +18,8 @@ pub(super) struct Table {
     pub(super) exclude: Vec<String>,
     /// Whose offsets follow.
     pub(super) groups: Option<Groups>,
+    /// Which configs of topics follow.
+    pub(super) configs: Option<Configs>,
     /// Single values by key, in the order of `config/reference.toml`.
     pub(super) rest: Vec<(&'static str, String)>,
     /// -1: the target's default.
@@ -45,6 +48,7 @@ pub(super) fn table(mut flow: Flow, keys: &mut Keys<'_>, notes: &mut Notes) -> T
     replication_factor(&mut flow, keys, &mut table, notes);
     table.groups = groups::groups(&mut flow, keys, notes);
     acls(&mut flow, keys, &mut table, notes);
+    table.configs = Some(configs::configs(&mut flow, keys));
     rest(&mut flow, keys, notes);
     table
 }

@@ -23,14 +23,7 @@ pub(super) enum Connector {
 }
 
 /// All of them.
-pub(super) const FEATURES: [Feature; 4] = [
-    Feature {
-        key: "sync.topic.configs.enabled",
-        default: true,
-        connector: Connector::Source,
-        instead: "strait gives a topic the source's configs when it creates it, and does not follow later changes yet: make \
-                  them on both sides",
-    },
+pub(super) const FEATURES: [Feature; 3] = [
     Feature {
         key: "emit.checkpoints.enabled",
         default: true,
@@ -56,8 +49,7 @@ const GROUPS: &str = "selects consumer groups where there is no source connector
 const OF_GROUPS: &str = "strait looks at groups every few seconds";
 const OF_HEARTBEATS: &str = "is about heartbeats, which strait does not write yet";
 const OFFSET_SYNCS: &str = "strait has no offset-syncs topic";
-const OWN_CONFIGS: &str = "strait has its own rule: a new topic gets all configs that are set on the source's topic, save those \
-                           of throttling and those that the target does not take";
+const CONFIGS: &str = "is about the configs of topics where there is no source connector: nothing is copied between these clusters";
 const CODE: &str = "strait runs no code of others";
 const CONNECT: &str = "is about Connect, which strait runs without";
 const BYTES: &str = "strait copies bytes as they are";
@@ -100,7 +92,9 @@ fn classes(name: &str, value: &str) -> Option<Finding> {
         ("forwarding.admin.class", _) => Finding::not_supported(
             "strait creates topics by Kafka's own calls; or create them beforehand",
         ),
-        ("config.property.filter.class", _) => Finding::not_supported(OWN_CONFIGS),
+        ("config.property.filter.class", _) => Finding::not_supported(
+            "which configs it selects cannot be told: say it by `exclude` under [flows.configs]",
+        ),
         ("group.filter.class", _) => Finding::not_needed(GROUPS),
         ("key.converter" | "value.converter", "ByteArrayConverter")
         | ("header.converter", "ByteArrayConverter" | "SimpleHeaderConverter") => {
@@ -144,12 +138,11 @@ fn settings(name: &str, value: &str) -> Option<Finding> {
         "sync.topic.acls.interval.seconds" => {
             Finding::not_needed("strait looks at ACLs every ten seconds")
         }
-        "sync.topic.configs.interval.seconds" => Finding::not_needed(
-            "is about following the source's topics, which strait does not do yet",
-        ),
-        "config.properties.exclude" | "config.properties.blacklist" | "use.defaults.from" => {
-            Finding::not_supported(OWN_CONFIGS)
-        }
+        "sync.topic.configs.enabled"
+        | "sync.topic.configs.interval.seconds"
+        | "config.properties.exclude"
+        | "config.properties.blacklist"
+        | "use.defaults.from" => Finding::not_needed(CONFIGS),
         "consumer.poll.timeout.ms" | "admin.timeout.ms" => {
             Finding::not_needed("strait's clients have their own patience")
         }
@@ -157,7 +150,9 @@ fn settings(name: &str, value: &str) -> Option<Finding> {
             Finding::not_needed("strait has no topics of MirrorMaker 2's")
         }
         "metric.names.formats" | "add.source.alias.to.metrics" => Finding::not_needed(METRICS),
-        "use.incremental.alter.configs" => Finding::not_needed("strait alters no configs"),
+        "use.incremental.alter.configs" => {
+            Finding::not_needed("strait always changes single configs")
+        }
         _ if name.starts_with("transforms.")
             || name.starts_with("predicates.")
             || name == "predicates" =>
