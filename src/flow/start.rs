@@ -323,7 +323,7 @@ impl Identity {
                     checkpoint.source_offset,
                     format!(
                         "the topic on {} has id {}, the checkpoint is about {}: it was created anew; copy it under \
-                         another name, or delete the target's topic and forget the checkpoint",
+                         another name, delete the target's topic and forget the checkpoint, or copy a new source topic behind the old one (on_recreate)",
                         side.alias,
                         topic_id(side.topic_id),
                         topic_id(known),

@@ -62,18 +62,20 @@ async fn await_configs(running: &Running, what: &str, holds: impl Fn(&Configs) -
     .await;
 }
 
+/// What is set on a topic of the source at first.
+const CONFIGS: [(&str, &str); 4] = [
+    ("retention.ms", "1000"),
+    ("segment.bytes", "1048576"),
+    ("max.message.bytes", "2000000"),
+    ("message.timestamp.type", "LogAppendTime"),
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_changed_on_either_side_follows_the_source() {
     let pair = Pair::start().await;
-    let configs = [
-        ("retention.ms", "1000"),
-        ("segment.bytes", "1048576"),
-        ("max.message.bytes", "2000000"),
-        ("message.timestamp.type", "LogAppendTime"),
-    ];
-    pair.east.create("t", &configs).await;
-    pair.east.create("kept", &configs[..1]).await;
-    pair.east.create("fixed", &configs[..2]).await;
+    pair.east.create("t", &CONFIGS).await;
+    pair.east.create("kept", &CONFIGS[..1]).await;
+    pair.east.create("fixed", &CONFIGS[..2]).await;
     let flow = "topics = [\".*\"]\n[flows.configs]\ninterval = \"1s\"\nkeep = [\"max.*\"]\n\
                 [[flows.rules]]\nmatch = \"kept\"\nconfigs.follow = false\n\
                 [[flows.rules]]\nmatch = \"fixed\"\nconfigs.set = { \"retention.ms\" = \"7\" }";

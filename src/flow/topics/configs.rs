@@ -349,11 +349,10 @@ mod tests {
             read_only,
             sensitive: false,
         });
-        let by_name = prop::collection::vec(entry, 0..6).prop_map(|entries| {
+        prop::collection::vec(entry, 0..6).prop_map(|entries| {
             let by_name = entries.into_iter().map(|entry| (entry.name.clone(), entry));
             by_name.collect::<BTreeMap<_, _>>().into_values().collect()
-        });
-        by_name
+        })
     }
 
     proptest! {

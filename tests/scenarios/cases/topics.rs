@@ -188,17 +188,19 @@ pub async fn a_topic_excluded_and_included_again_goes_on_where_it_was(
     Ok(())
 }
 
+/// What is set on a topic of the source at first.
+const CONFIGS: [(&str, &str); 4] = [
+    ("retention.ms", "3600000"),
+    ("delete.retention.ms", "1000"),
+    ("flush.messages", "9"),
+    ("message.timestamp.type", "LogAppendTime"),
+];
+
 /// What is set on the source's topic and differs on the target follows, what is excluded or kept does not, and what
 /// somebody changes on the target is set back (mm2.md 7: 2, 14, 15, and `use.defaults.from = target`).
 pub async fn configs_follow_the_source(pair: &mut Pair) -> Result<()> {
     let topic = pair.topic("configs");
-    let configs = [
-        ("retention.ms", "3600000"),
-        ("delete.retention.ms", "1000"),
-        ("flush.messages", "9"),
-        ("message.timestamp.type", "LogAppendTime"),
-    ];
-    pair.source.create_topic(&topic, 2, &configs).await?;
+    pair.source.create_topic(&topic, 2, &CONFIGS).await?;
     let mut strait = pair.strait(
         "[flows.configs]\ninterval = \"1s\"\nkeep = [\"flush\\\\..*\"]\nset = { \"segment.bytes\" = \"2097152\" }",
     )?;
