@@ -66,6 +66,9 @@ pub struct FlowStatus {
     /// Who may log in there by SCRAM; likewise.
     #[serde(default)]
     pub users: Option<Follows>,
+    /// Configs of topics, which follow on the target; only the process that leads knows.
+    #[serde(default)]
+    pub configs: Option<Configs>,
 }
 
 /// Rules of a flow's source that follow on its target, as of the last look at them.
@@ -89,6 +92,38 @@ pub struct LeftOutRule {
     /// The rule.
     pub rule: String,
     /// Why.
+    pub text: String,
+}
+
+/// How the configs of a flow's topics follow, as of the last looks at them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configs {
+    /// Why none follow at the moment; none: they do.
+    pub off: Option<String>,
+    /// Topics whose configs follow.
+    pub topics: usize,
+    /// How many of them were looked at since the process leads.
+    pub looked: usize,
+    /// Configs that were changed on the target since then because they changed on the source, or were found to differ.
+    pub changed: u64,
+    /// Configs that were set back, because somebody had changed them on the target.
+    pub set_back: u64,
+    /// How many notes there are.
+    pub noted: usize,
+    /// Some of those: what does not follow, and why.
+    pub notes: Vec<ConfigNote>,
+}
+
+/// Something about a topic on the target that is not as it is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigNote {
+    /// Its name there.
+    pub topic: String,
+    /// Which config; none: it is about all of them, or about the replicas.
+    pub config: Option<String>,
+    /// From a closed list, for scripts.
+    pub code: String,
+    /// For people.
     pub text: String,
 }
 
@@ -329,6 +364,7 @@ mod tests {
             acls: None,
             quotas: None,
             users: None,
+            configs: None,
         }
     }
 

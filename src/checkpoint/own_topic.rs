@@ -178,6 +178,19 @@ impl OwnTopic {
         self.produce(batch).await
     }
 
+    /// Writes tombstones; all are acknowledged when this returns.
+    pub(super) async fn forget(
+        &self,
+        keys: impl Iterator<Item = String>,
+        now_ms: i64,
+    ) -> Result<(), TopicError> {
+        let mut batch = BatchBuilder::new(Codec::None);
+        for key in keys {
+            batch.push(now_ms, Some(key.as_bytes()), None, &[]);
+        }
+        self.produce(batch).await
+    }
+
     async fn produce(&self, batch: BatchBuilder) -> Result<(), TopicError> {
         if batch.count() == 0 {
             return Ok(());

@@ -2,7 +2,11 @@
 
 use clap::Args;
 use host::Host;
-use strait::survey::check::{self, FlowReport, Note, Report, SideReport};
+use strait::{
+    app::App,
+    config::Config,
+    survey::check::{self, FlowReport, Note, Report, SideReport, plan::Step},
+};
 
 use super::{
     ConfigFile, Outcome, print, print_json,
@@ -12,7 +16,8 @@ use super::{
 /// Connect to both sides and print what would be replicated and what is missing
 ///
 /// Loads the configuration, asks both clusters of every flow, and changes nothing on either, save
-/// that it tries the target with a few small records in a topic of its own, strait.probe. Ends
+/// that it tries the target with a few small records in a topic of its own, strait.probe. What `run` would change about the
+/// target's topics is printed as a diff: + added, ~ changed, - taken away, ! differs and stays so. Ends
 /// with 4 if something keeps a flow, or one of its partitions, from running; warnings do not. docs/CHECK.md explains
 /// the codes in parentheses. Records are counted by
 /// offsets, so compacted topics and transactions show more than they hold; bytes are those on the disks of
@@ -25,20 +30,62 @@ pub(super) struct Arguments {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+
+    /// Change the target's topics as the plan says, once: create topics, add partitions, set configs; no topic is
+    /// deleted. Only in flows without problems. Ends with 4 if something of the plan is left.
+    #[arg(long)]
+    apply: bool,
 }
 
 pub(super) async fn run(host: &Host, arguments: Arguments) -> anyhow::Result<Outcome> {
     let config = arguments.file.load()?;
-    let report = check::run(host, &config).await;
+    let mut report = check::run(host, &config).await;
+    let mut left = false;
+    if arguments.apply {
+        report = apply(host, &config, &report).await;
+        let plans = report.flows.iter().flat_map(|flow| &flow.plan);
+        left = plans.filter(|step| step.is_applied()).count() > 0;
+    }
     if arguments.json {
         print_json(&report)?;
     } else {
         print(&text(&report))?;
     }
-    Ok(match report.ready {
+    Ok(match report.ready && !left {
         true => Outcome::Done,
         false => Outcome::Different,
     })
+}
+
+/// Does what the plans of flows without problems say; how it is then.
+async fn apply(host: &Host, config: &Config, before: &Report) -> Report {
+    let app = App::new(config.clone(), host.clone());
+    let mut refused = Vec::new();
+    for flow in before.flows.iter().filter(|flow| flow.problems.is_empty()) {
+        let flow_to_apply = app
+            .flow(&flow.name)
+            .filter(|_| flow.plan.iter().any(Step::is_applied));
+        let Some(ready) = flow_to_apply else {
+            continue;
+        };
+        let reasons = match ready.apply_once().await {
+            Ok(applied) => applied.refused,
+            Err(error) => vec![error.to_string()],
+        };
+        refused.extend(
+            reasons
+                .into_iter()
+                .map(|reason| (flow.name.clone(), reason)),
+        );
+    }
+    let mut after = check::run(host, config).await;
+    for (name, reason) in refused {
+        let flow = after.flows.iter_mut().find(|flow| flow.name == name);
+        if let Some(flow) = flow {
+            flow.not_applied(reason);
+        }
+    }
+    after
 }
 
 fn text(report: &Report) -> String {
@@ -97,6 +144,10 @@ fn flow_text(flow: &FlowReport) -> String {
         }));
         text.push_str(&lines(&rows));
     }
+    if !flow.plan.is_empty() {
+        text.push_str("plan for the target's topics:\n");
+        text.extend(flow.plan.iter().map(step_text));
+    }
     let marks = [
         ("ok", &flow.passed),
         ("warning", &flow.warnings),
@@ -112,6 +163,33 @@ fn flow_text(flow: &FlowReport) -> String {
     }
     text.push('\n');
     text
+}
+
+/// One line of the diff.
+fn step_text(step: &Step) -> String {
+    let Step {
+        topic,
+        action,
+        config,
+        from,
+        to,
+    } = step;
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    let (from, to, config) = (part(from), part(to), part(config));
+    let text = match *action {
+        "create_topic" => format!("topic {topic} with {to} partitions"),
+        "set_config" if step.from.is_none() => format!("{config} of {topic}: {to}"),
+        "set_config" => format!("{config} of {topic}: {from} -> {to}"),
+        "unset_config" => format!("{config} of {topic}: {from} -> the target's default"),
+        "add_partitions" => format!("partitions of {topic}: {from} -> {to}"),
+        "delete_topic" if step.from.is_none() => {
+            format!("topic {topic}: its source is gone, deleted after delete_grace")
+        }
+        "delete_topic" => format!("topic {topic}: {from}, deleted after delete_grace"),
+        "more_partitions" => format!("partitions of {topic}: {from}, its source has {to}"),
+        _ => format!("replicas of {topic}: {from}, replication_factor is {to}"),
+    };
+    format!("  {} {text}\n", step.sign())
 }
 
 fn side(side: &SideReport) -> String {

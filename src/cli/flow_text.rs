@@ -2,7 +2,9 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
-use strait::status::{FlowStatus, Follows, Groups, Member, PartitionStatus, Phase, Provides};
+use strait::status::{
+    Configs, FlowStatus, Follows, Groups, Member, PartitionStatus, Phase, Provides,
+};
 
 use super::table::{count, counted, lines};
 
@@ -73,6 +75,9 @@ pub(super) fn text(flow: &FlowStatus, every: bool) -> String {
             text.push_str(&rules_text(kind, rules));
         }
     }
+    if let Some(configs) = &flow.configs {
+        text.push_str(&configs_text(configs));
+    }
     text
 }
 
@@ -127,6 +132,29 @@ fn groups_text(groups: &Groups) -> String {
     if more > 0 {
         text.push_str(&format!(
             "and {} more groups left alone\n",
+            count(more as i64)
+        ));
+    }
+    text
+}
+
+/// How the configs of topics follow.
+fn configs_text(configs: &Configs) -> String {
+    let mut text = match &configs.off {
+        Some(reason) => format!("configs of topics do not follow: {reason}\n"),
+        None => format!(
+            "configs of {} follow: {} changed, {} set back\n",
+            counted(configs.topics, "topic"),
+            configs.changed,
+            configs.set_back
+        ),
+    };
+    let notes = configs.notes.iter().take(SHOWN);
+    text.extend(notes.map(|note| format!("config ({}): {}\n", note.code, note.text)));
+    let more = configs.noted.saturating_sub(SHOWN);
+    if more > 0 {
+        text.push_str(&format!(
+            "and {} more notes on configs\n",
             count(more as i64)
         ));
     }
@@ -331,6 +359,7 @@ pub(super) mod tests {
             acls: None,
             quotas: None,
             users: None,
+            configs: None,
         }
     }
 

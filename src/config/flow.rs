@@ -1,9 +1,11 @@
 //! One flow, as used.
 
-use std::{collections::BTreeMap, num::NonZeroU64, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc, time::Duration};
 
 use regex::Regex;
 use wire::{Isolation, security::Secret};
+
+use super::ConfigRules;
 
 /// Replication from one cluster to another.
 #[derive(Clone, Debug)]
@@ -130,6 +132,14 @@ pub struct TopicConfig {
     pub on_poison: OnPoison,
     /// When the target partition has records and there is no checkpoint.
     pub on_existing: OnExisting,
+    /// When it is gone from the source.
+    pub on_delete: OnDelete,
+    /// For how long it must be gone until that counts.
+    pub delete_grace: Duration,
+    /// When the source has another topic of its name.
+    pub on_recreate: OnRecreate,
+    /// Which configs its target topic has from it.
+    pub configs: Arc<ConfigRules>,
     /// The topic's own limit, besides the flow's, in this process.
     pub rate: Rate,
 }
@@ -142,6 +152,10 @@ impl Default for TopicConfig {
             on_gap: OnGap::Stop,
             on_poison: OnPoison::Stop,
             on_existing: OnExisting::Stop,
+            on_delete: OnDelete::Ignore,
+            delete_grace: Duration::from_secs(3600),
+            on_recreate: OnRecreate::Stop,
+            configs: Arc::default(),
             rate: Rate::default(),
         }
     }
@@ -194,12 +208,38 @@ pub enum OnExisting {
     Append,
 }
 
-/// A regular expression that the name of a topic or group must match as a whole.
+/// What to do with a topic on the target whose source was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDelete {
+    /// Nothing: it stays as it is.
+    Ignore,
+    /// Delete it too, after a while.
+    Delete,
+}
+
+/// What to do when the source has another topic of a topic's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRecreate {
+    /// Stop its partitions.
+    Stop,
+    /// Copy it behind what was copied of the one before.
+    Append,
+}
+
+/// A regular expression that a name must match as a whole.
 #[derive(Clone, Debug)]
 pub struct NamePattern {
     text: String,
     regex: Regex,
 }
+
+impl PartialEq for NamePattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for NamePattern {}
 
 impl NamePattern {
     /// Compiles `text`.

@@ -11,6 +11,7 @@
 //! have no field here.
 
 mod cluster;
+mod configs;
 mod error;
 mod file;
 mod flow;
@@ -23,6 +24,7 @@ use std::{
 };
 
 pub use cluster::{ClusterConfig, Properties};
+pub use configs::{ConfigRules, DefaultsFrom};
 pub use error::ConfigError;
 pub use file::Security;
 pub(crate) use file::{
@@ -31,8 +33,8 @@ pub(crate) use file::{
 };
 pub(crate) use flow::check_name;
 pub use flow::{
-    AclMode, Assignment, FlowConfig, Mm2Topics, NamePattern, Naming, OnExisting, OnGap, OnPoison,
-    Rate, Require, Start, TopicConfig, TopicRule, Transport,
+    AclMode, Assignment, FlowConfig, Mm2Topics, NamePattern, Naming, OnDelete, OnExisting, OnGap,
+    OnPoison, OnRecreate, Rate, Require, Start, TopicConfig, TopicRule, Transport,
 };
 pub use sources::Sources;
 

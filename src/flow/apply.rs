@@ -12,7 +12,10 @@ use super::{
     Flow, FlowError,
     boot::Booted,
     plan::{SourceTopic, Trouble},
-    topics::create::{Draft, MOST_TOPICS, needs_replicas, portion},
+    topics::{
+        create::{Draft, needs_replicas},
+        portions::{MOST_TOPICS, Portions},
+    },
 };
 use crate::{
     checkpoint::control_topic::{ControlError, FlowRecord, TopicKey, TopicRecord},
@@ -101,8 +104,9 @@ impl Flow {
                 target_topic_id: None,
                 start: starts.remove(&topic.name),
                 created_ms: now,
-                given_up: Vec::new(),
+                given_up: booted.records.given_up(&topic.target),
                 ways: Vec::new(),
+                gone_since_ms: None,
             };
             (topic.key(), record)
         });
@@ -227,11 +231,16 @@ impl Flow {
         }
         let (mut drafts, mut unreadable) = self.drafts(topics, replicas).await?;
         troubles.append(&mut unreadable);
-        // Every round decides topics or takes configs out of their drafts.
+        let mut portions = Portions::default();
+        // Every round decides topics, takes configs out of their drafts, or makes the portions smaller.
         while !drafts.is_empty() {
-            let wanted = portion(drafts.values().map(|(_, draft)| &draft.topic));
+            let wanted = portions.next(drafts.values().map(|(_, draft)| &draft.topic));
             let outcomes = self.target.client().create_topics(&wanted, false).await;
             let outcomes = outcomes.map_err(StepError::on(&self.target))?;
+            let errors = outcomes.iter().map(|(_, outcome)| outcome.as_ref().err());
+            if portions.are_too_large(&errors.collect::<Vec<_>>()) {
+                continue;
+            }
             let asked = wanted.iter().filter_map(|t| drafts.remove_entry(&t.name));
             let mut asked: BTreeMap<_, _> = asked.collect();
             for (name, outcome) in outcomes {
@@ -291,7 +300,8 @@ impl Flow {
             let configs = configs
                 .get(&topic.name)
                 .and_then(|found| found.as_ref().ok());
-            factor(topic) < 0 && configs.is_some_and(|configs| needs_replicas(configs))
+            let rules = &self.config.topic(&topic.name).configs;
+            factor(topic) < 0 && configs.is_some_and(|configs| needs_replicas(configs, rules))
         };
         let default = match topics.iter().find(asks) {
             Some(topic) => self.default_replicas(&topic.target, replicas).await?,
@@ -302,7 +312,9 @@ impl Flow {
                 Some(Ok(configs)) => {
                     let factor = factor(topic);
                     let replication = (factor, usize::try_from(factor).unwrap_or(default));
-                    let draft = Draft::new(&topic.target, topic.partitions, replication, &configs);
+                    let rules = &self.config.topic(&topic.name).configs;
+                    let (name, partitions) = (&topic.target, topic.partitions);
+                    let draft = Draft::new(name, partitions, replication, &configs, rules);
                     drafts.insert(topic.target.clone(), (topic.name.clone(), draft));
                 }
                 Some(Err(error)) => {

@@ -200,8 +200,14 @@ impl Flow {
                 .zip(about.ok())
                 .is_some_and(|(record, id)| record.gave_up(id))
         };
+        let identity = self.identity(booted, unit);
+        let stored = stored.filter(|stored| !is_given_up(stored));
+        let succeeds = stored
+            .as_ref()
+            .is_some_and(|stored| identity.succeeds(stored));
         Evidence {
-            stored: stored.filter(|stored| !is_given_up(stored)),
+            stored: stored.filter(|_| !succeeds),
+            succeeds,
             source,
             target,
             first_start: starts.and_then(|starts| starts.get(&partition.partition).copied()),

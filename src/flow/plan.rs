@@ -70,6 +70,8 @@ impl SourceTopic {
 pub struct Snapshot {
     /// Selected topics, by name.
     pub topics: Vec<SourceTopic>,
+    /// Names that are to be replicated and that the source has, whatever becomes of them.
+    pub seen: BTreeSet<String>,
     /// Names on the source, selected or not, that metadata could not describe now.
     pub unclear: BTreeSet<String>,
     /// Selected topics that would form a cycle, by name, with how: they are not replicated.
@@ -109,6 +111,8 @@ pub struct Known {
     pub unit: Unit,
     /// Whether its worker is at work.
     pub running: bool,
+    /// Whether its worker, told to stop, still waits for answers.
+    pub drains: bool,
     /// Whether it was stopped because a topic is gone: it may start again when the topic is back.
     pub vanished: bool,
 }
@@ -170,6 +174,7 @@ impl Rules {
             if !self.selection.selects(&topic.name, topic.internal) {
                 continue;
             }
+            snapshot.seen.insert(topic.name.clone());
             if topic.error.is_some() || topic.partitions.is_empty() {
                 snapshot.unclear.insert(topic.name);
                 continue;
@@ -253,7 +258,11 @@ impl Rules {
                 (None, Some(stop)) => plan.refuse.push((unit, stop)),
                 (None, None) => plan.start.push(unit),
                 // Its topic is back, or is another one now and the control topic says that this is meant.
-                (Some(known), None) if !known.running && (known.vanished || known.unit != unit) => {
+                (Some(known), None)
+                    if !known.running
+                        && !known.drains
+                        && (known.vanished || known.unit != unit) =>
+                {
                     plan.start.push(unit);
                 }
                 (Some(_), _) => {}

@@ -34,11 +34,7 @@ impl Supervisor<'_> {
     /// Target topics of the flow that the control topic knows, whether or not their sources are there.
     pub(super) fn recorded_targets(&self) -> impl Iterator<Item = String> {
         let records = self.booted.records.topics.values();
-        let ours = records.filter(|record| {
-            let target = self.rules.naming.target(&record.source_topic);
-            self.rules.selection.selects(&record.source_topic, false)
-                && target.is_ok_and(|target| target == record.target_topic)
-        });
+        let ours = records.filter(|record| self.rules.owns(record));
         ours.map(|record| record.target_topic.clone())
     }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     base::ids::Route,
     checkpoint::{Checkpoint, LastRecord, ProducerState, Stored, codec, text::topic_id},
-    config::{OnExisting, OnGap, TopicConfig},
+    config::{OnExisting, OnGap, OnRecreate, TopicConfig},
     worker::{Progress, Stop, StopReason, wrap},
 };
 
@@ -92,6 +92,8 @@ pub struct Evidence {
     /// The target holds records of this unit that no checkpoint tells of; looked for only where there is no checkpoint,
     /// or a gap behind it.
     pub trace: bool,
+    /// There was a checkpoint about the topic that the source had before, and the one that it has now follows it.
+    pub succeeds: bool,
 }
 
 /// What to do.
@@ -126,6 +128,11 @@ pub enum Decision {
         /// From this target offset on.
         target_offset: i64,
     },
+    /// It writes another topic of the source's behind the one before (`on_recreate`).
+    Succeed {
+        /// From this target offset on.
+        target_offset: i64,
+    },
 }
 
 impl Identity {
@@ -148,6 +155,17 @@ impl Identity {
             unmapped: progress.unmapped,
             anchors: progress.anchors.clone(),
         }
+    }
+
+    /// Whether `stored` is about the topic that the source had under this name before, and what it has now is to be
+    /// copied behind that.
+    pub fn succeeds(&self, stored: &Stored) -> bool {
+        let before = codec::decode(stored).is_ok_and(|checkpoint| {
+            checkpoint.source_topic != self.source.topic_id
+                && checkpoint.source_cluster == self.source.cluster_id
+                && checkpoint.target_topic == self.target.topic_id
+        });
+        before && self.config.on_recreate == OnRecreate::Append
     }
 
     /// Where to start.
@@ -183,6 +201,13 @@ impl Identity {
                     self.group
                 ),
             ));
+        }
+        if end > 0 && evidence.succeeds {
+            return Ok(Verdict::Run {
+                start: self.append(evidence, None),
+                barrier: true,
+                decision: Some(Decision::Succeed { target_offset: end }),
+            });
         }
         if end > 0 && self.config.on_existing == OnExisting::Stop {
             return Err(self.stop(
@@ -299,7 +324,7 @@ impl Identity {
                     checkpoint.source_offset,
                     format!(
                         "the topic on {} has id {}, the checkpoint is about {}: it was created anew; copy it under \
-                         another name, or delete the target's topic and forget the checkpoint",
+                         another name, delete the target's topic and forget the checkpoint, or copy a new source topic behind the old one (on_recreate)",
                         side.alias,
                         topic_id(side.topic_id),
                         topic_id(known),

@@ -18,7 +18,7 @@ use crate::{
     base::ids::Route,
     checkpoint::committer::Committer,
     config::FlowConfig,
-    status::{Follows, Groups, Provides, Sums},
+    status::{Configs, Follows, Groups, Provides, Sums},
     worker::{Lag, Lease, Progress, WorkerState},
 };
 
@@ -44,6 +44,7 @@ struct Inner {
     acls: Option<Follows>,
     quotas: Option<Follows>,
     users: Option<Follows>,
+    configs: Option<Configs>,
     committing: Option<Committing>,
     /// Of source and target.
     clients: Option<[Client; 2]>,
@@ -85,6 +86,7 @@ impl Board {
                 acls: None,
                 quotas: None,
                 users: None,
+                configs: None,
                 committing: None,
                 clients: None,
             }),
@@ -121,6 +123,11 @@ impl Board {
     /// What became of users in the last round; likewise.
     pub(super) fn users(&self, users: Option<Follows>) {
         self.inner().users = users;
+    }
+
+    /// How topics' configs follow; none: another process looks after them.
+    pub(super) fn configs(&self, configs: Option<Configs>) {
+        self.inner().configs = configs;
     }
 
     pub(super) fn is(&self, member: Option<&str>, leader: bool) {
@@ -208,6 +215,7 @@ impl Board {
             acls: inner.acls.clone(),
             quotas: inner.quotas.clone(),
             users: inner.users.clone(),
+            configs: inner.configs.clone(),
             troubles: inner.troubles.iter().map(Into::into).collect(),
         }
     }

@@ -25,7 +25,8 @@ use super::{
     },
     plan::{Plan, Rules, Snapshot, Trouble},
     status::Phase,
-    sync::groups::Copied,
+    sync::{configs::AllFollowed, groups::Copied},
+    topics::retire::Gone,
     workers::Workers,
 };
 use crate::{
@@ -64,8 +65,12 @@ pub(super) struct Supervisor<'a> {
     cycles: Cycles<'a>,
     /// What the flow copies, told to its syncs while this process leads.
     pub(super) copied: watch::Sender<Option<Arc<Copied>>>,
+    /// Whose configs follow, told to its job for configs while this process leads.
+    pub(super) followed: watch::Sender<Option<Arc<AllFollowed>>>,
     /// Target partitions whose checkpoints do not count: they were reset and did not start since.
     pub(super) anew: BTreeSet<TopicPartition>,
+    /// Since when topics are gone from the source.
+    pub(super) gone: Gone,
     /// What operators ask for.
     jobs: Option<mpsc::Receiver<Job>>,
 }
@@ -198,6 +203,8 @@ impl<'a> Supervisor<'a> {
             anew: BTreeSet::new(),
             jobs: flow.desk.open(),
             copied: watch::Sender::new(None),
+            followed: watch::Sender::new(None),
+            gone: Gone::default(),
             cycles: Cycles::new(flow, [&booted.source_id, &booted.target_id]),
             booted,
             membership,
@@ -359,8 +366,15 @@ impl<'a> Supervisor<'a> {
                 return Err(error);
             }
         };
+        let refused = !troubles.is_empty();
         plan.troubles.extend(troubles);
-        let refused = !plan.troubles.is_empty();
+        match self.retire(&snapshot, leader).await {
+            Ok(troubles) => plan.troubles.extend(troubles),
+            Err(error) => {
+                self.tell(plan.troubles);
+                return Err(error);
+            }
+        }
         self.tell(plan.troubles);
         // What was refused is refused again: no hurry.
         Ok(leads_on && !refused)

@@ -28,10 +28,11 @@ impl Supervisor<'_> {
         let quotas = config.quotas.then(|| self.start(Quotas, stop));
         let users = config.scram_users.clone();
         let users = users.map(|passwords| self.start(Users(passwords), stop));
+        let configs = Some(self.start_configs(stop.clone()));
         let translations = Arc::default();
         let mut jobs = self.start_internal_topics(&translations, stop);
         let groups = self.start_groups(translations, stop.clone());
-        jobs.extend([groups, acls, quotas, users].into_iter().flatten());
+        jobs.extend([groups, acls, quotas, users, configs].into_iter().flatten());
         jobs
     }
 
@@ -100,6 +101,7 @@ impl Supervisor<'_> {
 
     /// Tells them what the flow copies, whoever runs the workers.
     pub(super) fn tell_syncs(&self, snapshot: &Snapshot, leader: bool) {
+        self.tell_configs(snapshot, leader);
         let config = &self.flow.config;
         let rules = config.acls != AclMode::Off || config.quotas || config.scram_users.is_some();
         let asked = self.booted.map.is_some() || rules;

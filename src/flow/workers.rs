@@ -110,6 +110,7 @@ impl Workers<'_> {
             let known = Known {
                 unit: entry.unit.clone(),
                 running,
+                drains: entry.stopped && entry.at_work(),
                 // One that still drains must end before another one of the unit begins.
                 vanished: entry.vanished && !entry.at_work(),
             };
@@ -317,6 +318,7 @@ impl Workers<'_> {
         });
         let worker = Worker::spawn(Settings {
             route: route.clone(),
+            source_topic: judged.unit.source_topic,
             start,
             limits: judged.limits,
             on_poison: judged.identity.config.on_poison,

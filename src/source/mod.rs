@@ -22,17 +22,20 @@ use std::{
 use ::wire::{TopicPartition, batch::BatchView, record::Record};
 use host::BoxFuture;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use crate::base::budget::Permit;
 
 /// Serves the partitions of one source cluster to one flow.
 pub trait Source: Send + Sync + std::fmt::Debug {
-    /// Starts to fetch `partition` at `offset`. `epoch` is that of the leader that wrote what lies before it, -1 if
+    /// Starts to fetch `partition` of the topic with id `topic`, nil if that is not known, at `offset`: another topic of
+    /// its name is not read where the source knows topics by their ids. `epoch` is that of the leader that wrote what lies before it, -1 if
     /// it is not known: a source whose log differs there is not read on. Nothing is fetched while `most` bytes of it,
     /// or what the budget allows, are in flight.
     fn open<'a>(
         &'a self,
         partition: &'a TopicPartition,
+        topic: Uuid,
         offset: i64,
         epoch: i32,
         most: usize,
@@ -184,6 +187,12 @@ pub enum SourceError {
         /// The source partition.
         partition: TopicPartition,
     },
+    /// The source has another topic of this name.
+    #[error("the topic of {partition} was created anew on the source")]
+    Recreated {
+        /// The source partition.
+        partition: TopicPartition,
+    },
     /// Not allowed to read.
     #[error("not authorized to read {partition}")]
     Denied {
@@ -224,6 +233,7 @@ impl SourceError {
         match self {
             Self::OutOfRange { partition, .. }
             | Self::Missing { partition }
+            | Self::Recreated { partition }
             | Self::Denied { partition }
             | Self::Corrupt { partition, .. }
             | Self::Truncated { partition, .. }

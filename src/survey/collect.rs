@@ -99,6 +99,7 @@ impl<'a> Pair<'a> {
             probe_exists: existing.contains_key(guarantee::TOPIC),
             is_fresh: facts.stored.is_empty() && facts.group_denied.is_none(),
             group_denied: facts.group_denied,
+            seen: snapshot.seen,
             topics,
             sizes: BTreeMap::new(),
             sizes_unknown: None,

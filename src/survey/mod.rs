@@ -12,7 +12,7 @@ mod stops;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use collect::Unreachable;
 use uuid::Uuid;
@@ -49,6 +49,8 @@ pub struct Survey {
     pub is_fresh: bool,
     /// Why what the group holds is not known: it may not be described.
     pub group_denied: Option<ClientError>,
+    /// Names of the source that `topics` and `exclude` leave in, whatever becomes of them.
+    pub seen: BTreeSet<String>,
     /// Topics that the flow selects, by source name.
     pub topics: Vec<Topic>,
     /// Bytes of source partitions on the disks of their leaders, where known.

@@ -96,6 +96,7 @@ pub fn flow_status(survey: &Survey, detail: &Detail) -> FlowStatus {
         acls: None,
         quotas: None,
         users: None,
+        configs: None,
     }
 }
 

@@ -9,7 +9,7 @@ use wire::TopicPartition;
 use super::{Offsets, Partition, Side, Survey, Topic, detail::Detail};
 use crate::{
     base::ids::Route,
-    checkpoint::control_topic::TopicKey,
+    checkpoint::{Stored, control_topic::TopicKey},
     flow::start::{self, Evidence, Extent, Identity, Verdict},
     status::PartitionStatus,
     worker::{Advice, Stop, StopReason},
@@ -24,8 +24,11 @@ pub(super) fn at_start(
     offsets: Offsets,
     target: Extent,
 ) -> Option<Stop> {
+    let identity = identity(survey, topic, partition.index);
+    let succeeds = |stored: &&Stored| identity.succeeds(stored);
+    let before = partition.stored.as_ref().filter(succeeds).is_some();
     let evidence = Evidence {
-        stored: partition.stored.clone(),
+        stored: partition.stored.clone().filter(|_| !before),
         source: Extent {
             start: offsets.first,
             end: offsets.end,
@@ -35,8 +38,9 @@ pub(super) fn at_start(
         last: None,
         remembered: None,
         trace: false,
+        succeeds: before,
     };
-    match identity(survey, topic, partition.index).verdict(&evidence) {
+    match identity.verdict(&evidence) {
         Verdict::Stop(stop) => Some(stop),
         Verdict::Run { .. } => None,
     }

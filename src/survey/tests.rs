@@ -76,6 +76,7 @@ fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
         groups: vec!["readers".to_owned()],
         is_fresh: true,
         group_denied: None,
+        seen: BTreeSet::from(["orders".to_owned()]),
         topics: vec![Topic {
             source: "orders".to_owned(),
             source_id: Uuid::nil(),

@@ -7,7 +7,7 @@ use rdkafka::config::RDKafkaLogLevel;
 
 use super::metrics::{
     BATCH_SECONDS, BATCHES, BYTES, CHECKPOINTS, GAPS, GROUP_OFFSETS, LATENCY, LIMITED, LOST,
-    MM2_RECORDS, OPENED, REBALANCES, RECORDS, RETRIES, SKIPPED, THROTTLE,
+    MM2_RECORDS, OPENED, REBALANCES, RECORDS, RETRIES, SKIPPED, THROTTLE, TOPIC_CONFIGS,
 };
 use crate::{
     base::ids::Route,
@@ -160,6 +160,11 @@ impl WorkerEvents {
                 tracing::warn!(%flow, partition = %source, %target, target_offset, "the target holds records of \
                     others: writing behind them (on_existing)");
             }
+            Decision::Succeed { target_offset } => {
+                let target = &self.route.target;
+                tracing::warn!(%flow, partition = %source, %target, target_offset, "the source has another topic of this \
+                    name: copying it behind the one before (on_recreate); what was not copied of that is not on the target");
+            }
         }
     }
 
@@ -261,6 +266,12 @@ pub fn group_offsets(flow: &str, offsets: u64) {
 /// So many records of this kind were written for MirrorMaker 2's clients.
 pub fn mm2_records(flow: &str, kind: &str, records: u64) {
     MM2_RECORDS.counter(&[flow, kind]).increment(records);
+}
+
+/// A config of a topic was changed on the target.
+pub fn config_changed(flow: &str, sets_back: bool) {
+    let change = if sets_back { "set_back" } else { "followed" };
+    TOPIC_CONFIGS.counter(&[flow, change]).increment(1);
 }
 
 /// The group of `flow` gave this process partitions, or took some away.

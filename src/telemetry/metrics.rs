@@ -112,6 +112,8 @@ metrics! {
         "Offsets of groups written to the target";
     Counter MM2_RECORDS = "strait_mm2_records_total" ["flow", "kind"]
         "Records written to the topics that MirrorMaker 2's clients read: heartbeat, checkpoint, offset_sync";
+    Counter TOPIC_CONFIGS = "strait_topic_configs_total" ["flow", "change"]
+        "Configs of topics changed on the target: followed (the source's changed, or they differed), set_back (changed there by others)";
     Counter REBALANCES = "strait_rebalances_total" ["flow"]
         "Times the flow's group gave this process partitions, or took some away";
     Gauge PARTITION_LAG_SECONDS = "strait_partition_lag_seconds" ["flow", "topic", "partition"]

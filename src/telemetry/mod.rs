@@ -9,7 +9,7 @@ pub mod metrics;
 mod outage;
 
 pub use events::{
-    Retry, Throttle, WorkerEvents, adjusted, committed, group_offsets, librdkafka_log, mm2_records,
-    moved, provides, rebalanced, retried,
+    Retry, Throttle, WorkerEvents, adjusted, committed, config_changed, group_offsets,
+    librdkafka_log, mm2_records, moved, provides, rebalanced, retried,
 };
 pub use outage::{Attempt, Outage, Outages};

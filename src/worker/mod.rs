@@ -39,6 +39,7 @@ pub use throttle::{Throttle, Throttles};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 pub use unit::{Exactness, GUARD_MARGIN};
+use uuid::Uuid;
 
 use crate::{
     base::{ids::Route, meter::Meter},
@@ -53,6 +54,8 @@ use crate::{
 pub struct Settings {
     /// Where from and where to.
     pub route: Route,
+    /// The topic's id on the source; nil on brokers without ids.
+    pub source_topic: Uuid,
     /// Where to go on.
     pub start: Progress,
     /// What the target topic takes.

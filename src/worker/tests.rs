@@ -10,6 +10,7 @@ use std::{
 
 use host::{BoxFuture, Host, sim::SimClock};
 use tokio::sync::mpsc;
+use uuid::Uuid;
 use wire::{
     TopicPartition,
     record::{Codec, Record},
@@ -38,6 +39,7 @@ impl Source for Script {
     fn open<'a>(
         &'a self,
         _partition: &'a TopicPartition,
+        _topic: Uuid,
         offset: i64,
         _epoch: i32,
         _most: usize,
@@ -253,6 +255,7 @@ fn start_on(
         target: partition,
     };
     let worker = Worker::spawn(Settings {
+        source_topic: Uuid::nil(),
         events: WorkerEvents::new("f", ["east", "west"], &route),
         on_poison: OnPoison::Stop,
         advice: Advice::new("FILE", "f", &route.source),

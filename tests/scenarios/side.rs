@@ -25,7 +25,7 @@ use rdkafka::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use wire::client::{Client, ClientSettings};
+use wire::client::{Client, ClientSettings, ConfigOp};
 
 use super::kafka::{Detour, Extra, Kafka};
 
@@ -217,6 +217,32 @@ impl Side {
             .collect())
     }
 
+    /// Sets configs of a topic, or takes them back to the default.
+    pub async fn alter_topic(&self, name: &str, changes: &[(&str, Option<&str>)]) -> Result<()> {
+        let op = |value: Option<&str>| match value {
+            Some(value) => ConfigOp::Set(value.to_owned()),
+            None => ConfigOp::Delete,
+        };
+        let changes = changes.iter();
+        let changes = changes.map(|(name, value)| ((*name).to_owned(), op(*value)));
+        let changes = [(name.to_owned(), changes.collect())];
+        for (name, outcome) in self.wire()?.alter_topic_configs(&changes).await? {
+            outcome.map_err(|error| anyhow::anyhow!("alter {name}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// Another client of it, which knows calls that librdkafka does not.
+    fn wire(&self) -> Result<Client> {
+        let bootstrap = self.bootstrap();
+        let servers = bootstrap.split(',').map(|server| {
+            let (host, port) = server.rsplit_once(':').context("a port")?;
+            Ok((host.to_owned(), port.parse()?))
+        });
+        let settings = ClientSettings::new(servers.collect::<Result<_>>()?, "tests");
+        Ok(Client::new(host::Host::real(), settings))
+    }
+
     /// How many partitions a topic has, or an error if there is none.
     pub fn partition_count(&self, name: &str) -> Result<usize> {
         // All topics, so that asking for one does not create it.
@@ -325,16 +351,6 @@ impl Side {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         bail!("no share group {group} within 10 s")
-    }
-
-    fn wire(&self) -> Result<Client> {
-        let bootstrap = self.bootstrap();
-        let servers = bootstrap.split(',').map(|server| {
-            let (host, port) = server.rsplit_once(':').context("a port")?;
-            Ok((host.to_owned(), port.parse()?))
-        });
-        let settings = ClientSettings::new(servers.collect::<Result<_>>()?, "tests");
-        Ok(Client::new(host::Host::real(), settings))
     }
 
     /// Settings of a librdkafka client of this cluster.

@@ -218,7 +218,8 @@ pub fn run_needs_its_section_only(clusters: &Clusters) -> Result<()> {
         .with_context(|| strait.log())?;
     strait.terminate()?;
 
-    allow(clusters, &["faster", "notice cycles", "sizes"], user, topic)?;
+    let more = ["configs", "faster", "notice cycles", "sizes"];
+    allow(clusters, &more, user, topic)?;
     let text = check(
         &strait,
         0,

@@ -142,16 +142,17 @@ pub fn quotas_need_their_section_and_follow(clusters: &Clusters) -> Result<()> {
     produce(clusters, topic, 100)?;
     allow(clusters, &["run"], user, topic)?;
     let [east, west] = [clusters.source.plain(), clusters.target.plain()];
-    let ann = ["--entity-type", "users", "--entity-name", "ann"];
+    // Nobody logs in as this one: quotas hold for all tests on these clusters.
+    let paul = ["--entity-type", "users", "--entity-name", "paul"];
     let all = ["--entity-type", "clients", "--entity-default"];
     configure(
         &east,
-        &ann,
+        &paul,
         "--add-config",
         "producer_byte_rate=1048576,consumer_byte_rate=9",
     )?;
     configure(&east, &all, "--add-config", "request_percentage=12.5")?;
-    configure(&west, &ann, "--add-config", "consumer_byte_rate=7")?;
+    configure(&west, &paul, "--add-config", "consumer_byte_rate=7")?;
     let mut strait = flow_with(clusters, user, topic, "quotas = true")?;
     check(
         &strait,
@@ -172,23 +173,23 @@ pub fn quotas_need_their_section_and_follow(clusters: &Clusters) -> Result<()> {
         Ok(found.iter().map(String::as_str).eq(wanted.iter().copied()))
     };
     eventually("the quotas follow", || {
-        let of_ann = is(
-            &ann,
+        let of_paul = is(
+            &paul,
             &["consumer_byte_rate=7.0", "producer_byte_rate=1048576.0"],
         )?;
-        Ok(of_ann && is(&all, &["request_percentage=12.5"])?)
+        Ok(of_paul && is(&all, &["request_percentage=12.5"])?)
     })
     .with_context(|| strait.log())?;
     let log = strait.log();
     ensure!(log.contains("rule left out: the target has 7"), "{log}");
-    configure(&east, &ann, "--add-config", "producer_byte_rate=2097152")?;
+    configure(&east, &paul, "--add-config", "producer_byte_rate=2097152")?;
     configure(&east, &all, "--delete-config", "request_percentage")?;
     eventually("their changes, too", || {
-        let of_ann = is(
-            &ann,
+        let of_paul = is(
+            &paul,
             &["consumer_byte_rate=7.0", "producer_byte_rate=2097152.0"],
         )?;
-        Ok(of_ann && is(&all, &[])?)
+        Ok(of_paul && is(&all, &[])?)
     })
     .with_context(|| strait.log())?;
     strait.terminate()

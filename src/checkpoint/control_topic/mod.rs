@@ -7,7 +7,8 @@
 //!                  "provides":{"transport":NAME,...} once the target was probed}
 //! topic/TOPIC_ID  {"version":1,"source_topic":NAME,"target_topic":NAME,"target_topic_id":ID or null,
 //!                  "start":{"0":OFFSET,...} or null,"created_ms":N,"given_up":[ID,...] if there are any,
-//!                  "ways":[[{"cluster":ID,"alias":ALIAS,"topic":NAME,"flow":NAME},...],...] likewise}
+//!                  "ways":[[{"cluster":ID,"alias":ALIAS,"topic":NAME,"flow":NAME},...],...] likewise,
+//!                  "gone_since_ms":N while it is gone from the source and its target is to be deleted}
 //! ```
 //!
 //! A topic is known by its id on the source (by `name/NAME` where brokers have no ids). Its record is
@@ -122,6 +123,15 @@ impl ControlTopic {
         });
         read.await.map_err(ControlError)?;
         Ok(records)
+    }
+
+    /// Forgets topics; all are acknowledged when this returns.
+    ///
+    /// # Errors
+    /// If the target does not acknowledge; some may be forgotten.
+    pub async fn forget(&self, topics: &[TopicKey], now_ms: i64) -> Result<(), ControlError> {
+        let keys = topics.iter().map(ToString::to_string);
+        self.0.forget(keys, now_ms).await.map_err(ControlError)
     }
 
     /// Writes topics, then the flow if it is given; all are acknowledged when this returns.

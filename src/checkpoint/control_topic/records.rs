@@ -106,6 +106,10 @@ pub struct TopicRecord {
     /// If the source topic is a copy itself: how its records came there (`flow::topics::origins`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ways: Vec<Way>,
+    /// When the leader first saw that it is gone from the source, milliseconds since 1970, if its target is to be deleted
+    /// for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone_since_ms: Option<i64>,
 }
 
 /// Of the list of ids of one topic; checkpoints about older ones are long gone.
@@ -171,6 +175,13 @@ fn parse<T: for<'de> Deserialize<'de>>(value: &[u8]) -> Result<T, String> {
 }
 
 impl ControlRecords {
+    /// Target topics called `target` that were deleted or given up: checkpoints about them do not count, whichever source
+    /// topic is copied there next.
+    pub fn given_up(&self, target: &str) -> Vec<Uuid> {
+        let records = self.topics.values().filter(|r| r.target_topic == target);
+        records.flat_map(|record| record.given_up.clone()).collect()
+    }
+
     /// Takes in the next record of the topic; the error is a reason.
     pub(super) fn apply(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), String> {
         let key = key
@@ -247,6 +258,7 @@ mod tests {
             created_ms: 1_780_000_000_000,
             given_up: Vec::new(),
             ways: Vec::new(),
+            gone_since_ms: None,
         }
     }
 
@@ -389,14 +401,14 @@ mod tests {
         #[test]
         fn every_record_comes_back(
             source_topic: String, target_topic: String, id: Option<u128>, created_ms: i64,
-            start: Option<BTreeMap<i32, i64>>, given_up: Vec<u128>,
+            start: Option<BTreeMap<i32, i64>>, given_up: Vec<u128>, gone_since_ms: Option<i64>,
             ways in proptest::collection::vec(
                 proptest::collection::vec(proptest::array::uniform4("\\PC{0,9}"), 0..4), 0..3,
             ),
         ) {
             let record = TopicRecord {
                 source_topic, target_topic, target_topic_id: id.map(Uuid::from_u128), start, created_ms,
-                given_up: given_up.into_iter().map(Uuid::from_u128).collect(),
+                given_up: given_up.into_iter().map(Uuid::from_u128).collect(), gone_since_ms,
                 ways: ways
                     .into_iter()
                     .map(|way| {

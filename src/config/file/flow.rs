@@ -22,9 +22,10 @@ as_written! {
     /// One `[[flows]]` table.
     FlowFile {
         name, source, target, topics, exclude, naming, start, isolation, transport, assignment,
-        replication_factor, on_gap, on_poison, on_existing, checkpoint_interval, require, instance,
-        source_commits, group_offsets, groups, groups_exclude, acls, quotas, scram_users, mm2_checkpoints, mm2_heartbeats,
-        mm2_heartbeats_interval, mm2_offset_syncs, mm2_replication_factor, rate_bytes, rate_records, rules,
+        replication_factor, on_gap, on_poison, on_existing, on_delete, delete_grace, on_recreate, configs,
+        checkpoint_interval, require, instance, source_commits, group_offsets, groups, groups_exclude,
+        acls, quotas, scram_users, mm2_checkpoints, mm2_heartbeats, mm2_heartbeats_interval, mm2_offset_syncs,
+        mm2_replication_factor, rate_bytes, rate_records, rules,
     }
 }
 
@@ -38,7 +39,8 @@ pub(super) fn flow(
     let FlowFile {
         name, source, target, topics, exclude, naming, start, isolation,
         replication_factor, checkpoint_interval,
-        transport, assignment, on_gap, on_poison, on_existing, require, instance, source_commits,
+        transport, assignment, on_gap, on_poison, on_existing, on_delete, delete_grace, on_recreate, configs,
+        require, instance, source_commits,
         group_offsets, groups, groups_exclude, acls, quotas, scram_users, mm2_checkpoints, mm2_heartbeats, mm2_heartbeats_interval,
         mm2_offset_syncs, mm2_replication_factor, rate_bytes, rate_records, rules,
     } = FlowFile::read(table)?;
@@ -48,7 +50,7 @@ pub(super) fn flow(
     only(source_commits, &["false"], &["true"], "")?;
     #[rustfmt::skip] // one line per meaning
     let defaults = TopicKeys {
-        start, replication_factor, on_gap, on_poison, on_existing,
+        start, replication_factor, on_gap, on_poison, on_existing, on_delete, delete_grace, on_recreate, configs,
     }.over(&TopicConfig::default())?;
 
     #[rustfmt::skip] // one line per meaning

@@ -2,6 +2,7 @@
 //! by full destructuring, so that a key can be neither forgotten nor ignored.
 
 mod cluster;
+mod configs;
 mod flow;
 mod java;
 mod keys;

@@ -1,22 +1,24 @@
 //! `[[flows.rules]]`, and the keys of a flow that a rule may set for its topics.
 
-use std::num::NonZeroU64;
+use std::{num::NonZeroU64, time::Duration};
 
 use super::{
+    configs,
     flow::FlowFile,
     keys::{as_written, one_of, parsed, refused, required},
     tree::{Node, Table, Text},
     units,
 };
 use crate::config::{
-    NamePattern, OnExisting, OnGap, OnPoison, Rate, Start, TopicConfig, TopicRule,
-    error::ConfigError,
+    NamePattern, OnDelete, OnExisting, OnGap, OnPoison, OnRecreate, Rate, Start, TopicConfig,
+    TopicRule, error::ConfigError,
 };
 
 as_written! {
     /// One `[[flows.rules]]` table.
     RuleFile {
-        topics "match", start, replication_factor, on_gap, on_poison, on_existing, rate_bytes, rate_records,
+        topics "match", start, replication_factor, on_gap, on_poison, on_existing, on_delete, delete_grace, on_recreate,
+        rate_bytes, rate_records, configs,
     }
 }
 
@@ -27,6 +29,10 @@ pub(super) struct TopicKeys {
     pub(super) on_gap: Option<Node>,
     pub(super) on_poison: Option<Node>,
     pub(super) on_existing: Option<Node>,
+    pub(super) on_delete: Option<Node>,
+    pub(super) delete_grace: Option<Node>,
+    pub(super) on_recreate: Option<Node>,
+    pub(super) configs: Option<Node>,
 }
 
 impl TopicKeys {
@@ -39,6 +45,10 @@ impl TopicKeys {
             on_gap,
             on_poison,
             on_existing,
+            on_delete,
+            delete_grace,
+            on_recreate,
+            configs,
         } = self;
         let factor = defaults.replication_factor;
         Ok(TopicConfig {
@@ -47,6 +57,10 @@ impl TopicKeys {
             on_gap: parsed(on_gap, defaults.on_gap, parse_on_gap)?,
             on_poison: parsed(on_poison, defaults.on_poison, parse_on_poison)?,
             on_existing: parsed(on_existing, defaults.on_existing, parse_on_existing)?,
+            on_delete: parsed(on_delete, defaults.on_delete, parse_on_delete)?,
+            delete_grace: parsed(delete_grace, defaults.delete_grace, parse_grace)?,
+            on_recreate: parsed(on_recreate, defaults.on_recreate, parse_on_recreate)?,
+            configs: configs::configs(configs, &defaults.configs)?,
             rate: Rate::default(),
         })
     }
@@ -72,11 +86,12 @@ fn rule(table: Table, defaults: &TopicConfig) -> Result<TopicRule, ConfigError> 
     }
     #[rustfmt::skip] // one line per meaning
     let RuleFile {
-        topics, start, replication_factor, on_gap, on_poison, on_existing, rate_bytes, rate_records,
+        topics, start, replication_factor, on_gap, on_poison, on_existing, on_delete, delete_grace, on_recreate,
+        rate_bytes, rate_records, configs,
     } = RuleFile::read(table)?;
     #[rustfmt::skip] // one line per meaning
     let config = TopicKeys {
-        start, replication_factor, on_gap, on_poison, on_existing,
+        start, replication_factor, on_gap, on_poison, on_existing, on_delete, delete_grace, on_recreate, configs,
     }.over(defaults)?;
     Ok(TopicRule {
         topics: pattern(&required(topics, &place, "match")?.text()?)?,
@@ -151,4 +166,29 @@ fn parse_on_existing(text: &str) -> Result<OnExisting, String> {
         text,
         &[("stop", OnExisting::Stop), ("append", OnExisting::Append)],
     )
+}
+
+fn parse_on_delete(text: &str) -> Result<OnDelete, String> {
+    one_of(
+        text,
+        &[("ignore", OnDelete::Ignore), ("delete", OnDelete::Delete)],
+    )
+}
+
+fn parse_on_recreate(text: &str) -> Result<OnRecreate, String> {
+    one_of(
+        text,
+        &[("stop", OnRecreate::Stop), ("append", OnRecreate::Append)],
+    )
+}
+
+/// Longest time that a topic may be gone, so that sums of times have no end to run over.
+const MAX_GRACE: Duration = Duration::from_secs(366 * 24 * 3600);
+
+fn parse_grace(text: &str) -> Result<Duration, String> {
+    let grace = units::duration(text)?;
+    if (Duration::from_secs(1)..=MAX_GRACE).contains(&grace) {
+        return Ok(grace);
+    }
+    Err("1 s to 366 d is wanted".into())
 }

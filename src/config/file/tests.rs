@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use wire::Isolation;
 
 use super::{
-    ConfigFile, HttpFile, LimitsFile, cluster::StraitFile, flow::FlowFile, rule::RuleFile,
+    ConfigFile, HttpFile, LimitsFile, cluster::StraitFile, configs::ConfigsFile, flow::FlowFile,
+    rule::RuleFile,
 };
 use crate::config::{
     Assignment, Config, HttpConfig, Limits, Naming, OnExisting, OnGap, OnPoison, Rate, Require,
@@ -34,12 +35,12 @@ fn file(east: &str, flow: &str, rest: &str) -> String {
     )
 }
 
-fn parse(text: &str) -> Result<Config, String> {
+pub(super) fn parse(text: &str) -> Result<Config, String> {
     Config::parse(text, &SOURCES).map_err(|error| error.in_file("t.toml").to_string())
 }
 
 #[track_caller]
-fn refused(text: &str, reasons: &[&str]) {
+pub(super) fn refused(text: &str, reasons: &[&str]) {
     let error = parse(text).expect_err(text);
     for reason in reasons {
         assert!(error.contains(reason), "{error}\nshould say: {reason}");
@@ -51,7 +52,7 @@ fn with_cluster(line: &str) -> String {
     file(line, "", "")
 }
 
-fn with_flow(line: &str) -> String {
+pub(super) fn with_flow(line: &str) -> String {
     file("", line, "")
 }
 
@@ -623,6 +624,13 @@ fn the_reference_holds_the_built_in_defaults() {
 #[test]
 fn the_reference_lists_every_key() {
     let text = shipped("reference.toml");
+    let (before, configs) = text.split_once("[flows.configs]").unwrap();
+    let (configs, after) = configs.split_once("[[flows.rules]]").unwrap();
+    for key in ConfigsFile::KEYS {
+        let listed = |line: &&str| line.starts_with(&format!("{key} ="));
+        assert_eq!(configs.lines().filter(listed).count(), 1, "{key}");
+    }
+    let text = format!("{before}[flows.configs]\n# [[flows.rules]]{after}");
     let tables = [
         FlowFile::KEYS,
         HttpFile::KEYS,
@@ -635,6 +643,7 @@ fn the_reference_lists_every_key() {
             let value = line.strip_prefix(key);
             value.is_some_and(|rest| rest.starts_with(" ="))
                 || line.starts_with(&format!("[[flows.{key}]]"))
+                || line.starts_with(&format!("[flows.{key}]"))
         };
         assert_eq!(text.lines().filter(|line| listed(line)).count(), 1, "{key}");
     }

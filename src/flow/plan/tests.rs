@@ -102,6 +102,7 @@ impl World {
         let known = Known {
             unit: unit.clone(),
             running,
+            drains: false,
             vanished,
         };
         self.known.insert(unit.route, known);
@@ -117,6 +118,7 @@ fn control(target: Option<u128>) -> ControlRecords {
         created_ms: 0,
         given_up: Vec::new(),
         ways: Vec::new(),
+        gone_since_ms: None,
     };
     ControlRecords {
         flow: None,

@@ -57,6 +57,7 @@ fn evidence() -> Evidence {
         last: Some(found(0xabc)),
         remembered: None,
         trace: false,
+        succeeds: false,
     }
 }
 

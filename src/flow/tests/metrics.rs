@@ -128,6 +128,7 @@ async fn what_a_flow_shows_has_the_names_and_labels_of_the_list() {
         "strait_skipped_records_total",
         "strait_slow_partitions_total",
         "strait_target_lost_records_total",
+        "strait_topic_configs_total",
         "strait_troubles",
     ]);
     assert!(absent.is_subset(&excused), "{absent:?} in\n{text}");

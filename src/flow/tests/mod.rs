@@ -3,15 +3,17 @@
 mod acls;
 mod adjust;
 mod coalescing;
+mod configs;
 mod cycles;
 mod exactness;
 mod groups;
 mod guarantee;
-mod internal_topics;
 mod handover;
+mod internal_topics;
 mod limits;
 mod metrics;
 mod policies;
+mod retire;
 
 use std::{io, net::SocketAddr, time::Duration};
 

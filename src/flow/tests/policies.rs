@@ -275,7 +275,9 @@ fn texts(values: &[String]) -> Vec<&str> {
 async fn a_refused_record_stops_behind_the_last_one_before_it_and_its_neighbours_go_on() {
     for transport in TRANSPORTS {
         let (pair, good) = with_poison(&[7]).await;
-        let running = pair.run(&format!("{transport}topics = [\".\"]"));
+        let running = pair.run(&format!(
+            "{transport}topics = [\".\"]\nconfigs.follow = false"
+        ));
         running.await_reason("t", "record_refused").await;
         pair.await_read("t", &texts(&good[..7])).await;
         pair.east.write("u", &["1"]).await;
@@ -309,7 +311,9 @@ async fn on_poison_skip_leaves_out_what_is_refused_and_nothing_else() {
     for transport in TRANSPORTS {
         for bad in [&[0][..], &[7], &[4, 5, 6], &[1, 3, 19], &[0, 1, 2, 3, 4]] {
             let (pair, mut good) = with_poison(bad).await;
-            let flow = format!("{transport}topics = [\"t\"]\non_poison = \"skip\"");
+            let flow = format!(
+                "{transport}topics = [\"t\"]\nconfigs.follow = false\non_poison = \"skip\""
+            );
             let running = pair.run(&flow);
             pair.await_read("t", &texts(&good)).await;
             running.stop().await;
@@ -327,7 +331,7 @@ async fn rule_5_a_crash_around_a_skip_doubles_and_loses_nothing() {
     // The checkpoint before the skip is the last one that is committed, or the one behind it.
     for commits in [1, 2, 4] {
         let (pair, good) = with_poison(&[3, 8, 9]).await;
-        let flow = "topics = [\"t\"]\non_poison = \"skip\"";
+        let flow = "topics = [\"t\"]\nconfigs.follow = false\non_poison = \"skip\"";
         let refused = What::Refuse(ResponseError::UnknownServerError);
         let fault = Fault::new(ApiKey::OffsetCommit, refused)
             .skip(commits)
@@ -352,7 +356,7 @@ async fn a_record_that_is_too_large_for_the_target_is_found_and_left_out() {
         .await;
     let large = "x".repeat(3000);
     pair.east.write("t", &["1", "2", &large, "4"]).await;
-    let running = pair.run("topics = [\"t\"]\non_poison = \"skip\"");
+    let running = pair.run("topics = [\"t\"]\nconfigs.follow = false\non_poison = \"skip\"");
     pair.await_read("t", &["1", "2", "4"]).await;
     running.stop().await;
 }

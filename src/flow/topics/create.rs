@@ -1,12 +1,15 @@
 //! What the target's topic is made of, from the source's. Pure.
 //!
-//! The same number of partitions and the configs that were set on the source's topic, save those that
+//! The same number of partitions, and of the configs what the rules say ([`configs`](super::configs)), save those that
 //! cannot hold on the target. What is left out is said: an operator who relies on it must know.
 
 use wire::{
     client::{ConfigEntry, ConfigSource, NewTopic},
     error::ApiError,
 };
+
+use super::configs::{MIN_ISR, Wishes};
+use crate::config::{ConfigRules, DefaultsFrom};
 
 /// A config of the source's topic that the target's topic does not get.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,36 +31,16 @@ pub struct Draft {
     pub left_out: Vec<LeftOut>,
 }
 
-const MIN_ISR: &str = "min.insync.replicas";
-/// Lists of brokers by number: another cluster has other brokers.
-const OF_BROKERS: [&str; 2] = [
-    "leader.replication.throttled.replicas",
-    "follower.replication.throttled.replicas",
-];
 /// INVALID_CONFIG and INVALID_REQUEST: what brokers answer to a config they do not take.
 const INVALID_CONFIG: [i16; 2] = [40, 42];
 
-/// What a controller is asked to create at once: it refuses what makes more than 10,000 records of its log
-/// (`QuorumController.MAX_RECORDS_PER_USER_OP`), a record for each partition and config, and has to answer in time.
-const MOST_PARTITIONS: i32 = 1000;
-/// See [`MOST_PARTITIONS`].
-pub const MOST_TOPICS: usize = 100;
-
-/// The first of `topics`: as many as are created at once.
-pub fn portion<'a>(topics: impl Iterator<Item = &'a NewTopic>) -> Vec<NewTopic> {
-    let mut partitions = 0;
-    let fit = topics.take(MOST_TOPICS).take_while(|topic| {
-        let alone = partitions == 0;
-        partitions += topic.partitions.max(1);
-        alone || partitions <= MOST_PARTITIONS
-    });
-    fit.cloned().collect()
-}
-
-/// Whether the number of replicas decides what a topic with the source's `configs` gets.
-pub fn needs_replicas(configs: &[ConfigEntry]) -> bool {
+/// Whether the number of replicas decides what a topic with the source's `configs` gets by `rules`.
+pub fn needs_replicas(configs: &[ConfigEntry], rules: &ConfigRules) -> bool {
+    let all = rules.defaults_from == DefaultsFrom::Source;
     let mut set = configs.iter();
-    set.any(|config| config.name == MIN_ISR && config.source == ConfigSource::Topic)
+    let inherits =
+        set.any(|config| config.name == MIN_ISR && (all || config.source == ConfigSource::Topic));
+    rules.set.contains_key(MIN_ISR) || inherits && !rules.excludes(MIN_ISR)
 }
 
 impl Draft {
@@ -68,33 +51,18 @@ impl Draft {
         partitions: i32,
         (replication_factor, replicas): (i16, usize),
         source_configs: &[ConfigEntry],
+        rules: &ConfigRules,
     ) -> Self {
-        let set = source_configs
-            .iter()
-            .filter(|config| config.source == ConfigSource::Topic);
-        let readable = set.filter(|config| !config.sensitive && !config.read_only);
-        let configs = readable
-            .filter_map(|c| Some((c.name.clone(), c.value.clone()?)))
-            .collect();
-        let mut draft = Self {
+        let wishes = Wishes::new(rules, source_configs, replicas);
+        Self {
             topic: NewTopic {
                 name: name.to_owned(),
                 partitions,
                 replication_factor,
-                configs,
+                configs: wishes.given(),
             },
-            left_out: Vec::new(),
-        };
-        for name in OF_BROKERS {
-            draft.leave_out(name, "it names brokers of the source");
+            left_out: wishes.left_out,
         }
-        let in_sync = draft
-            .config(MIN_ISR)
-            .and_then(|value| value.parse::<usize>().ok());
-        if replicas > 0 && in_sync.is_some_and(|in_sync| in_sync > replicas) {
-            draft.leave_out(MIN_ISR, &format!("the replication factor is {replicas}"));
-        }
-        draft
     }
 
     /// Goes without the config that `error`, the target's answer, is about; false if it is about
@@ -104,18 +72,8 @@ impl Draft {
             return false;
         }
         let message = error.message.clone().unwrap_or_default();
-        let named = |name: &str| {
-            message
-                .split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-' | '_'))
-                .any(|word| word.trim_matches('.') == name)
-        };
-        let names: Vec<_> = self
-            .topic
-            .configs
-            .iter()
-            .map(|(name, _)| name.clone())
-            .collect();
-        let offending: Vec<_> = names.into_iter().filter(|name| named(name)).collect();
+        let names = self.topic.configs.iter().map(|(name, _)| name.clone());
+        let offending: Vec<_> = names.filter(|name| is_named(&message, name)).collect();
         for name in &offending {
             self.leave_out(name, &message);
         }
@@ -125,13 +83,6 @@ impl Draft {
     /// Whether the target's answer may be about a config.
     pub fn is_about_configs(error: &ApiError) -> bool {
         INVALID_CONFIG.contains(&error.code)
-    }
-
-    fn config(&self, name: &str) -> Option<&str> {
-        let mut configs = self.topic.configs.iter();
-        configs
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
     }
 
     /// Takes `name` out, if it is there.
@@ -146,6 +97,13 @@ impl Draft {
             });
         }
     }
+}
+
+/// Whether a broker's `message` is about the config `name`.
+pub fn is_named(message: &str, name: &str) -> bool {
+    message
+        .split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-' | '_'))
+        .any(|word| word.trim_matches('.') == name)
 }
 
 #[cfg(test)]
@@ -167,7 +125,7 @@ mod tests {
             .iter()
             .map(|(name, value)| entry(name, value, ConfigSource::Topic))
             .collect();
-        Draft::new("orders", 4, (-1, 2), &configs)
+        Draft::new("orders", 4, (-1, 2), &configs, &ConfigRules::default())
     }
 
     fn names(draft: &Draft) -> Vec<&str> {
@@ -197,7 +155,7 @@ mod tests {
             entry("future", "5", ConfigSource::Other(9)),
             secret,
         ];
-        let draft = Draft::new("orders", 4, (-1, 3), &configs);
+        let draft = Draft::new("orders", 4, (-1, 3), &configs, &ConfigRules::default());
         assert_eq!(names(&draft), ["retention.ms"]);
         assert_eq!(
             (draft.topic.partitions, draft.topic.replication_factor),
@@ -207,52 +165,28 @@ mod tests {
     }
 
     #[test]
-    fn many_topics_are_created_in_portions() {
-        let topics = |count: usize, partitions| {
-            let topic = move |index| NewTopic {
-                name: format!("t{index}"),
-                ..Draft::new("t", partitions, (-1, 1), &[]).topic
-            };
-            (0..count).map(topic).collect::<Vec<_>>()
-        };
-        let sizes = |mut left: Vec<NewTopic>| {
-            let mut sizes = Vec::new();
-            while !left.is_empty() {
-                let portion = portion(left.iter());
-                assert_eq!(portion, left[..portion.len()]);
-                sizes.push(portion.len());
-                left.drain(..portion.len());
-            }
-            sizes
-        };
-        assert_eq!(sizes(topics(250, 1)), [100, 100, 50]);
-        assert_eq!(sizes(topics(200, 8)), [100, 100]);
-        assert_eq!(sizes(topics(25, 100)), [10, 10, 5]);
-        assert_eq!(sizes(topics(3, 1001)), [1, 1, 1]);
-    }
-
-    #[test]
-    fn only_a_minimum_of_the_topic_itself_asks_for_the_replicas() {
+    fn only_a_minimum_that_the_topic_gets_asks_for_the_replicas() {
         let minimum = |source| [entry(MIN_ISR, "2", source)];
-        assert!(needs_replicas(&minimum(ConfigSource::Topic)));
-        assert!(!needs_replicas(&minimum(ConfigSource::Broker)));
-        assert!(!needs_replicas(&[entry(
-            "retention.ms",
-            "1",
-            ConfigSource::Topic
-        )]));
-    }
-
-    #[test]
-    fn more_replicas_in_sync_than_there_are_is_left_out_and_said() {
-        let of = |in_sync| draft(&[(MIN_ISR, in_sync), ("retention.ms", "1")]);
-        assert_eq!(names(&of("2")), [MIN_ISR, "retention.ms"]);
-        let refused = of("3");
-        assert_eq!(names(&refused), ["retention.ms"]);
-        assert_eq!(refused.left_out[0].name, MIN_ISR);
-        assert_eq!(refused.left_out[0].value, "3");
-        let throttled = draft(&[(OF_BROKERS[0], "0:1")]);
-        assert!(names(&throttled).is_empty() && throttled.left_out.len() == 1);
+        let rules = ConfigRules::default();
+        assert!(needs_replicas(&minimum(ConfigSource::Topic), &rules));
+        assert!(!needs_replicas(&minimum(ConfigSource::Broker), &rules));
+        let retention = entry("retention.ms", "1", ConfigSource::Topic);
+        assert!(!needs_replicas(&[retention], &rules));
+        let set = ConfigRules {
+            set: [(MIN_ISR.to_owned(), "2".to_owned())].into(),
+            ..ConfigRules::default()
+        };
+        assert!(needs_replicas(&[], &set));
+        let from_source = ConfigRules {
+            defaults_from: DefaultsFrom::Source,
+            ..ConfigRules::default()
+        };
+        assert!(needs_replicas(&minimum(ConfigSource::Broker), &from_source));
+        let excluded = ConfigRules {
+            exclude: vec![crate::config::NamePattern::new("min.*").unwrap()],
+            ..ConfigRules::default()
+        };
+        assert!(!needs_replicas(&minimum(ConfigSource::Topic), &excluded));
     }
 
     /// Messages as Kafka 4.1.1 words them (`LogConfig.validate`, `ConfigDef`).

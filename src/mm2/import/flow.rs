@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
+    configs::{self, Configs},
     flow_keys::{self, FEATURES},
     groups::{self, Groups},
     internal::{self, Internal},
@@ -20,6 +21,8 @@ pub(super) struct Table {
     pub(super) groups: Option<Groups>,
     /// Which of MirrorMaker 2's own topics are kept.
     pub(super) internal: Internal,
+    /// Which configs of topics follow.
+    pub(super) configs: Option<Configs>,
     /// Single values by key, in the order of `config/reference.toml`.
     pub(super) rest: Vec<(&'static str, String)>,
     /// -1: the target's default.
@@ -49,6 +52,7 @@ pub(super) fn table(mut flow: Flow, keys: &mut Keys<'_>, notes: &mut Notes) -> T
     choices(&mut flow, keys, &mut table, notes);
     replication_factor(&mut flow, keys, &mut table, notes);
     acls(&mut flow, keys, &mut table, notes);
+    table.configs = Some(configs::configs(&mut flow, keys));
     rest(&mut flow, keys, notes);
     table
 }

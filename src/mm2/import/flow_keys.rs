@@ -13,28 +13,19 @@ pub(super) struct Feature {
 }
 
 /// All of them.
-pub(super) const FEATURES: [Feature; 2] = [
-    Feature {
-        key: "sync.topic.configs.enabled",
-        default: true,
-        instead: "strait gives a topic the source's configs when it creates it, and does not follow later changes yet: make \
-                  them on both sides",
-    },
-    Feature {
-        key: "heartbeats.replication.enabled",
-        default: true,
-        instead: "strait makes SOURCE.heartbeats itself (mm2_heartbeats); those of clusters behind the source it copies only \
+pub(super) const FEATURES: [Feature; 1] = [Feature {
+    key: "heartbeats.replication.enabled",
+    default: true,
+    instead: "strait makes SOURCE.heartbeats itself (mm2_heartbeats); those of clusters behind the source it copies only \
                   where `topics` matches them",
-    },
-];
+}];
 
 const GROUPS: &str = "selects consumer groups where there is no source connector: nothing is copied between these clusters";
 const OF_GROUPS: &str = "strait looks at groups every few seconds";
 const INTERNAL: &str = "is about MirrorMaker 2's own topics, where there is no source connector: nothing is copied between \
                         these clusters";
 const OFFSET_SYNCS: &str = "strait knows every offset (docs/GUARANTEES.md), not one of some";
-const OWN_CONFIGS: &str = "strait has its own rule: a new topic gets all configs that are set on the source's topic, save those \
-                           of throttling and those that the target does not take";
+const CONFIGS: &str = "is about the configs of topics where there is no source connector: nothing is copied between these clusters";
 const CODE: &str = "strait runs no code of others";
 const CONNECT: &str = "is about Connect, which strait runs without";
 const BYTES: &str = "strait copies bytes as they are";
@@ -77,7 +68,9 @@ fn classes(name: &str, value: &str) -> Option<Finding> {
         ("forwarding.admin.class", _) => Finding::not_supported(
             "strait creates topics by Kafka's own calls; or create them beforehand",
         ),
-        ("config.property.filter.class", _) => Finding::not_supported(OWN_CONFIGS),
+        ("config.property.filter.class", _) => Finding::not_supported(
+            "which configs it selects cannot be told: say it by `exclude` under [flows.configs]",
+        ),
         ("group.filter.class", _) => Finding::not_needed(GROUPS),
         ("key.converter" | "value.converter", "ByteArrayConverter")
         | ("header.converter", "ByteArrayConverter" | "SimpleHeaderConverter") => {
@@ -121,17 +114,18 @@ fn settings(name: &str, value: &str) -> Option<Finding> {
         "sync.topic.acls.interval.seconds" => {
             Finding::not_needed("strait looks at ACLs every ten seconds")
         }
-        "sync.topic.configs.interval.seconds" => Finding::not_needed(
-            "is about following the source's topics, which strait does not do yet",
-        ),
-        "config.properties.exclude" | "config.properties.blacklist" | "use.defaults.from" => {
-            Finding::not_supported(OWN_CONFIGS)
-        }
+        "sync.topic.configs.enabled"
+        | "sync.topic.configs.interval.seconds"
+        | "config.properties.exclude"
+        | "config.properties.blacklist"
+        | "use.defaults.from" => Finding::not_needed(CONFIGS),
         "consumer.poll.timeout.ms" | "admin.timeout.ms" => {
             Finding::not_needed("strait's clients have their own patience")
         }
         "metric.names.formats" | "add.source.alias.to.metrics" => Finding::not_needed(METRICS),
-        "use.incremental.alter.configs" => Finding::not_needed("strait alters no configs"),
+        "use.incremental.alter.configs" => {
+            Finding::not_needed("strait always changes single configs")
+        }
         _ if name.starts_with("transforms.")
             || name.starts_with("predicates.")
             || name == "predicates" =>

@@ -10,6 +10,7 @@
 
 mod client;
 mod client_keys;
+mod configs;
 mod connect;
 mod connector;
 mod dedicated;

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{NamePattern, OnPoison, Require, Start};
+use crate::config::{DefaultsFrom, NamePattern, OnPoison, Require, Start};
 
 fn inputs(text: &str) -> Vec<Input> {
     vec![Input {
@@ -167,7 +167,7 @@ fn what_counts_is_what_counts_in_mirrormaker() {
 #[test]
 fn what_strait_does_not_do_is_not_claimed() {
     let import = imported(&with(
-        "sync.topic.acls.enabled = false\nemit.checkpoints.enabled = true\nA->B.use.defaults.from = source\n\
+        "sync.topic.acls.enabled = false\nemit.checkpoints.enabled = true\n\
          A->B.no.such.key = 1\nrefresh.topics.enabled = false\n",
     ));
     is(&import, "sync.topic.acls.enabled", NotNeeded, "");
@@ -176,12 +176,6 @@ fn what_strait_does_not_do_is_not_claimed() {
         "emit.checkpoints.enabled",
         Renamed,
         "mm2_checkpoints = true",
-    );
-    is(
-        &import,
-        "A->B.use.defaults.from",
-        NotSupported,
-        "its own rule",
     );
     is(&import, "A->B.no.such.key", NotSupported, "misspelt");
     is(
@@ -192,10 +186,52 @@ fn what_strait_does_not_do_is_not_claimed() {
     );
     assert!(!import.report.is_complete());
     let notes = import.report.notes.join("\n");
-    assert!(
-        notes.contains("heartbeats")
-            && notes.contains("sync.topic.configs")
-            && !notes.contains("acls")
+    assert!(notes.contains("heartbeats") && !notes.contains("acls"));
+}
+
+/// `DefaultConfigPropertyFilter` of 4.1.1.
+#[test]
+fn configs_follow_as_mirror_maker_2_has_them_follow() {
+    let rules = |lines: &str| {
+        let import = imported(&with(lines));
+        let flow = config(&import).flows.remove(0);
+        (import, flow.defaults.configs)
+    };
+    let (_, usual) = rules("");
+    assert!(usual.follow && usual.excludes("min.insync.replicas"));
+    assert!(usual.excludes("message.timestamp.type") && !usual.excludes("retention.ms"));
+    assert_eq!(usual.defaults_from, DefaultsFrom::Target);
+    let (import, own) = rules(
+        "sync.topic.configs.interval.seconds = 7\nA->B.config.properties.exclude = a.*, b\n\
+         A->B.use.defaults.from = source\nconfig.property.filter.class = x.DefaultConfigPropertyFilter\n",
+    );
+    assert!(own.excludes("ab") && own.excludes("b") && !own.excludes("min.insync.replicas"));
+    assert_eq!(own.defaults_from, DefaultsFrom::Source);
+    assert_eq!(own.interval.as_secs(), 7);
+    are(
+        &import,
+        "
+         sync.topic.configs.interval.seconds | renamed | interval
+         A->B.config.properties.exclude | renamed | exclude
+         A->B.use.defaults.from | renamed | defaults_from
+         config.property.filter.class | not_needed | by default",
+    );
+    let (import, none) = rules("sync.topic.configs.enabled = false\n");
+    assert!(!none.follow);
+    is(
+        &import,
+        "sync.topic.configs.enabled",
+        Renamed,
+        "follow = false",
+    );
+    let import = imported(&with("A->B.config.properties.exclude = (?=a)b\n"));
+    is(&import, "A->B.config.properties.exclude", Refused, "");
+    let (import, _) = rules("A->B.config.property.filter.class = org.example.Mine\n");
+    is(
+        &import,
+        "A->B.config.property.filter.class",
+        NotSupported,
+        "exclude",
     );
 }
 

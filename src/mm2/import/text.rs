@@ -1,6 +1,6 @@
 //! The TOML text.
 
-use super::{client::Written, flow::Table, internal::Internal};
+use super::{client::Written, configs::Configs, flow::Table, internal::Internal};
 
 /// The whole file, without flows and clusters.
 pub(super) fn begin(files: &[String]) -> String {
@@ -49,6 +49,25 @@ pub(super) fn flow([source, target]: [&str; 2], name: Option<&str>, table: &Tabl
         "replication_factor = {}\n",
         table.replication_factor
     ));
+    if let Some(configs) = &table.configs {
+        text.push_str(&self::configs(configs));
+    }
+    text
+}
+
+/// `[flows.configs]`.
+fn configs(configs: &Configs) -> String {
+    let mut text = "\n[flows.configs]\n".to_owned();
+    if !configs.follow {
+        text.push_str("follow = false\n");
+    }
+    if let Some(seconds) = configs.interval {
+        text.push_str(&format!("interval = \"{seconds}s\"\n"));
+    }
+    text.push_str(&format!("exclude = {}\n", list(&configs.exclude)));
+    if configs.from_source {
+        text.push_str("defaults_from = \"source\"\n");
+    }
     text
 }
 

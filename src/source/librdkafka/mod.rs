@@ -28,6 +28,7 @@ use wire::{Isolation, TopicPartition, client::Client};
 use command::{Command, Positions};
 use context::Context;
 use poller::Poller;
+use uuid::Uuid;
 
 use super::{Looks, PartitionReader, Source, SourceError};
 use crate::{base::budget::Budget, telemetry::Outage};
@@ -99,6 +100,7 @@ impl Source for LibrdkafkaSource {
     fn open<'a>(
         &'a self,
         partition: &'a TopicPartition,
+        _topic: Uuid,
         offset: i64,
         _epoch: i32,
         most: usize,

@@ -44,7 +44,10 @@ async fn an_end_that_nobody_has_room_for_does_not_stop_a_partition() {
     .unwrap();
     let partition = TopicPartition::new("t", 0);
     // It may hold one batch.
-    let mut reader = source.open(&partition, 0, -1, 1).await.unwrap();
+    let mut reader = source
+        .open(&partition, uuid::Uuid::nil(), 0, -1, 1)
+        .await
+        .unwrap();
     write(&client, &partition).await;
     let mut held = next(&mut reader).await;
     while held.next_offset < 1 {

@@ -32,6 +32,7 @@ use crate::{
     cluster::leaders::{Leaders, NoLeader},
     telemetry::Outage,
 };
+use uuid::Uuid;
 
 /// Answers that wait in one partition's queue; they are bounded by bytes first.
 const EVENTS: usize = 16;
@@ -109,6 +110,7 @@ impl Source for WireSource {
     fn open<'a>(
         &'a self,
         partition: &'a TopicPartition,
+        topic: Uuid,
         offset: i64,
         epoch: i32,
         most: usize,
@@ -122,6 +124,11 @@ impl Source for WireSource {
                     NoLeader::Later(reason) => SourceError::Lost { partition, reason },
                 }
             })?;
+            let known = !topic.is_nil() && !leader.topic_id.is_nil();
+            if known && leader.topic_id != topic {
+                let partition = partition.clone();
+                return Err(SourceError::Recreated { partition });
+            }
             let (sender, events) = mpsc::channel(EVENTS);
             let looks = Looks::default();
             let open = Open {

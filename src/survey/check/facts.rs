@@ -24,9 +24,10 @@ use crate::{
     cluster::guarantee,
     config::{FlowConfig, Transport},
     flow::topics::{
-        create::{Draft, LeftOut, portion},
+        create::{Draft, LeftOut},
         examples::literal,
         origins::{Known, Origins},
+        portions::Portions,
         selection::Selection,
         writers::{GROUPS, Writers},
     },
@@ -277,15 +278,26 @@ async fn to_be(target: &Asked, new: &[&Topic], sources: &Described) -> ToBe {
         // How many replicas the target's default comes to is asked when topics are created.
         let factor = topic.config.replication_factor;
         let replicas = usize::try_from(factor).unwrap_or(0);
-        let draft = Draft::new(&topic.target, count, (factor, replicas), configs);
+        let draft = Draft::new(
+            &topic.target,
+            count,
+            (factor, replicas),
+            configs,
+            &topic.config.configs,
+        );
         drafts.insert(topic.target.clone(), draft);
     }
-    // Every round decides a topic or takes a config out of its draft.
+    let mut portions = Portions::default();
+    // Every round decides a topic, takes a config out of its draft, or makes the portions smaller.
     while !drafts.is_empty() {
-        let wanted = portion(drafts.values().map(|draft| &draft.topic));
+        let wanted = portions.next(drafts.values().map(|draft| &draft.topic));
         let Ok(answers) = target.client.topics_to_be(&wanted).await else {
             break;
         };
+        let errors = answers.iter().map(|(_, answer)| answer.as_ref().err());
+        if portions.are_too_large(&errors.collect::<Vec<_>>()) {
+            continue;
+        }
         let asked = wanted.iter().filter_map(|t| drafts.remove_entry(&t.name));
         let mut asked: BTreeMap<_, _> = asked.collect();
         for (name, answer) in answers {

@@ -11,6 +11,7 @@ pub mod facts;
 mod guarantee;
 mod memory;
 mod partitions;
+pub mod plan;
 pub mod rights;
 pub mod settings;
 #[cfg(test)]
@@ -62,6 +63,8 @@ pub struct FlowReport {
     expiration: Option<Duration>,
     /// What would be replicated.
     pub topics: Vec<TopicReport>,
+    /// What it would change about the target's topics, and what differs there and stays so.
+    pub plan: Vec<plan::Step>,
     /// What keeps the flow, or some of it, from running.
     pub problems: Vec<Note>,
     /// What an operator should know.
@@ -147,6 +150,7 @@ async fn look(pair: &Pair<'_>, flow: &FlowConfig) -> FlowReport {
             report.look_at_memory(&survey, &facts);
             report.look_at_cycles(&survey, &facts.writers, &facts.origins);
             report.look_at_settings(&survey, &facts.settings);
+            report.make_plan(flow, &survey, &facts);
             report
         }
         Err(error) => FlowReport::unreachable(flow, &[error]),
@@ -286,6 +290,7 @@ impl FlowReport {
             provides: unprobed(transport, "not probed: see the problems"),
             expiration: None,
             topics: Vec::new(),
+            plan: Vec::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
             passed: Vec::new(),
@@ -301,6 +306,11 @@ impl FlowReport {
 
     fn problem(&mut self, code: &'static str, message: String) {
         self.problems.push(note(code, message));
+    }
+
+    /// What `strait check --apply` could not do.
+    pub fn not_applied(&mut self, reason: String) {
+        self.warn("not_applied", reason);
     }
 
     fn warn(&mut self, code: &'static str, message: String) {

@@ -20,6 +20,7 @@ impl FlowReport {
             }
             Some(_) => {}
         }
+        self.look_at_replicas(survey, topic);
         for partition in &topic.partitions {
             match &partition.offsets {
                 // Without the checkpoints there is no telling.
@@ -31,6 +32,18 @@ impl FlowReport {
                     self.problem("offsets", message);
                 }
             }
+        }
+    }
+
+    fn look_at_replicas(&mut self, survey: &Survey, topic: &Topic) {
+        let there = topic.existing.as_ref().map_or(0, |found| found.replicas);
+        let wanted = usize::try_from(topic.config.replication_factor).ok();
+        if let Some(wanted) = wanted.filter(|wanted| there > 0 && *wanted != there) {
+            let (target, alias) = (&topic.target, &survey.target.alias);
+            let message = format!(
+                "{target} has {there} replicas on {alias}, replication_factor is {wanted}: strait does not change that"
+            );
+            self.warn("replicas_differ", message);
         }
     }
 

@@ -11,7 +11,7 @@ use super::{FlowReport, Note, facts::Facts, note};
 use crate::{
     checkpoint::offset_map,
     cluster::guarantee::TOPIC,
-    config::{AclMode, FlowConfig, Require, Transport},
+    config::{AclMode, FlowConfig, OnDelete, Require, Transport},
     flow::{
         sync::rules::{self, acls::Acls, quotas::Quotas, users::Users},
         topics::{examples::literal, writers::GROUPS},
@@ -57,12 +57,17 @@ pub struct Need {
     pub otherwise: &'static str,
 }
 
+/// What a flow lacks without optional rights on a topic of the target.
+const OF_TARGET: &str = "without DescribeConfigs its limits are not known (Kafka's defaults are taken), without Read \
+                         verify cannot read it, without AlterConfigs its source's configs do not follow, without Delete \
+                         it stays when its source is deleted";
+
 /// What brokers tell of one resource; none: they do not tell.
 pub type Told = Result<Option<Rights>, String>;
 
 /// All that `flow` takes.
 pub fn needs(flow: &FlowConfig, survey: &Survey) -> Vec<Need> {
-    use Operation::{Alter, Create, Describe, DescribeConfigs, Read, Write};
+    use Operation::{Alter, AlterConfigs, Create, Delete, Describe, DescribeConfigs, Read, Write};
     let sealed = flow.transport != Transport::Librdkafka;
     let mut needs = Vec::new();
     let mut need = |end, resource, required: Vec<_>, optional: Vec<_>, otherwise| {
@@ -99,19 +104,15 @@ pub fn needs(flow: &FlowConfig, survey: &Survey) -> Vec<Need> {
         let (mut required, mut optional) = (vec![Write], vec![DescribeConfigs]);
         let list = if sealed { &mut required } else { &mut optional };
         list.push(Read);
+        optional.extend(topic.config.configs.follow.then_some(AlterConfigs));
+        optional.extend((topic.config.on_delete == OnDelete::Delete).then_some(Delete));
         match there {
             None => required.push(Create),
             Some(count) if count < topic.partitions.len() => required.push(Alter),
             Some(_) => {}
         }
         let name = Resource::Topic(topic.target.clone());
-        need(
-            End::Target,
-            name,
-            required,
-            optional,
-            "its limits are not known (Kafka's defaults are taken), or verify cannot read it",
-        );
+        need(End::Target, name, required, optional, OF_TARGET);
     }
     let control = Resource::Topic(format!("{}.control", survey.group));
     let mut required = vec![Read, Write];

@@ -1,6 +1,6 @@
 //! Whether the target's topics take what the source's hold, and keep it in the same way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::{
     client::{ConfigEntry, TopicToBe},
@@ -9,7 +9,7 @@ use wire::{
 
 use super::FlowReport;
 use crate::{
-    flow::topics::create::LeftOut,
+    flow::topics::{configs::Wishes, create::LeftOut},
     survey::{Survey, Topic},
 };
 
@@ -58,6 +58,12 @@ impl<'a> Configs<'a> {
         )
     }
 
+    /// The same without configs of these names.
+    fn without(mut self, names: &BTreeSet<String>) -> Self {
+        self.0.retain(|name, _| !names.contains(*name));
+        self
+    }
+
     fn text(&self, name: &str) -> Option<&'a str> {
         self.0.get(name).copied()
     }
@@ -65,6 +71,19 @@ impl<'a> Configs<'a> {
     fn number(&self, name: &str) -> Option<i64> {
         self.text(name)?.parse().ok()
     }
+}
+
+/// Configs of an existing topic that `run` brings in line: they are in the plan.
+fn will_follow(topic: &Topic, source: &[ConfigEntry], target: &TargetSettings) -> BTreeSet<String> {
+    let rules = &topic.config.configs;
+    let replicas = topic.existing.as_ref().map_or(0, |found| found.replicas);
+    let changes = match target {
+        TargetSettings::There(Ok(there)) if rules.follow => {
+            Wishes::new(rules, source, replicas).changes(there)
+        }
+        _ => Vec::new(),
+    };
+    changes.into_iter().map(|change| change.name).collect()
 }
 
 impl FlowReport {
@@ -104,7 +123,11 @@ impl FlowReport {
             let target = Configs::new(target);
             self.look_at_in_sync(&name, topic, &target);
             match &found.source {
-                Ok(source) => self.compare(&name, &Configs::new(source), &target),
+                Ok(source) => {
+                    let follows = will_follow(topic, source, &found.target);
+                    let left = Configs::new(source).without(&follows);
+                    self.compare(&name, &left, &target);
+                }
                 Err(error) => {
                     self.unknown(&format!("{} {}", survey.source.alias, topic.source), error)
                 }

@@ -11,6 +11,7 @@ use super::{
     *,
 };
 use crate::{
+    checkpoint::control_topic::{TopicKey, TopicRecord},
     config::Sources,
     flow::topics::create::LeftOut,
     survey::tests::{one, side},
@@ -511,4 +512,102 @@ fn two_aliases_of_one_cluster_are_told_once() {
         .collect();
     assert_eq!(warnings.len(), 1);
     assert_eq!(warnings[0].message, "west-2 and west are one cluster (W)");
+}
+
+fn plan(survey: &Survey, settings: Settings, flow: &FlowConfig) -> Vec<String> {
+    let mut facts = facts(&[], |_, _| false);
+    facts.settings = Ok(BTreeMap::from([("orders".to_owned(), settings)]));
+    let record = |source: &str, gone_since_ms| TopicRecord {
+        source_topic: source.to_owned(),
+        target_topic: source.to_owned(),
+        target_topic_id: Some(uuid::Uuid::from_u128(7)),
+        start: None,
+        created_ms: 0,
+        given_up: Vec::new(),
+        ways: Vec::new(),
+        gone_since_ms,
+    };
+    let records = [
+        record("orders", None),
+        record("orders.old", Some(0)),
+        record("orders.new", None),
+        record("others", None),
+    ];
+    let topics = (0..).zip(records);
+    let topics = topics.map(|(n, r)| (TopicKey::new(uuid::Uuid::from_u128(n + 1), ""), r));
+    facts.control.as_mut().unwrap().topics = topics.collect();
+    let mut report = report();
+    report.make_plan(flow, survey, &facts);
+    let text = |step: &super::plan::Step| {
+        let part = |part: &Option<String>| part.clone().unwrap_or_else(|| "none".to_owned());
+        let what = step.config.as_deref().unwrap_or(step.action);
+        let (from, to) = (part(&step.from), part(&step.to));
+        format!("{} {} {what} {from} {to}", step.sign(), step.topic)
+    };
+    report.plan.iter().map(text).collect()
+}
+
+#[test]
+fn what_run_would_change_is_a_diff() {
+    let set = |name: &str, value: &str| ConfigEntry {
+        source: ConfigSource::Topic,
+        ..entries(&[(name, value)]).remove(0)
+    };
+    let source = vec![
+        set("retention.ms", "1"),
+        set("segment.ms", "5"),
+        set("x", "1"),
+    ];
+    let mut survey = one(None, &[0]);
+    survey.topics[0].config.replication_factor = 3;
+    let there = Settings {
+        source: Ok(source.clone()),
+        target: TargetSettings::There(Ok(vec![set("retention.ms", "2"), set("x", "1")])),
+    };
+    let deletes = flow("on_delete = \"delete\"");
+    let wanted = [
+        "! east.orders replicas 1 3",
+        "+ east.orders segment.ms none 5",
+        "~ east.orders retention.ms 2 1",
+    ];
+    let mut found = plan(&survey, there.clone(), &deletes);
+    found.sort();
+    assert_eq!(found, wanted);
+    let second = survey.topics[0].partitions[0].clone();
+    survey.topics[0].partitions.push(second);
+    survey.topics[0].config.configs = std::sync::Arc::new(crate::config::ConfigRules {
+        follow: false,
+        ..Default::default()
+    });
+    let mut more = deletes.clone();
+    more.topics = vec![crate::config::NamePattern::new("orders.*").unwrap()];
+    let mut found = plan(&survey, there, &more);
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "! east.orders replicas 1 3",
+            "- orders.new delete_topic none none",
+            "- orders.old delete_topic source gone since 1970-01-01T00:00:00Z none",
+            "~ east.orders add_partitions 1 2",
+        ]
+    );
+    survey.topics[0].existing = None;
+    let left_out = LeftOut {
+        name: "x".to_owned(),
+        value: "1".to_owned(),
+        reason: "unknown".to_owned(),
+    };
+    let new = Settings {
+        source: Ok(source),
+        target: TargetSettings::ToBe(Ok(TopicToBe::default()), vec![left_out]),
+    };
+    assert_eq!(
+        plan(&survey, new, &flow("")),
+        [
+            "+ east.orders create_topic none 2",
+            "+ east.orders retention.ms none 1",
+            "+ east.orders segment.ms none 5",
+        ]
+    );
 }

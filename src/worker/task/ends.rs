@@ -84,6 +84,7 @@ pub(super) fn source_end(error: SourceError) -> End {
     match error {
         SourceError::OutOfRange { .. } => End::Judge(text),
         SourceError::Missing { .. } => End::Stop(StopReason::SourceTopicMissing, -1, text),
+        SourceError::Recreated { .. } => End::Stop(StopReason::SourceTopicRecreated, -1, text),
         SourceError::Denied { .. } => End::Stop(StopReason::SourceDenied, -1, text),
         SourceError::Corrupt { offset, .. } => End::Stop(StopReason::SourceCorrupt, offset, text),
         SourceError::Truncated { end, .. } => {

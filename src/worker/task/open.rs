@@ -39,7 +39,8 @@ impl Task {
         let most = most
             .and_then(|bytes| usize::try_from(bytes).ok())
             .unwrap_or(usize::MAX);
-        let reader = source.open(&route.source, offset, epoch, most).await;
+        let topic = self.settings.source_topic;
+        let reader = source.open(&route.source, topic, offset, epoch, most).await;
         let lane = sink.open(&route.target, limits).await;
         match (reader, lane) {
             (Ok(reader), Ok(lane)) => {

@@ -24,6 +24,7 @@ impl Source for Sealing {
     fn open<'a>(
         &'a self,
         _partition: &'a TopicPartition,
+        _topic: Uuid,
         offset: i64,
         _epoch: i32,
         _most: usize,
@@ -240,6 +241,7 @@ fn start_sealed(case: Case) -> (Worker, Slow, SimClock) {
         committed: watch::channel(0).1,
     };
     let worker = Worker::spawn(Settings {
+        source_topic: Uuid::nil(),
         events: WorkerEvents::new("f", ["east", "west"], &route),
         on_poison: OnPoison::Stop,
         advice: Advice::new("FILE", "f", &route.source),

@@ -72,7 +72,7 @@ pub async fn on_poison_skip_leaves_out_what_is_refused(pair: &mut Pair) -> Resul
     let records = model::mixed(3, 0, 0, 100);
     Application::new(&pair.source, "lz4")?.produce(&topic, 0, &records)?;
     let expected = Content::from([((topic.clone(), 0), keyed(&records))]);
-    let mut strait = pair.strait("on_poison = \"skip\"")?;
+    let mut strait = pair.strait("on_poison = \"skip\"\nconfigs.follow = false")?;
     strait.run()?;
     eventually(60, "a skip", async || {
         ensure!(strait.log().contains("left out"), "{}", strait.log());
@@ -101,7 +101,7 @@ pub async fn the_command_of_a_stop_continues_behind_a_refused_record(
     });
     let at = records.iter().position(|record| record.key.is_none());
     Application::new(&pair.source, "lz4")?.produce(&topic, 0, &records)?;
-    let mut strait = pair.strait("")?;
+    let mut strait = pair.strait("configs.follow = false")?;
     strait.run()?;
     await_stop(&strait, "record_refused", &topic).await?;
     let to = at.map(|at| (at + 1).to_string()).unwrap_or_default();

@@ -187,3 +187,175 @@ pub async fn a_topic_excluded_and_included_again_goes_on_where_it_was(
     ensure!(verdict.repeated == 0, "{verdict:?}");
     Ok(())
 }
+
+/// What is set on a topic of the source at first.
+const CONFIGS: [(&str, &str); 4] = [
+    ("retention.ms", "3600000"),
+    ("delete.retention.ms", "1000"),
+    ("flush.messages", "9"),
+    ("message.timestamp.type", "LogAppendTime"),
+];
+
+/// What is set on the source's topic and differs on the target follows, what is excluded or kept does not, and what
+/// somebody changes on the target is set back (mm2.md 7: 2, 14, 15, and `use.defaults.from = target`).
+pub async fn configs_follow_the_source(pair: &mut Pair) -> Result<()> {
+    let topic = pair.topic("configs");
+    pair.source.create_topic(&topic, 2, &CONFIGS).await?;
+    let mut strait = pair.strait(
+        "[flows.configs]\ninterval = \"1s\"\nkeep = [\"flush\\\\..*\"]\nset = { \"segment.bytes\" = \"2097152\" }",
+    )?;
+    strait.run()?;
+    has(
+        pair,
+        &topic,
+        &[
+            ("retention.ms", "3600000"),
+            ("delete.retention.ms", "1000"),
+            ("flush.messages", "9"),
+            ("message.timestamp.type", "CreateTime"),
+            ("segment.bytes", "2097152"),
+        ],
+    )
+    .await?;
+    pair.source
+        .alter_topic(
+            &topic,
+            &[
+                ("retention.ms", Some("7200000")),
+                ("cleanup.policy", Some("compact,delete")),
+                ("delete.retention.ms", None),
+                ("flush.messages", Some("5")),
+            ],
+        )
+        .await?;
+    has(
+        pair,
+        &topic,
+        &[
+            ("retention.ms", "7200000"),
+            ("cleanup.policy", "compact,delete"),
+            ("delete.retention.ms", "86400000"),
+            ("flush.messages", "9"),
+        ],
+    )
+    .await?;
+    pair.target
+        .alter_topic(
+            &topic,
+            &[
+                ("retention.ms", Some("1")),
+                ("segment.bytes", None),
+                ("flush.messages", Some("7")),
+                ("message.timestamp.type", Some("LogAppendTime")),
+            ],
+        )
+        .await?;
+    has(
+        pair,
+        &topic,
+        &[
+            ("retention.ms", "7200000"),
+            ("segment.bytes", "2097152"),
+            ("flush.messages", "7"),
+            ("message.timestamp.type", "LogAppendTime"),
+        ],
+    )
+    .await?;
+    ensure!(strait.log().contains("set back"), "{}", strait.log());
+    let (code, text) = strait.call(&["check"])?;
+    ensure!(code == 0 && !text.contains("plan for"), "{code}:\n{text}");
+    Ok(())
+}
+
+/// `check` shows as a diff what `run` would change, and `--apply` changes it; `defaults_from = "source"` (mm2.md 7: 6, 15).
+pub async fn check_shows_the_plan_and_applies_it(pair: &mut Pair) -> Result<()> {
+    let (new, old) = (pair.topic("new"), pair.topic("old"));
+    let configs = [("retention.ms", "3600000")];
+    pair.source.create_topic(&new, 3, &configs).await?;
+    pair.source.create_topic(&old, 2, &configs).await?;
+    pair.target
+        .create_topic(&old, 1, &[("cleanup.policy", "compact")])
+        .await?;
+    let mut strait = pair.strait("configs.defaults_from = \"source\"")?;
+    let (code, text) = strait.call(&["check"])?;
+    let lines = [
+        format!("+ topic {new} with 3 partitions"),
+        format!("+ retention.ms of {new}: 3600000"),
+        format!("~ partitions of {old}: 1 -> 2"),
+        format!("~ retention.ms of {old}: "),
+        format!("~ cleanup.policy of {old}: compact -> delete"),
+    ];
+    let missing: Vec<_> = lines.iter().filter(|line| !text.contains(*line)).collect();
+    ensure!(
+        code == 0 && missing.is_empty(),
+        "{code}, without {missing:?}:\n{text}"
+    );
+    ensure!(
+        pair.target.partition_count(&new).is_err(),
+        "check creates nothing"
+    );
+    let (code, text) = strait.call(&["check", "--apply"])?;
+    ensure!(code == 0 && !text.contains("plan for"), "{code}:\n{text}");
+    ensure!(pair.target.partition_count(&new)? == 3 && pair.target.partition_count(&old)? == 2);
+    let wanted = [("retention.ms", "3600000"), ("cleanup.policy", "delete")];
+    has(pair, &old, &wanted).await?;
+    // The flow begins as it would have without.
+    let mut expected = Content::new();
+    for (topic, partition) in [(&new, 2), (&old, 1)] {
+        append(pair, topic, partition, &mut expected)?;
+    }
+    strait.run()?;
+    pair.await_equal(&expected, 30).await?;
+    Ok(())
+}
+
+/// By policy a deleted source topic takes its target along, and one that was made anew is copied behind the one before.
+pub async fn deletions_and_recreations_follow_by_policy(pair: &mut Pair) -> Result<()> {
+    let names = ["gone", "again", "stays"].map(|name| pair.topic(name));
+    let mut expected = Content::new();
+    for topic in &names {
+        pair.source.create_topic(topic, 1, &[]).await?;
+        append(pair, topic, 0, &mut expected)?;
+    }
+    let [gone, again, stays] = names;
+    let mut strait =
+        pair.strait("on_delete = \"delete\"\ndelete_grace = \"1s\"\non_recreate = \"append\"")?;
+    strait.run()?;
+    pair.await_equal(&expected, 30).await?;
+    pair.source.delete_topic(&again).await?;
+    make_again(&pair.source, &again).await?;
+    append(pair, &again, 0, &mut expected)?;
+    pair.await_equal(&expected, 30).await?;
+    pair.source.delete_topic(&gone).await?;
+    eventually(30, "the target is deleted", async || {
+        let count = pair.target.partition_count(&gone);
+        ensure!(count.is_err(), "{gone} has {count:?} partitions");
+        Ok(())
+    })
+    .await?;
+    expected.remove(&(gone.clone(), 0));
+    append(pair, &stays, 0, &mut expected)?;
+    pair.await_equal(&expected, 30).await?;
+    // A new topic of the name is a new one.
+    pair.source.create_topic(&gone, 1, &[]).await?;
+    append(pair, &gone, 0, &mut expected)?;
+    let verdict = pair.await_equal(&expected, 30).await?;
+    ensure!(verdict.repeated == 0, "{verdict:?}");
+    Ok(())
+}
+
+/// Waits until the target's topic has these configs.
+async fn has(pair: &Pair, topic: &str, wanted: &[(&str, &str)]) -> Result<()> {
+    eventually(30, "the configs", async || {
+        let found = pair.target.topic_configs(topic).await?;
+        for (name, value) in wanted {
+            let there = found.get(*name);
+            ensure!(
+                there.is_some_and(|there| there == value),
+                "{name} is {there:?}"
+            );
+        }
+        Ok(())
+    })
+    .await
+}

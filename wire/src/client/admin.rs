@@ -6,12 +6,14 @@ use kafka_protocol::{
         DescribeConfigsRequest, IncrementalAlterConfigsRequest, TopicName,
         create_partitions_request::CreatePartitionsTopic,
         create_topics_request::{CreatableTopic, CreatableTopicConfig},
+        delete_topics_request::DeleteTopicState,
         describe_configs_request::DescribeConfigsResource,
         describe_configs_response::DescribeConfigsResourceResult,
         incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
     },
     protocol::StrBytes,
 };
+use uuid::Uuid;
 
 use super::{Client, To, unanswered};
 use crate::error::{ApiError, ClientError};
@@ -181,7 +183,6 @@ impl Client {
     /// # Errors
     /// If the controller cannot be reached; each topic has its own outcome.
     pub async fn delete_topics(&self, names: &[String]) -> Result<Outcomes, ClientError> {
-        // Version 6 would name them by id.
         let request = DeleteTopicsRequest::default()
             .with_topic_names(names.iter().map(|name| TopicName(text(name))).collect())
             .with_timeout_ms(self.patience_ms());
@@ -193,6 +194,34 @@ impl Client {
         let topics = answer.responses.into_iter().map(|t| {
             let name = t.name.as_deref().map_or("", |name| name);
             outcome(name, t.error_code, t.error_message.as_deref())
+        });
+        Ok(topics.collect())
+    }
+
+    /// Deletes topics by their ids, so that none goes that only has the name of one.
+    ///
+    /// # Errors
+    /// If the controller cannot be reached, or knows topics by name only; each topic has its own outcome.
+    pub async fn delete_topics_by_id(
+        &self,
+        ids: &[Uuid],
+    ) -> Result<Vec<(Uuid, Result<(), ApiError>)>, ClientError> {
+        let topic = |id: &Uuid| {
+            DeleteTopicState::default()
+                .with_topic_id(*id)
+                .with_name(None)
+        };
+        let request = DeleteTopicsRequest::default()
+            .with_topics(ids.iter().map(topic).collect())
+            .with_timeout_ms(self.patience_ms());
+        let answer = self
+            .call(To::Controller, &request, 6..=6, |answer| {
+                moved(answer.responses.iter().map(|topic| topic.error_code))
+            })
+            .await?;
+        let topics = answer.responses.into_iter().map(|topic| {
+            let error = ApiError::from_code(topic.error_code, topic.error_message.as_deref());
+            (topic.topic_id, error.map_or(Ok(()), Err))
         });
         Ok(topics.collect())
     }

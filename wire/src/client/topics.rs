@@ -56,6 +56,12 @@ impl TopicDescription {
         i32::try_from(self.partitions.len()).unwrap_or(i32::MAX)
     }
 
+    /// How many replicas its partitions have, of those the fewest; 0 without partitions.
+    pub fn least_replicas(&self) -> usize {
+        let replicas = self.partitions.iter().map(|one| one.replicas.len());
+        replicas.min().unwrap_or(0)
+    }
+
     /// The partition with this number.
     pub fn partition(&self, index: i32) -> Option<&PartitionDescription> {
         let found = self.partitions.binary_search_by_key(&index, |p| p.index);

@@ -110,6 +110,7 @@ mod tests {
             last: None,
             remembered: None,
             trace: false,
+            succeeds: false,
         }
     }
 

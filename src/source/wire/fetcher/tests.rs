@@ -3,6 +3,7 @@
 use broker_lite::faults::{ApiKey, Fault, ResponseError, What};
 use host::{Host, sim::SimClock};
 use kafka_protocol::messages::{TopicName, fetch_response::FetchableTopicResponse};
+use uuid::Uuid;
 use wire::{
     client::{Client, ClientSettings},
     record::{BatchBuilder, Codec},
@@ -198,7 +199,10 @@ impl Cluster {
 
 async fn open(source: &WireSource, topic: &str) -> PartitionReader {
     let partition = TopicPartition::new(topic, 0);
-    source.open(&partition, 0, -1, usize::MAX).await.unwrap()
+    source
+        .open(&partition, Uuid::nil(), 0, -1, usize::MAX)
+        .await
+        .unwrap()
 }
 
 /// The next batch with records.
@@ -329,7 +333,10 @@ async fn a_replica_that_the_leader_names_is_read_and_the_leader_asked_again_afte
     let failure = failed(&mut reader).await;
     assert!(matches!(failure, SourceError::Lost { .. }), "{failure}");
     let partition = TopicPartition::new("t", 0);
-    let mut reader = source.open(&partition, 3, -1, usize::MAX).await.unwrap();
+    let mut reader = source
+        .open(&partition, Uuid::nil(), 3, -1, usize::MAX)
+        .await
+        .unwrap();
     east.write_bytes("t", 10).await;
     assert_eq!(next(&mut reader).await.first_offset, 3);
     // The leader is believed.
