@@ -41,6 +41,7 @@ mm2_heartbeats = true
 [http]
 listen = ""
 END
+: >"$work/seen"
 tool -XX:TieredStopAtLevel=1 tests/foreign/Mirror.java "$east" "$west" "$north" >"$work/seen" 2>&1 &
 mirror=$!
 for _ in $(seq 600); do grep -q '^prepared$' "$work/seen" && break; kill -0 $mirror && sleep 0.1; done

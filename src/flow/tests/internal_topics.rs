@@ -8,7 +8,7 @@ use wire::{TopicPartition, client::FetchRequest, record::Record};
 use super::*;
 use crate::mm2::internal::{Checkpoint, Heartbeat, OffsetSync};
 
-const ALL: &str = "topics = [\".*\"]\nmm2_heartbeats = true\nmm2_heartbeats_interval = \"100ms\"\n\
+const ALL: &str = "topics = [\".*\"]\ngroup_offsets = false\nmm2_heartbeats = true\nmm2_heartbeats_interval = \"100ms\"\n\
     mm2_checkpoints = true\nmm2_offset_syncs = true";
 const CHECKPOINTS: &str = "east.checkpoints.internal";
 const SYNCS: &str = "mm2-offset-syncs.east.internal";
@@ -176,7 +176,7 @@ async fn all_of_them_are_kept_on_the_target_and_nothing_is_written_to_the_source
     running.stop().await;
 }
 
-/// One that may not be made holds up no other, and comes as soon as it may; one that was deleted is made anew.
+/// One that may not be made holds up no other, and comes as soon as it may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_goes_on_by_itself() {
     let pair = Pair::start().await;
@@ -204,8 +204,6 @@ async fn each_goes_on_by_itself() {
     assert!(!pair.west.exists(CHECKPOINTS).await);
     hook.remove();
     pair.west.await_checkpoint("lags", 12, 2).await;
-    pair.west.delete("heartbeats").await;
-    beats("heartbeats", 2).await;
     running.stop().await;
 }
 
@@ -214,7 +212,8 @@ async fn heartbeats_alone_need_no_map_and_unasked_for_there_is_nothing() {
     let pair = Pair::start().await;
     pair.east.create("t", &[]).await;
     pair.east.write("t", &["1"]).await;
-    let running = pair.run("topics = [\".*\"]");
+    let none = "topics = [\".*\"]\ngroup_offsets = false";
+    let running = pair.run(none);
     pair.await_read("t", &["1"]).await;
     running.stop().await;
     let plain: BTreeSet<_> = ["strait.f.control", "strait.probe", "t"]
@@ -225,8 +224,9 @@ async fn heartbeats_alone_need_no_map_and_unasked_for_there_is_nothing() {
         all.filter(|name| !name.starts_with("__")).collect()
     };
     assert_eq!(of_strait(pair.west.names().await), plain);
-    let running =
-        pair.run("topics = [\".*\"]\nmm2_heartbeats = true\nnaming = \"{source}-{topic}\"");
+    let running = pair.run(&format!(
+        "{none}\nmm2_heartbeats = true\nnaming = \"{{source}}-{{topic}}\""
+    ));
     eventually("a heartbeat", async || {
         match pair.west.records("east-heartbeats").await.len() {
             0 => Err("none".to_owned()),

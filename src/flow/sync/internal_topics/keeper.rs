@@ -23,7 +23,6 @@ pub(super) const MAX_RECORDS: usize = 1_000;
 const SHORT: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(10);
-const UNKNOWN_TOPIC: i16 = 3;
 
 /// What is in the topic.
 pub(super) trait Content: Send + Debug {
@@ -156,8 +155,8 @@ impl Keeper {
             .into_iter()
             .map(|record| (record.key, Some(record.value)));
         if let Err(error) = self.topic.write(records, now_ms).await {
-            let gone = |it: &wire::error::ApiError| it.code == UNKNOWN_TOPIC;
-            self.is_there = !error.api_error().is_some_and(gone);
+            // It may be gone, whichever way that shows.
+            self.is_there = false;
             return Err(error.into());
         }
         self.content.written();
