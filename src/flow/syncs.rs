@@ -124,6 +124,7 @@ impl Supervisor<'_> {
         for topic in &snapshot.topics {
             let record = self.booted.records.topics.get(&topic.key());
             let bound = record.and_then(|record| record.target_topic_id);
+            let starts = record.and_then(|record| record.start.as_ref());
             let found = snapshot.target.get(&topic.target);
             let Some(target) =
                 found.filter(|found| found.error.is_none() && Some(found.id) == bound)
@@ -146,6 +147,7 @@ impl Supervisor<'_> {
                     source: source.clone(),
                     target: target_partition,
                     in_map,
+                    begins_late: starts.is_some_and(|starts| starts.contains_key(&index)),
                     topics: [topic.id, target.id],
                 };
                 copied.insert(source, unit);

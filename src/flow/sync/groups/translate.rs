@@ -59,6 +59,8 @@ pub struct Unit {
     pub target: TopicPartition,
     /// Who it is in the offset map.
     pub in_map: u64,
+    /// The flow does not copy what the source held before it (`start`).
+    pub begins_late: bool,
     /// Ids of its topics on the source and on the target.
     pub topics: [Uuid; 2],
 }
@@ -170,6 +172,13 @@ impl Translator {
         offset: i64,
         asked: &BTreeSet<i64>,
     ) -> Result<Told, ClientError> {
+        // What is before the beginning may still be there, and what the target held before it too: the same records, on the
+        // way back after a move. Nobody is taken past them.
+        let first = anchors.first().filter(|first| first.number == 0);
+        let before = first.is_some_and(|it| offset < it.source_offset && it.target_offset > 0);
+        if unit.begins_late && before {
+            return Ok(Told::Unknown);
+        }
         loop {
             let merged = known.merged(anchors);
             let (from, to) = match place(&merged, offset) {

@@ -48,6 +48,7 @@ impl Bench {
             source: partition.clone(),
             target: partition,
             in_map: 7,
+            begins_late: false,
             topics: [Uuid::nil(); 2],
         };
         Self {
@@ -133,4 +134,24 @@ fn what_is_kept_is_bounded_and_next_to_what_is_asked() {
     known.end(&BTreeSet::from([500, 7_000]));
     let kept: Vec<i64> = known.pairs.keys().map(|(source, _)| *source).collect();
     assert_eq!(kept, [500, 7_000]);
+}
+
+/// On the way back after a move the target's own records before the beginning are those that the group has not read.
+#[tokio::test]
+async fn nobody_is_taken_past_what_the_target_held_before_the_flow_began() {
+    let mut bench = Bench::new(0).await;
+    let mut told = async |begins_late, target_offset| {
+        bench.unit.begins_late = begins_late;
+        let anchors = [
+            anchor(0, 100, target_offset),
+            anchor(1, 200, target_offset + 100),
+        ];
+        let told = bench.ask(&anchors, &[90, 100]).await;
+        assert_eq!(told[1].1, between(target_offset, target_offset));
+        told[0].1
+    };
+    assert_eq!(told(true, 500).await, Told::Unknown);
+    // Nothing was there; or the source has no more than what is copied.
+    assert_eq!(told(true, 0).await, between(0, 0));
+    assert_eq!(told(false, 500).await, between(500, 500));
 }
