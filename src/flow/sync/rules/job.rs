@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{checkpoint::own_topic::TopicError, flow::status::Board, worker::Lease};
 
-/// Between two rounds: all rules of both clusters are read in each.
-pub(crate) const PERIOD: Duration = Duration::from_secs(10);
+/// Between two rounds: all rules of both clusters are read in each. Tests would wait for most of their time.
+pub(crate) const PERIOD: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 /// Rules in one request.
 const CHUNK: usize = 500;
 const SECURITY_DISABLED: i16 = 54;
