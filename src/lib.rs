@@ -25,8 +25,9 @@
 //!
 //! Around the path: [`app`] wires everything and ends it, [`telemetry`] and [`http`] tell about it,
 //! [`survey`] reads both clusters from outside (`check`, `status`), [`mod@status`] is the shape in which the
-//! last two tell how far flows are, [`mod@verify`] compares both sides, [`mm2`] reads what MirrorMaker 2 was told,
-//! [`demo`] shows it all.
+//! last two tell how far flows are, [`mod@verify`] compares both sides, [`mm2`] knows what
+//! MirrorMaker 2 was told and what it writes, [`demo`] shows it all. What follows beside the records is in [`flow::sync`]: configs,
+//! offsets of groups, rules; [`flow::handover`] takes over from MirrorMaker 2, and gives back.
 
 pub mod app;
 pub mod base;

@@ -4,7 +4,7 @@
 //! ([`boot`], [`provides`]), then goes round: snapshot of both clusters, [`plan`], apply ([`apply`], [`launch`]).
 //! Which part of the plan is this process's own is decided by its [`membership`]. Workers and committer run beside it
 //! and go on while it waits for a cluster. Nothing is written to the target before the checks that decide it is the
-//! right one.
+//! right one. Jobs of the flow's leader make more than records follow ([`sync`]).
 
 pub mod adjust;
 mod apply;

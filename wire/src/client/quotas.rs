@@ -53,14 +53,7 @@ impl Client {
         let mut quotas = Vec::new();
         for entry in answer.entries.unwrap_or_default() {
             let parts = entry.entity.iter();
-            let entity: QuotaEntity = parts
-                .map(|part| {
-                    (
-                        part.entity_type.to_string(),
-                        name(part.entity_name.as_ref()),
-                    )
-                })
-                .collect();
+            let entity = entity(parts.map(|part| (&part.entity_type, &part.entity_name)));
             quotas.extend(entry.values.iter().map(|value| Quota {
                 entity: entity.clone(),
                 key: value.key.to_string(),
@@ -125,14 +118,7 @@ impl Client {
         let mut outcomes = BTreeMap::new();
         for entry in &answer.entries {
             let parts = entry.entity.iter();
-            let entity: QuotaEntity = parts
-                .map(|part| {
-                    (
-                        part.entity_type.to_string(),
-                        name(part.entity_name.as_ref()),
-                    )
-                })
-                .collect();
+            let entity = entity(parts.map(|part| (&part.entity_type, &part.entity_name)));
             let error = ApiError::from_code(entry.error_code, entry.error_message.as_deref());
             outcomes.insert(entity, error.map_or(Ok(()), Err));
         }
@@ -144,8 +130,12 @@ impl Client {
     }
 }
 
-fn name(name: Option<&StrBytes>) -> Option<String> {
-    name.map(ToString::to_string)
+fn entity<'a>(parts: impl Iterator<Item = (&'a StrBytes, &'a Option<StrBytes>)>) -> QuotaEntity {
+    let parts = parts.map(|(kind, name)| {
+        let name = name.as_ref().map(ToString::to_string);
+        (kind.to_string(), name)
+    });
+    parts.collect()
 }
 
 impl fmt::Display for QuotaValue {
