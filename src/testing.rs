@@ -1,8 +1,11 @@
 //! What the tests of several modules start from.
 
+use std::sync::LazyLock;
+
 use broker_lite::Broker;
 use host::Host;
 use tempfile::TempDir;
+use tracing::{Dispatch, Subscriber};
 use wire::client::{Client, ClientSettings, NewTopic};
 
 /// A broker-lite in this process, and a client of it.
@@ -49,4 +52,13 @@ impl Cluster {
         let outcomes = self.client.create_topics(&[topic], false).await.unwrap();
         outcomes[0].1.clone().unwrap();
     }
+}
+
+/// `subscriber`, which a thread may listen with. Where there is only one, the thread that first comes by a line of the log
+/// decides for all whether somebody listens (`tracing_core::callsite::Rebuilder::JustOne`); so there is another one.
+pub(crate) fn listener(subscriber: impl Subscriber + Send + Sync + 'static) -> Dispatch {
+    static OTHER: LazyLock<Dispatch> =
+        LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+    LazyLock::force(&OTHER);
+    Dispatch::new(subscriber)
 }

@@ -131,6 +131,7 @@ mod tests {
     use metrics_exporter_prometheus::PrometheusBuilder;
 
     use super::*;
+    use crate::testing::listener;
 
     /// What was logged.
     #[derive(Clone, Default)]
@@ -152,7 +153,7 @@ mod tests {
         let writer = lines.clone();
         let log = tracing_subscriber::fmt().with_writer(move || writer.clone());
         let recorder = PrometheusBuilder::new().build_recorder();
-        tracing::subscriber::with_default(log.finish(), || {
+        tracing::dispatcher::with_default(&listener(log.finish()), || {
             ::metrics::with_local_recorder(&recorder, || {
                 events(&Outages::new("f", "east", "west"))
             });

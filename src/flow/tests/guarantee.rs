@@ -10,6 +10,7 @@ use crate::{
     flow::adjust::{Action, Request, To},
     status::Provides,
     survey,
+    testing::listener,
 };
 
 /// From now on the target refuses `api` for `topic`, or for all.
@@ -70,7 +71,7 @@ async fn rule_12_auto_falls_back_where_the_probe_fails_and_moves_back_later() {
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = tracing::dispatcher::set_default(&listener(subscriber));
     let pair = Pair::start().await;
     let flow = "topics = [\"t\"]";
     pair.east.create("t", &[]).await;
