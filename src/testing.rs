@@ -6,7 +6,7 @@ use broker_lite::Broker;
 use host::Host;
 use tempfile::TempDir;
 use tracing::{Dispatch, Subscriber};
-use wire::client::{Client, ClientSettings, NewTopic};
+use wire::client::{Client, ClientSettings, ConfigEntry, ConfigSource, NewTopic};
 
 /// A broker-lite in this process, and a client of it.
 pub(crate) struct Cluster {
@@ -61,4 +61,15 @@ pub(crate) fn listener(subscriber: impl Subscriber + Send + Sync + 'static) -> D
         LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
     LazyLock::force(&OTHER);
     Dispatch::new(subscriber)
+}
+
+/// A config that may be seen and changed.
+pub(crate) fn config_entry(name: &str, value: &str, source: ConfigSource) -> ConfigEntry {
+    ConfigEntry {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        source,
+        read_only: false,
+        sensitive: false,
+    }
 }

@@ -98,13 +98,7 @@ fn rules_text(kind: &str, rules: &Follows) -> String {
     text.push('\n');
     let left = rules.left.iter().take(SHOWN);
     text.extend(left.map(|left| format!("{kind} left out: {}: {}\n", left.rule, left.text)));
-    let more = rules.left_out.saturating_sub(SHOWN);
-    if more > 0 {
-        text.push_str(&format!(
-            "and {} more {kind}s left out\n",
-            count(more as i64)
-        ));
-    }
+    text.push_str(&and_more(rules.left_out, &format!("{kind}s left out")));
     text
 }
 
@@ -128,13 +122,7 @@ fn groups_text(groups: &Groups) -> String {
     text.extend(
         left.map(|left| format!("group {} ({}): {}\n", left.group, left.reason, left.text)),
     );
-    let more = groups.left_alone.saturating_sub(SHOWN);
-    if more > 0 {
-        text.push_str(&format!(
-            "and {} more groups left alone\n",
-            count(more as i64)
-        ));
-    }
+    text.push_str(&and_more(groups.left_alone, "groups left alone"));
     text
 }
 
@@ -151,14 +139,16 @@ fn configs_text(configs: &Configs) -> String {
     };
     let notes = configs.notes.iter().take(SHOWN);
     text.extend(notes.map(|note| format!("config ({}): {}\n", note.code, note.text)));
-    let more = configs.noted.saturating_sub(SHOWN);
-    if more > 0 {
-        text.push_str(&format!(
-            "and {} more notes on configs\n",
-            count(more as i64)
-        ));
-    }
+    text.push_str(&and_more(configs.noted, "notes on configs"));
     text
+}
+
+/// How many of `all` are not shown, if there are any.
+fn and_more(all: usize, what: &str) -> String {
+    match all.saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!("and {} more {what}\n", count(more as i64)),
+    }
 }
 
 /// Which way the records take, and what the guarantee rests on.

@@ -28,8 +28,8 @@ use crate::{
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LAST_PAUSE: Duration = Duration::from_secs(10);
-/// For so long the start of a flow waits for its offset map.
-const MAP_PATIENCE: Duration = Duration::from_secs(5);
+/// For so long the start of a flow waits for its offset map, and units that start for what others wrote there.
+pub(super) const MAP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a broker that does not answer is asked again: one that has just gone is named by the others until its
 /// session ends (`broker.session.timeout.ms`, 9 s by default).
 const GOING: Duration = Duration::from_secs(30);

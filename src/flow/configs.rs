@@ -8,12 +8,15 @@ use tokio_util::sync::CancellationToken;
 use super::{
     plan::Snapshot,
     supervisor::Supervisor,
-    sync::configs::{self, AllFollowed, ConfigSync, Followed},
+    sync::{
+        configs::{self, AllFollowed, ConfigSync, Followed},
+        spawn, tell,
+    },
 };
 
 impl Supervisor<'_> {
     /// The job for configs.
-    pub(super) fn start_configs(&self, stop: CancellationToken) -> JoinHandle<()> {
+    pub(super) fn start_configs(&self, stop: &CancellationToken) -> JoinHandle<()> {
         let flow = self.flow;
         let side = |cluster: &crate::cluster::Cluster| {
             (cluster.client().clone(), cluster.alias().to_owned())
@@ -27,35 +30,20 @@ impl Supervisor<'_> {
             board: Arc::clone(&flow.board),
             followed: self.followed.subscribe(),
         });
-        tokio::spawn(sync.run(stop))
+        spawn(sync.run(), stop)
     }
 
     /// Tells that job which topics there are, while this process leads.
     pub(super) fn tell_configs(&self, snapshot: &Snapshot, leader: bool) {
         let followed = leader.then(|| self.all_followed(snapshot));
-        self.followed.send_if_modified(|told| {
-            let changes = told.as_deref() != followed.as_ref();
-            if changes {
-                *told = followed.map(Arc::new);
-            }
-            changes
-        });
+        tell(&self.followed, followed.map(Arc::new));
     }
 
     /// Topics whose targets are the ones that the control topic knows.
     fn all_followed(&self, snapshot: &Snapshot) -> AllFollowed {
         let config = &self.flow.config;
         let followed = snapshot.topics.iter().filter_map(|topic| {
-            let bound = self
-                .booted
-                .records
-                .topics
-                .get(&topic.key())?
-                .target_topic_id;
-            let found = snapshot.target.get(&topic.target)?;
-            if found.error.is_some() || Some(found.id) != bound {
-                return None;
-            }
+            let found = snapshot.bound(topic, &self.booted.records)?;
             let rules = config.topic(&topic.name);
             let followed = Followed {
                 target: topic.target.clone(),

@@ -82,6 +82,19 @@ pub struct Snapshot {
     pub troubles: Vec<Trouble>,
 }
 
+impl Snapshot {
+    /// The target of `topic`, if it is there and the one that was copied to so far.
+    pub fn bound(
+        &self,
+        topic: &SourceTopic,
+        records: &ControlRecords,
+    ) -> Option<&TopicDescription> {
+        let bound = records.topics.get(&topic.key())?.target_topic_id;
+        let found = self.target.get(&topic.target)?;
+        (found.error.is_none() && Some(found.id) == bound).then_some(found)
+    }
+}
+
 /// A topic that is not, or not wholly, replicated, and why.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Trouble {

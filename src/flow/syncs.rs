@@ -1,24 +1,23 @@
 //! What a round does for the offset map, and for what follows on the target beside the records.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::TopicPartition;
 
 use super::{
+    boot::MAP_PATIENCE,
     plan::{Snapshot, Unit},
     supervisor::Supervisor,
     sync::{
         groups::{self, Copied, GroupSelection, GroupSync},
         internal_topics::{self, Translations},
         rules::{self, Follower, Kind, acls::Acls, quotas::Quotas, users::Users},
+        spawn, tell,
     },
 };
 use crate::{base::ids::Route, config::AclMode};
-
-/// For so long units that start wait for what others wrote to the map.
-const MAP_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Supervisor<'_> {
     /// The jobs that the flow asks for.
@@ -28,10 +27,10 @@ impl Supervisor<'_> {
         let quotas = config.quotas.then(|| self.start(Quotas, stop));
         let users = config.scram_users.clone();
         let users = users.map(|passwords| self.start(Users(passwords), stop));
-        let configs = Some(self.start_configs(stop.clone()));
+        let configs = Some(self.start_configs(stop));
         let translations = Arc::default();
         let mut jobs = self.start_internal_topics(&translations, stop);
-        let groups = self.start_groups(translations, stop.clone());
+        let groups = self.start_groups(translations, stop);
         jobs.extend([groups, acls, quotas, users, configs].into_iter().flatten());
         jobs
     }
@@ -48,7 +47,7 @@ impl Supervisor<'_> {
             board: Arc::clone(&flow.board),
             copied: self.copied.subscribe(),
         };
-        tokio::spawn(Follower::new(kind, settings).run(stop.clone()))
+        spawn(Follower::new(kind, settings).run(), stop)
     }
 
     fn start_internal_topics(
@@ -72,7 +71,7 @@ impl Supervisor<'_> {
     fn start_groups(
         &self,
         translations: Arc<Translations>,
-        stop: CancellationToken,
+        stop: &CancellationToken,
     ) -> Option<JoinHandle<()>> {
         let flow = self.flow;
         let (commits, checkpoints) = (flow.config.group_offsets, flow.config.mm2.checkpoints);
@@ -96,7 +95,7 @@ impl Supervisor<'_> {
             commits,
             copied: self.copied.subscribe(),
         });
-        Some(tokio::spawn(sync.run(stop)))
+        Some(spawn(sync.run(), stop))
     }
 
     /// Tells them what the flow copies, whoever runs the workers.
@@ -110,27 +109,18 @@ impl Supervisor<'_> {
             true => self.copied(snapshot),
             false => Copied::new(),
         });
-        self.copied.send_if_modified(|told| {
-            let changes = told.as_deref() != copied.as_ref();
-            if changes {
-                *told = copied.map(Arc::new);
-            }
-            changes
-        });
+        tell(&self.copied, copied.map(Arc::new));
     }
 
     fn copied(&self, snapshot: &Snapshot) -> Copied {
         let mut copied = Copied::new();
         for topic in &snapshot.topics {
-            let record = self.booted.records.topics.get(&topic.key());
-            let bound = record.and_then(|record| record.target_topic_id);
-            let starts = record.and_then(|record| record.start.as_ref());
-            let found = snapshot.target.get(&topic.target);
-            let Some(target) =
-                found.filter(|found| found.error.is_none() && Some(found.id) == bound)
-            else {
+            let records = &self.booted.records;
+            let Some(target) = snapshot.bound(topic, records) else {
                 continue;
             };
+            let record = records.topics.get(&topic.key());
+            let starts = record.and_then(|record| record.start.as_ref());
             for index in 0..topic.partitions.min(target.partition_count()) {
                 let source = TopicPartition::new(&topic.name, index);
                 let target_partition = TopicPartition::new(&topic.target, index);

@@ -35,8 +35,21 @@ impl Flow {
         AdjustError::Unavailable(format!("cluster {alias}: {}", error.to_string()))
     }
 
+    /// Refuses while MirrorMaker 2 or the flow may copy; a dry run minds neither. What is to be known about who does.
+    pub(super) async fn nobody_copies(
+        &self,
+        mirror: &MirrorMaker,
+        dry_run: bool,
+    ) -> Result<Vec<String>, AdjustError> {
+        let notes = self.it_rests(mirror, dry_run).await?.into_iter().collect();
+        if !dry_run {
+            self.nobody_runs_it().await?;
+        }
+        Ok(notes)
+    }
+
     /// Refuses while MirrorMaker 2 may copy. What is to be known about its group, if anything.
-    pub(super) async fn it_rests(
+    async fn it_rests(
         &self,
         mirror: &MirrorMaker,
         dry_run: bool,

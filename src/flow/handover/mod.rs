@@ -11,6 +11,11 @@ pub mod export;
 mod overlap;
 pub mod takeover;
 
+use std::time::Duration;
+
+/// Brokers hear of a new topic one after the other.
+const NEW_TOPIC: Duration = Duration::from_millis(250);
+
 /// MirrorMaker 2, as far as it is to be known on the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MirrorMaker {

@@ -153,16 +153,7 @@ mod tests {
 
     use super::*;
     use crate::config::NamePattern;
-
-    fn entry(name: &str, value: &str, source: ConfigSource) -> ConfigEntry {
-        ConfigEntry {
-            name: name.to_owned(),
-            value: Some(value.to_owned()),
-            source,
-            read_only: false,
-            sensitive: false,
-        }
-    }
+    use crate::testing::config_entry as entry;
 
     fn set(name: &str, value: &str) -> ConfigEntry {
         entry(name, value, ConfigSource::Topic)

@@ -109,16 +109,7 @@ pub fn is_named(message: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn entry(name: &str, value: &str, source: ConfigSource) -> ConfigEntry {
-        ConfigEntry {
-            name: name.to_owned(),
-            value: Some(value.to_owned()),
-            source,
-            read_only: false,
-            sensitive: false,
-        }
-    }
+    use crate::testing::config_entry as entry;
 
     fn draft(configs: &[(&str, &str)]) -> Draft {
         let configs: Vec<_> = configs

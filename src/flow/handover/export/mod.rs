@@ -6,7 +6,7 @@
 
 mod rows;
 
-use std::{collections::BTreeMap, iter, time::Duration};
+use std::{collections::BTreeMap, iter};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -18,7 +18,7 @@ use wire::{
 
 use self::rows::rows;
 use super::{
-    MirrorMaker,
+    MirrorMaker, NEW_TOPIC,
     connect::{Left, connector},
 };
 use crate::{
@@ -36,8 +36,6 @@ use crate::{
 /// What MirrorMaker 2 on its own calls its connector.
 const CONNECTOR: &str = "MirrorSourceConnector";
 const TOPIC_ALREADY_EXISTS: i16 = 36;
-/// Brokers hear of a new topic one after the other.
-const NEW_TOPIC: Duration = Duration::from_millis(250);
 /// Of one batch, well below the smallest usual limit of a topic.
 const BATCH_BYTES: usize = 256 << 10;
 
@@ -99,14 +97,7 @@ pub struct Partition {
 pub async fn export(flow: &Flow, request: &Request) -> Result<Export, AdjustError> {
     let booted = flow.inspect().await?;
     let mirror = &request.mirror;
-    let mut notes: Vec<_> = flow
-        .it_rests(mirror, request.dry_run)
-        .await?
-        .into_iter()
-        .collect();
-    if !request.dry_run {
-        flow.nobody_runs_it().await?;
-    }
+    let mut notes = flow.nobody_copies(mirror, request.dry_run).await?;
     let topic = flow.offsets_topic(mirror).await?;
     let left = match &topic {
         Some(topic) => {

@@ -4,7 +4,7 @@ mod draft;
 mod rows;
 mod step;
 
-use std::{collections::BTreeMap, iter, time::Duration};
+use std::{collections::BTreeMap, iter};
 
 use serde::Serialize;
 use wire::TopicPartition;
@@ -13,7 +13,7 @@ use self::{
     draft::Draft,
     rows::{others, rows},
 };
-use super::{MirrorMaker, connect::connector};
+use super::{MirrorMaker, NEW_TOPIC, connect::connector};
 use crate::{
     checkpoint::control_topic::{FlowRecord, TopicKey, TopicRecord},
     flow::{
@@ -25,9 +25,6 @@ use crate::{
     },
     mm2::offsets::Position,
 };
-
-/// Brokers hear of a new topic one after the other.
-const NEW_TOPIC: Duration = Duration::from_millis(250);
 
 /// What an operator asks for.
 #[derive(Clone, Debug)]
@@ -130,14 +127,7 @@ pub async fn takeover(flow: &Flow, request: &Request) -> Result<Takeover, Adjust
         )));
     }
     let mirror = &request.mirror;
-    let mut notes: Vec<_> = flow
-        .it_rests(mirror, request.dry_run)
-        .await?
-        .into_iter()
-        .collect();
-    if !request.dry_run {
-        flow.nobody_runs_it().await?;
-    }
+    let mut notes = flow.nobody_copies(mirror, request.dry_run).await?;
     let (connector, mut positions) = flow.positions(mirror).await?;
     if connector.is_none() {
         let (topic, source) = (&mirror.offsets_topic, &mirror.source);

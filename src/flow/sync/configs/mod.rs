@@ -21,7 +21,6 @@ use memory::Memory;
 use report::Report;
 use ring::Ring;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use wire::{
     client::{Client, ConfigEntry},
     error::{ApiError, ClientError},
@@ -102,18 +101,11 @@ impl ConfigSync {
         }
     }
 
-    /// Looks again and again, until `stop`.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Looks again and again.
+    pub async fn run(mut self) {
         loop {
-            let round = async {
-                self.round().await;
-                self.settings.clock.sleep(PERIOD).await;
-            };
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                () = round => {}
-            }
+            self.round().await;
+            self.settings.clock.sleep(PERIOD).await;
         }
     }
 

@@ -28,7 +28,6 @@ use ends::Ends;
 use host::Clock;
 use report::Report;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use translate::Translator;
 pub use translate::Unit;
 use wire::{
@@ -183,18 +182,11 @@ impl GroupSync {
         }
     }
 
-    /// Looks again and again, until `stop`.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Looks again and again.
+    pub async fn run(mut self) {
         loop {
-            let round = async {
-                self.round().await;
-                self.settings.clock.sleep(PERIOD).await;
-            };
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                () = round => {}
-            }
+            self.round().await;
+            self.settings.clock.sleep(PERIOD).await;
         }
     }
 

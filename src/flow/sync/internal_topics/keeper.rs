@@ -1,9 +1,8 @@
 //! Keeps one topic: makes it, writes what is due, and goes on after errors.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{fmt::Debug, time::Duration};
 
 use host::BoxFuture;
-use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use crate::{
@@ -90,19 +89,11 @@ impl Keeper {
         }
     }
 
-    /// Writes again and again, until `stop`.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
-        let clock = Arc::clone(&self.settings.host.clock);
+    /// Writes again and again.
+    pub(super) async fn run(mut self) {
         loop {
-            let round = async {
-                let pause = self.round().await;
-                clock.sleep(pause).await;
-            };
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                () = round => {}
-            }
+            let pause = self.round().await;
+            self.settings.host.clock.sleep(pause).await;
         }
     }
 

@@ -23,7 +23,7 @@ use self::{
     keeper::{Content, Keeper},
     offset_syncs::OffsetSyncs,
 };
-use super::groups::Copied;
+use super::{groups::Copied, spawn};
 use crate::{
     checkpoint::{offset_map::OffsetMap, own_topic::OwnTopic},
     config::FlowConfig,
@@ -67,7 +67,7 @@ pub fn start(
         };
         let topic = OwnTopic::new(settings.target.clone(), name);
         let keeper = Keeper::new(&flow.name, topic, replicas, settings.clone(), content);
-        jobs.push(tokio::spawn(keeper.run(stop.clone())));
+        jobs.push(spawn(keeper.run(), stop));
     };
     if let Some(period) = flow.mm2.heartbeats {
         let beats = |source| Box::new(Heartbeats::new(flow, period, source));

@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use host::Clock;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use wire::{client::Client, error::ClientError};
 
 use super::{
@@ -91,29 +90,21 @@ impl<K: Kind> Follower<K> {
         }
     }
 
-    /// Looks again and again, until `stop`.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Looks again and again.
+    pub async fn run(mut self) {
         let mut copied = self.settings.copied.clone();
-        let clock = Arc::clone(&self.settings.clock);
         loop {
-            let round = async {
-                self.round().await;
-                let leads = self.settings.copied.borrow().is_some();
-                tokio::select! {
-                    biased;
-                    // Who leads from now on need not wait.
-                    changed = copied.changed(), if !leads => {
-                        if changed.is_err() {
-                            std::future::pending::<()>().await;
-                        }
-                    }
-                    () = clock.sleep(PERIOD) => {}
-                }
-            };
+            self.round().await;
+            let leads = self.settings.copied.borrow().is_some();
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
-                () = round => {}
+                // Who leads from now on need not wait.
+                changed = copied.changed(), if !leads => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                () = self.settings.clock.sleep(PERIOD) => {}
             }
         }
     }
