@@ -68,13 +68,17 @@ impl Leaders {
         &self.client
     }
 
-    /// Who leads `partition`, by an answer that is a moment old at most.
+    /// Who leads `partition`, by an answer that is a moment old at most; that there is no such partition is always
+    /// asked anew, as it may have been added since.
     ///
     /// # Errors
     /// If nobody does, or it is not known.
     pub async fn of(&self, partition: &TopicPartition) -> Result<Leader, NoLeader> {
         if let Some(topic) = self.remembered(&partition.topic) {
-            return leader(&topic, partition.partition);
+            let found = leader(&topic, partition.partition);
+            if found != Err(NoLeader::Missing) {
+                return found;
+            }
         }
         let topic = self.client.topic(&partition.topic).await;
         let topic = topic.map_err(|error| NoLeader::Later(error.to_string()))?;

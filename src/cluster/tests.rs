@@ -98,3 +98,31 @@ async fn a_cluster_that_moved_to_other_addresses_is_found_by_its_bootstrap_name(
     }
     assert!(*names.asked.lock().unwrap() >= 3);
 }
+
+/// A partition that was added a moment ago, right after its topic was asked for: the answer from before lacks it.
+#[tokio::test]
+async fn a_partition_that_was_just_added_is_not_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = broker_lite::Config::new("127.0.0.1:0", folder.path());
+    let broker = Broker::start(config, Host::real()).await.unwrap();
+    let bootstrap = vec![("127.0.0.1".to_owned(), broker.address().port())];
+    let client = Client::new(Host::real(), ClientSettings::new(bootstrap, "test"));
+    let topic = wire::client::NewTopic {
+        name: "t".to_owned(),
+        partitions: 1,
+        replication_factor: -1,
+        configs: Vec::new(),
+    };
+    client.create_topics(&[topic], false).await.unwrap();
+    // A clock that stands still: what was asked is remembered throughout.
+    let leaders = leaders::Leaders::new(client.clone(), Arc::new(host::sim::SimClock::new(0)));
+    let (there, added) = (TopicPartition::new("t", 0), TopicPartition::new("t", 1));
+    let leader = leaders.of(&there).await.unwrap();
+    assert_eq!(leaders.of(&added).await, Err(leaders::NoLeader::Missing));
+    client
+        .create_partitions(&[("t".to_owned(), 2)])
+        .await
+        .unwrap();
+    assert_eq!(leaders.of(&added).await, Ok(leader));
+    broker.stop().await.unwrap();
+}
