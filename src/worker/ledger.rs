@@ -144,6 +144,7 @@ impl Ledger {
             "nothing is sent while records are passed over"
         );
         let numbered = if in_this_epoch {
+            self.progress.began();
             records.unsigned_abs()
         } else {
             0

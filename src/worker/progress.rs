@@ -109,6 +109,18 @@ impl Progress {
         self.sequence += records.cast_signed();
     }
 
+    /// The next record is on the target already. Where no older pair is known, it makes one: without, a target that
+    /// loses its end before anything more is copied could not be gone back into.
+    pub(super) fn began(&mut self) {
+        if self.anchors.is_empty() {
+            self.anchors.push(Anchor {
+                sequence: wrap(self.sequence),
+                source_offset: self.source_offset,
+                target_offset: self.target_offset,
+            });
+        }
+    }
+
     pub(super) fn appended(&mut self, last_record: Option<LastRecord>, appended: Appended) {
         self.target_offset = appended.last_offset + 1;
         let Some(last) = last_record else { return };

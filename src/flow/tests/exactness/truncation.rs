@@ -109,6 +109,30 @@ async fn rule_10_records_of_others_where_ours_were_hide_no_loss() {
     }
 }
 
+/// A process that was killed before its checkpoints: its successor passes over all that is there, as one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_10_what_was_passed_over_at_once_can_be_gone_back_into() {
+    let mut bench = Bench::start(now()).await;
+    let running = bench.pair.run("topics = [\"t\"]");
+    bench.await_checkpoint(0).await;
+    running.stop().await;
+    let killed = checkpoint_of(&bench).await;
+    let running = bench.pair.run("topics = [\"t\"]");
+    bench.write(4).await;
+    bench.await_exactly().await;
+    running.stop().await;
+    bench.leave(killed).await;
+    let running = bench.pair.run("topics = [\"t\"]");
+    bench.await_checkpoint(12).await;
+    running.stop().await;
+    cut_target(&bench, 7).await;
+    let running = bench.pair.run("topics = [\"t\"]");
+    bench.await_exactly().await;
+    bench.write(1).await;
+    bench.await_exactly().await;
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rule_10_a_target_that_lost_every_known_pair_stops_the_worker() {
     let mut bench = Bench::start(now()).await;
