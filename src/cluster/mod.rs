@@ -30,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn wire(config: &ClusterConfig) -> ClientSettings {
     let mut settings = ClientSettings::new(config.bootstrap.clone(), config.client_id());
     settings.max_idle = config.max_idle().unwrap_or(settings.max_idle);
+    settings.address_map.clone_from(&config.address_map);
     settings.security = Some(Arc::new(config.security.clone()));
     settings
 }
@@ -70,6 +71,7 @@ pub struct Cluster {
     properties: ClientConfig,
     security: Security,
     rack: Option<String>,
+    producer_id_expiration: Option<Duration>,
     client: Client,
 }
 
@@ -97,6 +99,7 @@ impl Cluster {
             bootstrap,
             security: config.security.clone(),
             rack: config.rack().map(str::to_owned),
+            producer_id_expiration: config.producer_id_expiration,
             client: Client::new(host.clone(), settings),
         }
     }
@@ -114,6 +117,11 @@ impl Cluster {
     /// `client.rack`: where this process is.
     pub fn rack(&self) -> Option<&str> {
         self.rack.as_deref()
+    }
+
+    /// For how long its brokers remember a producer, by the operator's word.
+    pub fn producer_id_expiration(&self) -> Option<Duration> {
+        self.producer_id_expiration
     }
 
     /// For everything but records.

@@ -11,6 +11,10 @@ pub struct ClusterConfig {
     pub alias: String,
     /// Host and port of the first brokers to ask; at least one.
     pub bootstrap: Vec<(String, u16)>,
+    /// Where brokers are reached that cannot be at the host and port by which they go.
+    pub address_map: BTreeMap<(String, u16), (String, u16)>,
+    /// For how long its brokers remember a producer (`producer.id.expiration.ms`), for those that do not tell.
+    pub producer_id_expiration: Option<Duration>,
     /// librdkafka's properties, `bootstrap.servers` among them, secrets resolved.
     pub properties: Properties,
     /// What connections are secured with, for the wire client.
@@ -29,6 +33,11 @@ impl ClusterConfig {
     pub fn rack(&self) -> Option<&str> {
         let rack = self.properties.get("client.rack").map(String::as_str);
         rack.filter(|rack| !rack.is_empty())
+    }
+
+    /// Whether it is reached by a way that librdkafka does not know.
+    pub fn needs_wire(&self) -> bool {
+        !self.address_map.is_empty() || self.security.has_proxy()
     }
 
     /// Whether connections are encrypted.

@@ -152,8 +152,8 @@ impl Flow {
         Ok(None)
     }
 
-    /// For how long the target remembers a producer; none if it does not say, which costs speed and not exactness
-    /// (EXACTNESS 2).
+    /// For how long the target remembers a producer: by its own word, else the operator's; none if nobody says, which
+    /// costs speed and not exactness (EXACTNESS 2).
     async fn producer_expiration(
         &self,
         stop: &CancellationToken,
@@ -169,6 +169,9 @@ impl Flow {
                 Err(error) => error,
             };
             if !error.passes() || clock.monotonic() > deadline {
+                if let Some(set) = self.target.producer_id_expiration() {
+                    return Ok(Some(set));
+                }
                 let (flow, cluster) = (&self.config.name, self.target.alias());
                 tracing::warn!(%flow, %cluster, %error, "producer.id.expiration.ms is not known: batches are \
                     written one at a time");

@@ -1,6 +1,6 @@
 //! Asks both clusters of a flow.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use host::{Clock, Host};
 use wire::{
@@ -292,6 +292,8 @@ pub(super) struct Asked {
     pub(super) alias: String,
     pub(super) bootstrap: Vec<(String, u16)>,
     pub(super) client: Client,
+    /// For how long its brokers remember a producer, by the operator's word.
+    pub(super) producer_id_expiration: Option<Duration>,
 }
 
 impl Asked {
@@ -301,6 +303,7 @@ impl Asked {
             alias: cluster.alias.clone(),
             bootstrap: cluster.bootstrap.clone(),
             client: Client::new(host.clone(), settings),
+            producer_id_expiration: cluster.producer_id_expiration,
         }
     }
 

@@ -173,8 +173,17 @@ pub fn run_needs_its_section_only(clusters: &Clusters) -> Result<()> {
             "does not tell how large its topics are",
         ],
     )?;
+    // What the target does not tell, the operator may.
+    let text = std::fs::read_to_string(strait.file())?;
+    let said = "[clusters.west.strait]\nproducer_id_expiration = \"2h\"\n[http]";
+    strait.put("strait.toml", &text.replace("[http]", said))?;
+    let said = "leaders remember producers for 2h";
+    let text = check(&strait, 0, &[&format!("guarantee: exactly-once ({said}")])?;
+    ensure!(!text.contains("expiration"), "{text}");
     strait.run()?;
     eventually("all is copied", || same(clusters, topic, 100)).with_context(|| strait.log())?;
+    let log = strait.log();
+    ensure!(log.contains(said), "{log}");
     // The end of partition 0 is where a group is that has read it, on either side.
     let (group, first) = ("runners-app", (topic, 0));
     let end = committed_end(&clusters.source.plain(), group, first)?;

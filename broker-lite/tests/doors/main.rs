@@ -84,11 +84,11 @@ async fn reach(address: SocketAddr, credentials: Credentials) -> Result<u16, Cli
 
 fn login(mechanism: Mechanism, username: &str, password: &str) -> Credentials {
     Credentials {
-        tls: None,
         login: Some(Login {
             mechanism,
             username: Secret::new(username),
             password: Secret::new(password),
         }),
+        ..Credentials::default()
     }
 }

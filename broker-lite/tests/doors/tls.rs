@@ -11,7 +11,7 @@ use super::{
 fn by(tls: Tls) -> Credentials {
     Credentials {
         tls: Some(tls),
-        login: None,
+        ..Credentials::default()
     }
 }
 

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use super::{
     java::{self, Written},
-    keys::{as_written, later, refused},
+    keys::{as_written, parsed, refused},
     properties,
+    reach::{self, ProxyText},
     security::{self, Security},
     tree::{Node, Table},
+    units,
 };
 use crate::config::{
     ClusterConfig, Properties, Sources,
@@ -20,7 +22,7 @@ const DEFAULT_PORT: u16 = 9092;
 
 as_written! {
     /// `[clusters.X.strait]`.
-    StraitFile { address_map, proxy, producer_id_expiration }
+    StraitFile { address_map, proxy, proxy_username, proxy_password, producer_id_expiration }
 }
 
 /// One cluster from its table.
@@ -39,7 +41,7 @@ pub(super) fn cluster(
             node => flatten(entry.name, node, &mut written)?,
         }
     }
-    let security = Security::of(&written);
+    let mut security = Security::of(&written);
     java::translate(&mut written)?;
     for (name, text) in &written {
         check_name_of_property(name, &text.place)?;
@@ -47,21 +49,20 @@ pub(super) fn cluster(
             .map_err(|reason| ConfigError::at(&text.place, reason))?;
     }
     security::check(&written)?;
+    let (mut address_map, mut producer_id_expiration) = (BTreeMap::new(), None);
+    if let Some(table) = own {
+        let file = StraitFile::read(table)?;
+        address_map = reach::address_map(file.address_map)?;
+        security.proxy = ProxyText::of(file.proxy, file.proxy_username, file.proxy_password)?;
+        producer_id_expiration = parsed(file.producer_id_expiration, None, |text| {
+            units::duration(text).map(Some)
+        })?;
+    }
     let credentials = security.read(sources)?;
     credentials
         .check()
         .map_err(|reason| ConfigError::at(&place, reason))?;
     let bootstrap = bootstrap(&mut written, &place)?;
-    if let Some(table) = own {
-        let StraitFile {
-            address_map,
-            proxy,
-            producer_id_expiration,
-        } = StraitFile::read(table)?;
-        for node in [address_map, proxy, producer_id_expiration] {
-            later(node)?;
-        }
-    }
     let properties: BTreeMap<_, _> = written
         .into_iter()
         .map(|(name, text)| (name, text.value))
@@ -69,6 +70,8 @@ pub(super) fn cluster(
     Ok(ClusterConfig {
         alias: alias.to_owned(),
         bootstrap,
+        address_map,
+        producer_id_expiration,
         properties: Properties::new(properties),
         security,
     })
@@ -133,7 +136,7 @@ pub(crate) fn addresses(servers: &str) -> Option<Vec<(String, u16)>> {
 }
 
 /// `HOST`, `HOST:PORT`, `[IPv6]:PORT`, after an optional `PROTOCOL://`.
-fn address(server: &str) -> Option<(String, u16)> {
+pub(super) fn address(server: &str) -> Option<(String, u16)> {
     let server = server.split_once("://").map_or(server, |(_, rest)| rest);
     let (host, port) = match server.strip_prefix('[') {
         Some(bracketed) => {

@@ -45,8 +45,6 @@ pub(super) fn flow(
         mm2_offset_syncs, mm2_replication_factor, rate_bytes, rate_records, rules,
     } = FlowFile::read(table)?;
 
-    let transport = parsed(transport, Transport::Auto, Transport::parse)?;
-    let require = required_guarantee(require, transport)?;
     only(source_commits, &["false"], &["true"], "")?;
     #[rustfmt::skip] // one line per meaning
     let defaults = TopicKeys {
@@ -66,6 +64,8 @@ pub(super) fn flow(
         let reason = "source and target are the same cluster";
         return Err(ConfigError::at(&target_place, reason));
     }
+    let transport = self::transport(transport, [&clusters[&source], &clusters[&target]])?;
+    let require = required_guarantee(require, transport)?;
     let topics_place = topics.as_ref().map_or(&place, Node::place).clone();
     let topics = patterns(Some(required(topics, &place, "topics")?))?;
     if topics.is_empty() {
@@ -182,6 +182,27 @@ fn parse_assignment(text: &str) -> Result<Assignment, String> {
         text,
         &[("shared", Assignment::Shared), ("solo", Assignment::Solo)],
     )
+}
+
+/// `transport`, where a cluster may leave no choice.
+fn transport(node: Option<Node>, clusters: [&ClusterConfig; 2]) -> Result<Transport, ConfigError> {
+    let only_ours = clusters.into_iter().find(|cluster| cluster.needs_wire());
+    let Some(node) = node else {
+        return Ok(only_ours.map_or(Transport::Auto, |_| Transport::Wire));
+    };
+    let text = node.text()?;
+    let asked = Transport::parse(&text.value).map_err(|reason| refused(&text, &reason))?;
+    match (asked, only_ours) {
+        (Transport::Auto, Some(_)) => Ok(Transport::Wire),
+        (Transport::Librdkafka, Some(cluster)) => {
+            let reason = format!(
+                "librdkafka knows no proxy and no address map, by which cluster {} is reached; \"auto\" and \"wire\" do",
+                cluster.alias
+            );
+            Err(refused(&text, &reason))
+        }
+        (asked, _) => Ok(asked),
+    }
 }
 
 /// `require`, which librdkafka cannot serve: it writes without sequence continuity.

@@ -109,17 +109,6 @@ pub(super) fn only(
     Err(refused(&text, &reason))
 }
 
-/// A key that no version up to this one can serve.
-pub(super) fn later(node: Option<Node>) -> Result<(), ConfigError> {
-    match node {
-        None => Ok(()),
-        Some(node) => Err(ConfigError::at(
-            node.place(),
-            "not available in this version",
-        )),
-    }
-}
-
 /// Refuses a value, quoting it as it is written in the file.
 pub(super) fn refused(text: &Text, reason: &str) -> ConfigError {
     ConfigError::at(&text.place, format!("\"{}\": {reason}", text.written))

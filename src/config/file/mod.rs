@@ -8,6 +8,7 @@ mod java;
 mod keys;
 mod mm2;
 mod properties;
+mod reach;
 mod rule;
 mod security;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use wire::security::{Credentials, Identity, Login, Mechanism, Secret, Tls};
 
 use super::{
     java::{self, Written},
+    reach::ProxyText,
     tree::Text,
 };
 use crate::config::{
@@ -21,6 +22,8 @@ use crate::config::{
 pub struct Security {
     /// Names in either language, places, texts with their references.
     written: Vec<(String, Place, String)>,
+    /// What connections go through, of strait's own settings.
+    pub(super) proxy: Option<ProxyText>,
 }
 
 /// Only the names: a text may be a password.
@@ -41,7 +44,13 @@ impl Security {
             written: written
                 .map(|(name, text)| (name.clone(), text.place.clone(), text.written.clone()))
                 .collect(),
+            proxy: None,
         }
+    }
+
+    /// Whether there is a proxy.
+    pub fn has_proxy(&self) -> bool {
+        self.proxy.is_some()
     }
 
     /// The credentials of now.
@@ -50,9 +59,11 @@ impl Security {
         let protocol = Protocol::of(&properties);
         let tls = protocol.is_tls().then(|| tls(&properties, sources));
         let login = protocol.is_sasl().then(|| login(&properties));
+        let proxy = self.proxy.as_ref().map(|proxy| proxy.read(sources));
         Ok(Credentials {
             tls: tls.transpose()?,
             login: login.transpose()?,
+            proxy: proxy.transpose()?,
         })
     }
 
@@ -262,6 +273,7 @@ mod tests {
                 files: RefCell::new(files.collect()),
                 security: Security {
                     written: written.collect(),
+                    proxy: None,
                 },
             }
         }

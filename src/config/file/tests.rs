@@ -1,6 +1,6 @@
 //! Rules of the configuration file, each with the mistake that it answers.
 
-use std::{io, num::NonZeroU64, path::Path, time::Duration};
+use std::{collections::BTreeMap, io, num::NonZeroU64, path::Path, time::Duration};
 
 use proptest::prelude::*;
 use wire::Isolation;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::config::{
     Assignment, Config, HttpConfig, Limits, Naming, OnExisting, OnGap, OnPoison, Rate, Require,
-    Sources, Start, TopicConfig,
+    Sources, Start, TopicConfig, Transport,
 };
 
 const SOURCES: Sources<'static> = Sources {
@@ -456,16 +456,63 @@ fn what_this_version_does_not_have_is_refused() {
     for line in ["on_poison = \"quarantine\"", "source_commits = true"] {
         refused(&with_flow(line), &["not available in this version"]);
     }
-    for line in [
-        "proxy = \"x\"",
-        "address_map = {}",
-        "producer_id_expiration = \"1h\"",
-    ] {
-        let line = format!("[clusters.east.strait]\n{line}");
-        refused(&with_cluster(&line), &["not available in this version"]);
-    }
     let works = "transport = \"auto\"\nrequire = \"any\"\nsource_commits = false";
     assert!(parse(&with_flow(works)).is_ok());
+}
+
+#[test]
+fn a_cluster_may_be_reached_by_other_addresses_and_through_a_proxy() {
+    let text = "[clusters.east.strait]\naddress_map = { \"kafka-1.internal:9092\" = \"localhost:19092\" }\n\
+                proxy = \"socks5://proxy:1080\"\nproxy_username = \"ann\"\nproxy_password = \"${PASSWORD}\"";
+    let config = parse(&with_cluster(text)).unwrap();
+    let east = &config.clusters["east"];
+    let there = |host: &str, port| (host.to_owned(), port);
+    let map = [(there("kafka-1.internal", 9092), there("localhost", 19092))];
+    assert_eq!(east.address_map, BTreeMap::from(map));
+    assert!(east.security.has_proxy() && east.needs_wire());
+    assert!(!config.clusters["west"].needs_wire());
+    assert_eq!(config.flows[0].transport, Transport::Wire, "no choice");
+    assert!(!format!("{east:?}").contains("hunter2"));
+
+    let with = |cluster: &str, flow: &str| {
+        let text = with_cluster(&format!("[clusters.east.strait]\n{cluster}"));
+        text.replace("topics = [", &format!("{flow}\ntopics = ["))
+    };
+    let proxy = "proxy = \"http://proxy:3128\"";
+    let text = with(proxy, "transport = \"librdkafka\"");
+    refused(&text, &["transport", "no proxy", "cluster east"]);
+    let text = with(proxy, "transport = \"auto\"");
+    assert_eq!(parse(&text).unwrap().flows[0].transport, Transport::Wire);
+    let text = with("producer_id_expiration = \"1h\"", "");
+    let east = &parse(&text).unwrap().clusters["east"];
+    assert_eq!(east.producer_id_expiration, Some(Duration::from_secs(3600)));
+    for (lines, parts) in [
+        (
+            "producer_id_expiration = \"soon\"",
+            ["producer_id_expiration", "soon"],
+        ),
+        ("proxy = \"ftp://p:1\"", ["east.strait.proxy", "socks5://"]),
+        (
+            "proxy = \"http://ann:x@p:1\"",
+            ["proxy", "`proxy_username`"],
+        ),
+        ("proxy_password = \"x\"", ["proxy_password", "no `proxy`"]),
+        (
+            "proxy = \"http://p:1\"\nproxy_username = \"x\"",
+            ["proxy", "go together"],
+        ),
+        (
+            "address_map = { \"a:1\" = \"b:0\" }",
+            ["address_map.a:1", "HOST:PORT"],
+        ),
+        (
+            "address_map = { \"a:x\" = \"b:1\" }",
+            ["address_map.a:x", "HOST:PORT"],
+        ),
+        ("address_map = \"a\"", ["address_map", "a table"]),
+    ] {
+        refused(&with(lines, ""), &parts);
+    }
 }
 
 #[test]

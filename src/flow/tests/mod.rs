@@ -13,6 +13,7 @@ mod internal_topics;
 mod limits;
 mod metrics;
 mod policies;
+mod reach;
 mod retire;
 
 use std::{io, net::SocketAddr, time::Duration};

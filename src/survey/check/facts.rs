@@ -148,7 +148,8 @@ impl Facts {
                 Transport::Librdkafka => None,
                 Transport::Auto | Transport::Wire => {
                     let told = guarantee::expiration(&target.client).await;
-                    Some(told.map_err(|error| error.to_string()))
+                    let set = target.producer_id_expiration;
+                    Some(told.or_else(|error| set.ok_or_else(|| error.to_string())))
                 }
             },
         }

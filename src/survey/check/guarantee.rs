@@ -69,7 +69,7 @@ impl FlowReport {
                 let target = &self.target.cluster;
                 let message = format!(
                     "{target} does not tell its producer.id.expiration.ms ({reason}): batches are written one at a \
-                     time; DescribeConfigs on the cluster would tell"
+                     time; DescribeConfigs on the cluster would tell, or producer_id_expiration under its [clusters.{target}.strait]"
                 );
                 self.warn("expiration_unknown", message);
             }

@@ -63,19 +63,32 @@ impl Client {
         Ok(connection)
     }
 
+    /// By the way that the settings say. Certificates are for the name that the broker goes by.
     async fn stream(
         &self,
-        (host, port): &Address,
+        address: &Address,
         broker: &str,
         credentials: &Credentials,
     ) -> Result<Box<dyn ByteStream>, ClientError> {
-        let stream = self.0.host.net.connect(host, *port).await;
-        let stream = stream.map_err(|error| unreachable(broker, error.to_string()))?;
+        let mapped = self.0.settings.address_map.get(address);
+        let (host, port) = mapped.unwrap_or(address);
+        let net = &self.0.host.net;
+        let stream = match &credentials.proxy {
+            None => net
+                .connect(host, *port)
+                .await
+                .map_err(|error| error.to_string()),
+            Some(proxy) => proxy.connect(net, host, *port).await,
+        };
+        let stream = stream.map_err(|reason| match mapped {
+            None => unreachable(broker, reason),
+            Some((host, port)) => unreachable(broker, format!("at {host}:{port}: {reason}")),
+        })?;
         let Some(tls) = &credentials.tls else {
             return Ok(stream);
         };
         let handshake = Handshake::new(tls).map_err(|reason| refused(broker, reason))?;
-        let secured = handshake.secure(stream, host).await;
+        let secured = handshake.secure(stream, &address.0).await;
         secured.map_err(|failure| match failure {
             NotSecured::Broken(reason) => unreachable(broker, reason),
             NotSecured::Refused(reason) => refused(broker, reason),

@@ -31,6 +31,7 @@ mod together;
 mod topics;
 
 use std::{
+    collections::BTreeMap,
     ops::RangeInclusive,
     sync::{
         Arc,
@@ -67,6 +68,8 @@ use crate::{
 pub struct ClientSettings {
     /// Hosts and ports to begin with; any one that answers is enough.
     pub bootstrap: Vec<(String, u16)>,
+    /// Where brokers are reached that cannot be at the host and port by which they or `bootstrap` go.
+    pub address_map: BTreeMap<(String, u16), (String, u16)>,
     /// Shown in the brokers' logs and quotas.
     pub client_id: String,
     /// For one connection, TLS included.
@@ -90,6 +93,7 @@ impl ClientSettings {
     pub fn new(bootstrap: Vec<(String, u16)>, client_id: impl Into<String>) -> Self {
         Self {
             bootstrap,
+            address_map: BTreeMap::new(),
             client_id: client_id.into(),
             connect_timeout: Duration::from_secs(10),
             max_idle: Duration::from_secs(9 * 60),

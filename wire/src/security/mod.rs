@@ -1,15 +1,17 @@
-//! How a connection is secured: TLS, and the login that follows it.
+//! How a connection is secured: TLS, and the login that follows it; and the [`Proxy`] that it goes through.
 //!
 //! Passwords and certificates are asked for at each connect, so that files that were replaced are read
 //! again. `tls` turns PEM into a handshake, `sasl` speaks PLAIN and SCRAM; when they are used is the matter
 //! of [`crate::client`] (TLS) and [`crate::connection`] (login). A [`Secret`] never shows.
 
 pub mod pem;
+mod proxy;
 mod sasl;
 mod tls;
 
 use std::fmt;
 
+pub use proxy::{Proxy, ProxyKind};
 pub(crate) use sasl::Conversation;
 pub(crate) use tls::{Handshake, NotSecured, REFUSED_BY_ALERT};
 
@@ -29,6 +31,8 @@ pub struct Credentials {
     pub tls: Option<Tls>,
     /// Who we are.
     pub login: Option<Login>,
+    /// What connections go through.
+    pub proxy: Option<Proxy>,
 }
 
 impl Credentials {

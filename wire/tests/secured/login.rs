@@ -22,7 +22,7 @@ pub(crate) fn with_password(mechanism: Mechanism, password: &str) -> Credentials
             username: Secret::new("ann=a,b"),
             password: Secret::new(password),
         }),
-        tls: None,
+        ..Credentials::default()
     }
 }
 

@@ -90,7 +90,7 @@ fn trusting(pem: &str) -> Tls {
 fn by(tls: Tls) -> Credentials {
     Credentials {
         tls: Some(tls),
-        login: None,
+        ..Credentials::default()
     }
 }
 
