@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, ops::Deref, time::Duration};
 
+use wire::security::OAUTHBEARER;
+
 use super::Security;
 
 /// How to reach one cluster.
@@ -35,9 +37,16 @@ impl ClusterConfig {
         rack.filter(|rack| !rack.is_empty())
     }
 
-    /// Whether it is reached by a way that librdkafka does not know.
-    pub fn needs_wire(&self) -> bool {
-        !self.address_map.is_empty() || self.security.has_proxy()
+    /// What librdkafka, as it is built in, does not know of the way to it, if anything.
+    pub fn needs_wire(&self) -> Option<&'static str> {
+        let mechanism = self.properties.get("sasl.mechanism").map(String::as_str);
+        [
+            (!self.address_map.is_empty(), "no address map"),
+            (self.security.has_proxy(), "no proxy"),
+            (mechanism == Some(OAUTHBEARER), "no token endpoint"),
+        ]
+        .into_iter()
+        .find_map(|(needs, what)| needs.then_some(what))
     }
 
     /// Whether connections are encrypted.

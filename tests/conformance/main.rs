@@ -66,7 +66,10 @@ fn main() -> ExitCode {
 /// Starts both brokers, runs the cases, and stops them.
 fn beside(arguments: &Arguments) -> Result<Conclusion> {
     let (port, token_port) = (kafka::free_port()?, kafka::free_port()?);
-    let settings = format!("{SECURED_SETTINGS}\n{}", tokens::settings());
+    let settings = format!(
+        "{SECURED_SETTINGS}\nlistener.name.token.sasl.enabled.mechanisms=OAUTHBEARER\n{}",
+        tokens::settings("token")
+    );
     let of_kafka = settings.clone();
     let secured = thread::spawn(move || {
         let extra = kafka::Extra {

@@ -39,18 +39,17 @@ pub fn url() -> String {
     format!("file://{}", path.display())
 }
 
-/// What a listener `TOKEN` wants of tokens. The validator must be named, and not for the mechanism alone: the default of
+/// What the listener `name` wants of tokens, besides that it takes the mechanism. The validator must be named, and not for the mechanism alone: the default of
 /// Kafka 4.1.1 is its clients', which looks at no signature.
-pub fn settings() -> String {
-    let of = "listener.name.token.oauthbearer.sasl";
+pub fn settings(name: &str) -> String {
+    let of = format!("listener.name.{name}.oauthbearer.sasl");
     format!(
-        "listener.name.token.sasl.enabled.mechanisms=OAUTHBEARER
-{of}.server.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler
+        "{of}.server.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler
 {of}.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"kafka\";
 {of}.oauthbearer.jwks.endpoint.url={}
 {of}.oauthbearer.expected.audience=other,ours
 {of}.oauthbearer.expected.issuer=https://issuer.example
-listener.name.token.sasl.oauthbearer.jwt.validator.class=org.apache.kafka.common.security.oauthbearer.BrokerJwtValidator",
+listener.name.{name}.sasl.oauthbearer.jwt.validator.class=org.apache.kafka.common.security.oauthbearer.BrokerJwtValidator",
         url()
     )
 }

@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use wire::client::{Client, ClientSettings, NewTopic};
 
 use super::{
+    bearers,
     clusters::{Clusters, PASSWORD, SESSION_MS, STRANGER, USER, mechanism},
     kafka::dump,
     permissions, rules,
@@ -40,6 +41,10 @@ pub const ALL: &[(&str, Case)] = &[
         copied(clusters, "payments", flow)
     }),
     ("plain_logs_in", plain),
+    (
+        "tokens_let_in_and_are_renewed",
+        bearers::tokens_let_in_and_are_renewed,
+    ),
     ("rights_are_asked_for", rights),
     (
         "check_names_what_is_missing_and_the_lines_that_grant_it",
@@ -94,7 +99,7 @@ ssl.truststore.location = \"{}\"",
 }
 
 /// The target, by a certificate and librdkafka's names.
-fn by_certificate(clusters: &Clusters) -> String {
+pub fn by_certificate(clusters: &Clusters) -> String {
     let own = clusters.pem("strait");
     format!(
         "bootstrap.servers = \"{}\"
@@ -155,7 +160,7 @@ pub fn records(bootstrap: &str, topic: &str) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-fn silent_about_secrets(text: &str) -> Result<()> {
+pub fn silent_about_secrets(text: &str) -> Result<()> {
     ensure!(!text.contains("hunter2"), "a secret shows:\n{text}");
     Ok(())
 }

@@ -15,6 +15,7 @@ use broker_lite::{Broker, Config};
 use tokio::runtime::Runtime;
 
 use super::kafka::{Extra, Kafka, free_port, java};
+use super::tokens;
 
 /// The user of the source and its password at the start.
 pub const USER: &str = "ann";
@@ -134,10 +135,13 @@ impl Cluster {
         let (login, certificate) = (free_port()?, free_port()?);
         let folder = folder.display();
         let module = "org.apache.kafka.common.security";
+        let (tokens, keys) = (tokens::settings("login"), tokens::url());
+        let keys = format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={keys}");
         let more = format!(
             "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS
-sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN
+sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN,OAUTHBEARER
+{tokens}
 listener.name.login.scram-sha-256.sasl.jaas.config={module}.scram.ScramLoginModule required;
 listener.name.login.scram-sha-512.sasl.jaas.config={module}.scram.ScramLoginModule required;
 listener.name.login.plain.sasl.jaas.config={module}.plain.PlainLoginModule required user_{USER}=\"plain\";
@@ -162,6 +166,7 @@ listener.name.certificate.ssl.client.auth=required"
             listeners: &listeners,
             settings: &more,
             users: &users,
+            java: &[&keys],
             ..Extra::default()
         };
         Ok(Self {

@@ -6,6 +6,7 @@
 
 #![allow(unreachable_pub, reason = "a program: nothing reaches in from outside")]
 
+mod bearers;
 mod cases;
 mod clusters;
 #[path = "../scenarios/kafka.rs"]
@@ -14,6 +15,9 @@ mod kafka;
 mod permissions;
 mod rules;
 mod strait;
+#[path = "../conformance/tokens.rs"]
+#[expect(dead_code, reason = "the other suite uses more of it")]
+mod tokens;
 
 use std::{
     process::ExitCode,

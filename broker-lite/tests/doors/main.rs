@@ -84,7 +84,7 @@ async fn reach(address: SocketAddr, credentials: Credentials) -> Result<u16, Cli
 
 fn login(mechanism: Mechanism, username: &str, password: &str) -> Credentials {
     Credentials {
-        login: Some(Login {
+        login: Some(Login::Password {
             mechanism,
             username: Secret::new(username),
             password: Secret::new(password),

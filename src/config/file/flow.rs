@@ -186,7 +186,8 @@ fn parse_assignment(text: &str) -> Result<Assignment, String> {
 
 /// `transport`, where a cluster may leave no choice.
 fn transport(node: Option<Node>, clusters: [&ClusterConfig; 2]) -> Result<Transport, ConfigError> {
-    let only_ours = clusters.into_iter().find(|cluster| cluster.needs_wire());
+    let mut clusters = clusters.into_iter();
+    let only_ours = clusters.find_map(|cluster| Some((&cluster.alias, cluster.needs_wire()?)));
     let Some(node) = node else {
         return Ok(only_ours.map_or(Transport::Auto, |_| Transport::Wire));
     };
@@ -194,10 +195,9 @@ fn transport(node: Option<Node>, clusters: [&ClusterConfig; 2]) -> Result<Transp
     let asked = Transport::parse(&text.value).map_err(|reason| refused(&text, &reason))?;
     match (asked, only_ours) {
         (Transport::Auto, Some(_)) => Ok(Transport::Wire),
-        (Transport::Librdkafka, Some(cluster)) => {
+        (Transport::Librdkafka, Some((cluster, knows))) => {
             let reason = format!(
-                "librdkafka knows no proxy and no address map, by which cluster {} is reached; \"auto\" and \"wire\" do",
-                cluster.alias
+                "librdkafka, as it is built in, knows {knows}, which cluster {cluster} needs; take \"auto\" or \"wire\""
             );
             Err(refused(&text, &reason))
         }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use wire::security::OAUTHBEARER;
+
 use super::tree::Text;
 use crate::config::error::ConfigError;
 
@@ -14,6 +16,14 @@ const RENAMED: &[(&str, &str)] = &[
     ("receive.buffer.bytes", "socket.receive.buffer.bytes"),
     // librdkafka has both.
     ("sasl.mechanisms", "sasl.mechanism"),
+    (
+        "sasl.oauthbearer.client.credentials.client.id",
+        "sasl.oauthbearer.client.id",
+    ),
+    (
+        "sasl.oauthbearer.client.credentials.client.secret",
+        "sasl.oauthbearer.client.secret",
+    ),
     ("send.buffer.bytes", "socket.send.buffer.bytes"),
     ("ssl.keystore.certificate.chain", "ssl.certificate.pem"),
     ("ssl.keystore.key", "ssl.key.pem"),
@@ -23,6 +33,9 @@ const RENAMED: &[(&str, &str)] = &[
 /// Java names that are looked at one by one.
 const SPECIAL: &[&str] = &[
     "sasl.jaas.config",
+    "sasl.login.callback.handler.class",
+    "sasl.oauthbearer.grant.type",
+    "sasl.oauthbearer.method",
     "ssl.keystore.location",
     "ssl.keystore.password",
     "ssl.keystore.type",
@@ -46,6 +59,7 @@ pub(super) fn translate(properties: &mut Written) -> Result<(), ConfigError> {
     }
     truststore(properties)?;
     keystore(properties)?;
+    tokens_come_our_way(properties)?;
     if let Some(jaas) = properties.remove("sasl.jaas.config") {
         login(properties, jaas)?;
     }
@@ -67,6 +81,26 @@ fn put(properties: &mut Written, name: &str, text: Text) -> Result<(), ConfigErr
             format!("`{name}` is given as well"),
         )),
     }
+}
+
+/// What says in Java and in librdkafka that tokens come by client credentials, which is the one way here.
+fn tokens_come_our_way(properties: &mut Written) -> Result<(), ConfigError> {
+    for (name, ours) in [
+        (
+            "sasl.login.callback.handler.class",
+            "OAuthBearerLoginCallbackHandler",
+        ),
+        ("sasl.oauthbearer.grant.type", "client_credentials"),
+        ("sasl.oauthbearer.method", "oidc"),
+    ] {
+        if let Some(text) = properties.remove(name)
+            && text.value.rsplit('.').next() != Some(ours)
+        {
+            let reason = format!("only {ours} is available in this version");
+            return Err(ConfigError::at(&text.place, reason));
+        }
+    }
+    Ok(())
 }
 
 fn truststore(properties: &mut Written) -> Result<(), ConfigError> {
@@ -154,6 +188,7 @@ fn login(properties: &mut Written, jaas: Text) -> Result<(), ConfigError> {
     let mechanisms: &[&str] = match module.rsplit('.').next().unwrap_or_default() {
         "PlainLoginModule" => &["PLAIN"],
         "ScramLoginModule" => &["SCRAM-SHA-256", "SCRAM-SHA-512"],
+        "OAuthBearerLoginModule" => &[OAUTHBEARER],
         "Krb5LoginModule" => {
             return Err(refuse(
                 "Kerberos is not available in this version; use SCRAM or a client certificate",
@@ -161,7 +196,7 @@ fn login(properties: &mut Written, jaas: Text) -> Result<(), ConfigError> {
         }
         _ => {
             return Err(refuse(
-                "only PlainLoginModule and ScramLoginModule are available in this version; \
+                "only PlainLoginModule, ScramLoginModule and OAuthBearerLoginModule are available in this version; \
                  or use a client certificate",
             ));
         }
@@ -174,18 +209,47 @@ fn login(properties: &mut Written, jaas: Text) -> Result<(), ConfigError> {
             "its module goes with sasl.mechanism = {wanted}"
         )));
     }
+    let mut put = |name: &str, value: String| {
+        let text = Text {
+            place: jaas.place.clone(),
+            value,
+            written: jaas.written.clone(),
+        };
+        put(properties, name, text)
+    };
+    if mechanisms == [OAUTHBEARER] {
+        for (name, value) in token_options(options).map_err(|reason| refuse(&reason))? {
+            put(name, value)?;
+        }
+        return Ok(());
+    }
     for (option, name) in [("username", "sasl.username"), ("password", "sasl.password")] {
         let Some((_, value)) = options.iter().find(|(name, _)| name == option) else {
             return Err(refuse(&format!("`{option}` is missing")));
         };
-        let text = Text {
-            place: jaas.place.clone(),
-            value: value.clone(),
-            written: jaas.written.clone(),
-        };
-        put(properties, name, text)?;
+        put(name, value.clone())?;
     }
     Ok(())
+}
+
+/// Options of Java's `OAuthBearerLoginModule` for `OAuthBearerLoginCallbackHandler`, by librdkafka's names.
+fn token_options(options: Vec<(String, String)>) -> Result<Vec<(&'static str, String)>, String> {
+    let (mut named, mut extensions) = (Vec::new(), Vec::new());
+    for (option, value) in options {
+        match option.as_str() {
+            "clientId" => named.push(("sasl.oauthbearer.client.id", value)),
+            "clientSecret" => named.push(("sasl.oauthbearer.client.secret", value)),
+            "scope" => named.push(("sasl.oauthbearer.scope", value)),
+            _ => match option.strip_prefix("extension_") {
+                Some(name) => extensions.push(format!("{name}={value}")),
+                None => return Err(format!("`{option}` is not available in this version")),
+            },
+        }
+    }
+    if !extensions.is_empty() {
+        named.push(("sasl.oauthbearer.extensions", extensions.join(",")));
+    }
+    Ok(named)
 }
 
 /// The login module and its options; values are bare or in double quotes with `\` as escape.
@@ -266,6 +330,52 @@ mod tests {
     }
 
     #[test]
+    fn a_login_by_tokens_is_the_same_in_java_and_librdkafka() {
+        let mechanism = ("sasl.mechanism", "OAUTHBEARER");
+        let jaas = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+                    clientId=\"ann\" clientSecret=\"s=;\" scope=\"a b\" extension_logicalCluster=\"lkc-1\" extension_x=\"y\";";
+        let handler =
+            "org.apache.kafka.common.security.oauthbearer.secured.OAuthBearerLoginCallbackHandler";
+        let url = (
+            "sasl.oauthbearer.token.endpoint.url",
+            "https://issuer/token",
+        );
+        let java = translated(&[
+            mechanism,
+            url,
+            ("sasl.jaas.config", jaas),
+            ("sasl.login.callback.handler.class", handler),
+        ]);
+        let librdkafka = [
+            mechanism,
+            url,
+            ("sasl.oauthbearer.method", "oidc"),
+            ("sasl.oauthbearer.client.id", "ann"),
+            ("sasl.oauthbearer.client.secret", "s=;"),
+            ("sasl.oauthbearer.scope", "a b"),
+            ("sasl.oauthbearer.extensions", "logicalCluster=lkc-1,x=y"),
+        ];
+        assert_eq!(java.unwrap(), translated(&librdkafka).unwrap());
+        for (name, value) in [
+            ("sasl.oauthbearer.method", "default"),
+            (
+                "sasl.oauthbearer.grant.type",
+                "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            ),
+            (
+                "sasl.login.callback.handler.class",
+                "software.amazon.msk.auth.iam.IAMClientCallbackHandler",
+            ),
+        ] {
+            let error = translated(&[mechanism, (name, value)]).unwrap_err();
+            assert!(error.contains(name) || error.contains("only "), "{error}");
+        }
+        let other = jaas.replace("scope", "ssl.truststore.location");
+        let error = translated(&[mechanism, ("sasl.jaas.config", &other)]).unwrap_err();
+        assert!(error.contains("ssl.truststore.location"), "{error}");
+    }
+
+    #[test]
     fn a_login_that_is_not_understood_is_refused_without_its_text() {
         for (jaas, reason) in [
             (
@@ -285,8 +395,12 @@ mod tests {
                 "Kerberos is not available",
             ),
             (
-                "x.OAuthBearerLoginModule required a=\"hunter2\";",
+                "x.AWSLoginModule required a=\"hunter2\";",
                 "only PlainLoginModule",
+            ),
+            (
+                "x.OAuthBearerLoginModule required clientSecret=\"hunter2\";",
+                "goes with",
             ),
             ("hunter2", "is wanted"),
             ("", "is wanted"),

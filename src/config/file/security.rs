@@ -5,10 +5,13 @@
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
-use wire::security::{Credentials, Identity, Login, Mechanism, Secret, Tls};
+use wire::security::{
+    Credentials, Identity, Login, Mechanism, OAUTHBEARER, Secret, Tls, TokenSource,
+};
 
 use super::{
     java::{self, Written},
+    properties::OF_TOKENS,
     reach::ProxyText,
     tree::Text,
 };
@@ -37,8 +40,8 @@ impl fmt::Debug for Security {
 impl Security {
     /// Those of `properties`, whose names are not translated yet.
     pub(super) fn of(properties: &Written) -> Self {
-        let ours =
-            |name: &str| name == PROTOCOL || name.starts_with("ssl.") || name.starts_with("sasl.");
+        const OURS: [&str; 3] = ["ssl.", "sasl.", "https.ca."];
+        let ours = |name: &str| name == PROTOCOL || OURS.iter().any(|ours| name.starts_with(ours));
         let written = properties.iter().filter(|(name, _)| ours(name));
         Self {
             written: written
@@ -58,7 +61,7 @@ impl Security {
         let properties = self.translated(sources)?;
         let protocol = Protocol::of(&properties);
         let tls = protocol.is_tls().then(|| tls(&properties, sources));
-        let login = protocol.is_sasl().then(|| login(&properties));
+        let login = protocol.is_sasl().then(|| login(&properties, sources));
         let proxy = self.proxy.as_ref().map(|proxy| proxy.read(sources));
         Ok(Credentials {
             tls: tls.transpose()?,
@@ -148,7 +151,22 @@ pub(super) fn check(properties: &Written) -> Result<(), ConfigError> {
             return Err(ConfigError::at(&text.place, reason));
         }
     }
+    let bearer = value(properties, "sasl.mechanism") == Some(OAUTHBEARER);
+    for (name, text) in properties {
+        let of_tokens = OF_TOKENS.iter().any(|of| name.starts_with(of));
+        let of_passwords = matches!(name.as_str(), "sasl.username" | "sasl.password");
+        if (of_tokens && !bearer) || (of_passwords && bearer) {
+            let with = if bearer {
+                "PLAIN or SCRAM-SHA-512"
+            } else {
+                OAUTHBEARER
+            };
+            let reason = format!("has no effect without sasl.mechanism = {with}");
+            return Err(ConfigError::at(&text.place, reason));
+        }
+    }
     for (text, file) in [
+        ("https.ca.pem", "https.ca.location"),
         ("ssl.ca.pem", "ssl.ca.location"),
         ("ssl.certificate.pem", "ssl.certificate.location"),
         ("ssl.key.pem", "ssl.key.location"),
@@ -175,22 +193,60 @@ fn needed<'a>(properties: &'a Written, name: &str, by: &str) -> Result<&'a Text,
     })
 }
 
-fn login(properties: &Written) -> Result<Login, ConfigError> {
+fn login(properties: &Written, sources: &Sources<'_>) -> Result<Login, ConfigError> {
     let named = needed(properties, "sasl.mechanism", PROTOCOL)?;
+    if named.value == OAUTHBEARER {
+        return token_source(properties, sources).map(Login::Token);
+    }
     let mechanism = Mechanism::from_name(&named.value).ok_or_else(|| {
         let names = Mechanism::ALL.map(Mechanism::name).join(", ");
         let reason = format!(
-            "only {names} are available in this version; where the brokers take none of them, use a \
+            "only {names} and {OAUTHBEARER} are available in this version; where the brokers take none of them, use a \
              client certificate (security.protocol = SSL and ssl.keystore.*)"
         );
         ConfigError::at(&named.place, reason)
     })?;
     let secret =
         |name| needed(properties, name, "sasl.mechanism").map(|text| Secret::new(&text.value));
-    Ok(Login {
+    Ok(Login::Password {
         mechanism,
         username: secret("sasl.username")?,
         password: secret("sasl.password")?,
+    })
+}
+
+/// Who issues tokens, by librdkafka's names; client credentials are the one grant.
+fn token_source(properties: &Written, sources: &Sources<'_>) -> Result<TokenSource, ConfigError> {
+    const OF: &str = "sasl.oauthbearer.";
+    let text = |name: &str| needed(properties, &format!("{OF}{name}"), "sasl.mechanism");
+    let trusted = match (
+        properties.get("https.ca.pem"),
+        properties.get("https.ca.location"),
+    ) {
+        (Some(text), _) => Some(text.value.clone()),
+        (None, Some(path)) if path.value != "probe" => Some(read(path, sources)?),
+        _ => None,
+    };
+    let extensions = properties.get("sasl.oauthbearer.extensions");
+    let extensions = extensions.map(|text| {
+        let pairs = text.value.split(',').map(|pair| {
+            let (name, value) = pair.trim().split_once('=')?;
+            // KIP-342; `auth` is the token itself.
+            let legal = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphabetic());
+            (legal && name != "auth").then(|| (name.to_owned(), value.to_owned()))
+        });
+        let wanted =
+            "NAME=VALUE is wanted, several with commas between; names of letters, not `auth`";
+        let pairs: Option<Vec<_>> = pairs.collect();
+        pairs.ok_or_else(|| ConfigError::at(&text.place, wanted))
+    });
+    Ok(TokenSource {
+        endpoint: text("token.endpoint.url")?.value.clone(),
+        trusted,
+        client_id: Secret::new(&text("client.id")?.value),
+        client_secret: Secret::new(&text("client.secret")?.value),
+        scope: value(properties, "sasl.oauthbearer.scope").map(str::to_owned),
+        extensions: extensions.transpose()?.unwrap_or_default(),
     })
 }
 
@@ -294,8 +350,12 @@ mod tests {
     }
 
     fn login(credentials: Credentials) -> (Secret, Secret) {
-        let login = credentials.login.unwrap();
-        (login.username, login.password)
+        match credentials.login.unwrap() {
+            Login::Password {
+                username, password, ..
+            } => (username, password),
+            Login::Token(source) => (source.client_id, source.client_secret),
+        }
     }
 
     #[test]

@@ -312,9 +312,12 @@ fn a_login_must_be_whole_and_understood() {
         &with(&[scram, login]),
         &["has no effect without security.protocol = SASL_SSL"],
     );
-    for mechanism in ["GSSAPI", "OAUTHBEARER", "AWS_MSK_IAM"] {
+    for mechanism in ["GSSAPI", "AWS_MSK_IAM"] {
         let line = format!("sasl.mechanism = \"{mechanism}\"");
-        let says = ["PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", "client certificate"];
+        let says = [
+            "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER",
+            "client certificate",
+        ];
         refused(&with(&[sasl, &line, login]), &says);
     }
     refused(
@@ -323,7 +326,70 @@ fn a_login_must_be_whole_and_understood() {
     );
     refused(
         &with(&["sasl.oauthbearer.config = \"x\""]),
-        &["OAUTHBEARER is not available"],
+        &["client credentials grant"],
+    );
+}
+
+#[test]
+fn a_login_by_tokens_must_be_whole_and_needs_our_own_clients() {
+    let of = |lines: &[&str], flow: &str| file(&lines.join("\n"), flow, "");
+    let [sasl, bearer, url, id, secret] = [
+        "security.protocol = \"SASL_PLAINTEXT\"",
+        "sasl.mechanism = \"OAUTHBEARER\"",
+        "sasl.oauthbearer.token.endpoint.url = \"https://issuer/token\"",
+        "sasl.oauthbearer.client.id = \"ann\"",
+        "sasl.oauthbearer.client.secret = \"${PASSWORD}\"",
+    ];
+    let whole = [sasl, bearer, url, id, secret];
+    let config = parse(&of(&whole, "")).unwrap();
+    assert_eq!(config.flows[0].transport, Transport::Wire);
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let text = of(&whole, "transport = \"librdkafka\"");
+    refused(
+        &text,
+        &[
+            "flows[0].transport",
+            "knows no token endpoint, which cluster east needs",
+        ],
+    );
+    for missing in 2..whole.len() {
+        let lines = whole.iter().enumerate().filter(|(at, _)| *at != missing);
+        let lines: Vec<_> = lines.map(|(_, line)| *line).collect();
+        let name = whole[missing].split(' ').next().unwrap();
+        refused(
+            &of(&lines, ""),
+            &["clusters.east", &format!("`{name}` is missing")],
+        );
+    }
+    for (more, parts) in [
+        (
+            "sasl.password = \"hunter2\"",
+            ["sasl.password", "has no effect"],
+        ),
+        (
+            "sasl.oauthbearer.extensions = \"a=b,auth=c\"",
+            ["extensions", "NAME=VALUE"],
+        ),
+        (
+            "https.ca.location = \"/none.pem\"",
+            ["https.ca.location", "/none.pem"],
+        ),
+        (
+            "https.ca.pem = \"hunter2\"",
+            ["clusters.east", "certificate"],
+        ),
+    ] {
+        refused(&of(&[&whole[..], &[more]].concat(), ""), &parts);
+    }
+    let plain = [sasl, "sasl.mechanism = \"PLAIN\"", url];
+    refused(
+        &of(&plain, ""),
+        &["token.endpoint.url", "without sasl.mechanism = OAUTHBEARER"],
+    );
+    let ftp = url.replace("https", "ftp");
+    refused(
+        &of(&[sasl, bearer, &ftp, id, secret], ""),
+        &["https://HOST/PATH"],
     );
 }
 
@@ -469,8 +535,8 @@ fn a_cluster_may_be_reached_by_other_addresses_and_through_a_proxy() {
     let there = |host: &str, port| (host.to_owned(), port);
     let map = [(there("kafka-1.internal", 9092), there("localhost", 19092))];
     assert_eq!(east.address_map, BTreeMap::from(map));
-    assert!(east.security.has_proxy() && east.needs_wire());
-    assert!(!config.clusters["west"].needs_wire());
+    assert!(east.security.has_proxy() && east.needs_wire().is_some());
+    assert!(config.clusters["west"].needs_wire().is_none());
     assert_eq!(config.flows[0].transport, Transport::Wire, "no choice");
     assert!(!format!("{east:?}").contains("hunter2"));
 

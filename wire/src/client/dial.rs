@@ -54,11 +54,14 @@ impl Client {
         let connection = Connection::open(stream, opening).await;
         let connection = Arc::new(connection.map_err(|error| second_look(error, &credentials))?);
         if let Some(login) = &credentials.login
-            && let Some(lifetime) = connection.log_in(login).await?
+            && let Some(lifetime) = connection
+                .log_in(login, (&self.0.tokens, &self.0.host))
+                .await?
             && let Some(security) = &settings.security
         {
             let lifetime = lifetime.max(SHORTEST_SESSION);
-            connection.keep_session(lifetime, Arc::clone(security), self.0.host.clone());
+            let with = (Arc::clone(&self.0.tokens), self.0.host.clone());
+            connection.keep_session(lifetime, Arc::clone(security), with);
         }
         Ok(connection)
     }

@@ -60,7 +60,7 @@ pub use topics::{Broker, ClusterDescription, PartitionDescription, TopicDescript
 use crate::{
     Class,
     error::{ApiError, ClientError},
-    security::Security,
+    security::{Security, Tokens},
 };
 
 /// How to reach a cluster, and how patiently.
@@ -115,6 +115,7 @@ struct Inner {
     settings: ClientSettings,
     routes: routing::Routes,
     topics: Together<Result<Arc<TopicDescription>, ClientError>>,
+    tokens: Arc<Tokens>,
     opened: AtomicU64,
     failed: AtomicU64,
 }
@@ -140,6 +141,7 @@ impl Client {
             settings,
             routes: routing::Routes::default(),
             topics: Together::default(),
+            tokens: Arc::default(),
             opened: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         }))

@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 use super::Connection;
 use crate::{
     error::{ApiError, ClientError},
-    security::{Conversation, Login, Security},
+    security::{Conversation, Login, NoToken, OAUTHBEARER, Proof, Security, Tokens},
 };
 
 /// Messages of one conversation; SCRAM needs two.
@@ -38,11 +38,54 @@ impl Drop for Session {
 }
 
 impl Connection {
-    /// Says who we are; the answer is how long that holds, none: for good.
-    pub(crate) async fn log_in(&self, login: &Login) -> Result<Option<Duration>, ClientError> {
+    /// Says who we are; the answer is how long that holds, none: for good. A token that is not taken is not used again.
+    pub(crate) async fn log_in(
+        &self,
+        login: &Login,
+        (tokens, host): (&Tokens, &Host),
+    ) -> Result<Option<Duration>, ClientError> {
+        let proof = self.proof(login, tokens, host).await?;
+        let ended = self.prove(&proof).await;
+        if let (Err(ClientError::Refused { .. }), Proof::Token(token, _)) = (&ended, &proof) {
+            tokens.forget(token).await;
+        }
+        ended
+    }
+
+    async fn proof(
+        &self,
+        login: &Login,
+        tokens: &Tokens,
+        host: &Host,
+    ) -> Result<Proof, ClientError> {
+        let source = match login {
+            Login::Token(source) => source,
+            Login::Password {
+                mechanism,
+                username,
+                password,
+            } => {
+                return Ok(Proof::Password(
+                    *mechanism,
+                    username.clone(),
+                    password.clone(),
+                ));
+            }
+        };
+        match tokens.get(source, host).await {
+            Ok(token) => Ok(Proof::Token(token, source.extensions.clone())),
+            Err(NoToken::Refused(reason)) => Err(self.refused(&reason)),
+            Err(NoToken::Later(reason)) => Err(ClientError::Unreachable {
+                broker: self.settings.broker.clone(),
+                reason,
+            }),
+        }
+    }
+
+    async fn prove(&self, proof: &Proof) -> Result<Option<Duration>, ClientError> {
         let alone = self.exchange.alone().await;
         let alone = alone.ok_or_else(|| self.refused("closed before the login"))?;
-        let name = login.mechanism.name();
+        let name = proof.mechanism();
         // Version 0 has no SaslAuthenticate: its messages come without frames.
         let request =
             SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(name));
@@ -56,7 +99,7 @@ impl Connection {
             )));
         }
         let version = self.version::<SaslAuthenticateRequest>(0..=2)?;
-        let mut talk = Conversation::new(login).map_err(|reason| self.refused(&reason))?;
+        let mut talk = Conversation::new(proof).map_err(|reason| self.refused(&reason))?;
         let step = |talk: &mut Conversation, heard: Option<&[u8]>| {
             talk.step(heard).map_err(|reason| self.refused(&reason))
         };
@@ -85,8 +128,12 @@ impl Connection {
             let what = format!("{}, login by {mechanism}", self.settings.broker);
             return ClientError::Api { what, error };
         }
+        let check = match mechanism == OAUTHBEARER {
+            true => "what the issuer allows the client and what the broker expects",
+            false => "sasl.username and sasl.password",
+        };
         self.refused(&format!(
-            "login by {mechanism} failed: {error}; check sasl.username and sasl.password"
+            "login by {mechanism} failed: {error}; check {check}"
         ))
     }
 
@@ -103,21 +150,25 @@ impl Connection {
         self: &Arc<Self>,
         lifetime: Duration,
         security: Arc<dyn Security>,
-        host: Host,
+        with: (Arc<Tokens>, Host),
     ) {
-        let keeping = tokio::spawn(keep(Arc::downgrade(self), lifetime, security, host));
+        let keeping = tokio::spawn(keep(Arc::downgrade(self), lifetime, security, with));
         // A connection logs in once for the first time.
         self.session.set(Session(keeping.abort_handle())).ok();
     }
 
-    async fn log_in_again(&self, security: &dyn Security) -> Result<Option<Duration>, ClientError> {
+    async fn log_in_again(
+        &self,
+        security: &dyn Security,
+        with: (&Tokens, &Host),
+    ) -> Result<Option<Duration>, ClientError> {
         let credentials = security
             .credentials()
             .map_err(|reason| self.refused(&reason))?;
         let login = credentials
             .login
             .ok_or_else(|| self.refused("there are no credentials to log in with any more"))?;
-        self.log_in(&login).await
+        self.log_in(&login, with).await
     }
 }
 
@@ -125,7 +176,7 @@ async fn keep(
     connection: Weak<Connection>,
     mut lifetime: Duration,
     security: Arc<dyn Security>,
-    host: Host,
+    (tokens, host): (Arc<Tokens>, Host),
 ) {
     loop {
         // As Kafka's client (`SaslClientAuthenticator`): after 85 to 95 % of it, not all at once.
@@ -134,7 +185,7 @@ async fn keep(
         let Some(connection) = connection.upgrade() else {
             return;
         };
-        match connection.log_in_again(&*security).await {
+        match connection.log_in_again(&*security, (&tokens, &host)).await {
             Ok(Some(next)) => lifetime = next,
             Ok(None) => return,
             Err(error) => {

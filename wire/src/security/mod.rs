@@ -2,18 +2,22 @@
 //!
 //! Passwords and certificates are asked for at each connect, so that files that were replaced are read
 //! again. `tls` turns PEM into a handshake, `sasl` speaks PLAIN and SCRAM; when they are used is the matter
-//! of [`crate::client`] (TLS) and [`crate::connection`] (login). A [`Secret`] never shows.
+//! of [`crate::client`] (TLS) and [`crate::connection`] (login); `token` asks an issuer for bearer tokens. A [`Secret`]
+//! never shows.
 
 pub mod pem;
 mod proxy;
 mod sasl;
 mod tls;
+mod token;
 
 use std::fmt;
 
 pub use proxy::{Proxy, ProxyKind};
-pub(crate) use sasl::Conversation;
+pub(crate) use sasl::{Conversation, Proof};
 pub(crate) use tls::{Handshake, NotSecured, REFUSED_BY_ALERT};
+pub use token::TokenSource;
+pub(crate) use token::{NoToken, Tokens};
 
 /// Gives the credentials that hold now.
 pub trait Security: Send + Sync + fmt::Debug {
@@ -41,9 +45,12 @@ impl Credentials {
     /// # Errors
     /// A reason.
     pub fn check(&self) -> Result<(), String> {
-        match &self.tls {
-            Some(tls) => Handshake::new(tls).map(drop),
-            None => Ok(()),
+        if let Some(tls) = &self.tls {
+            Handshake::new(tls)?;
+        }
+        match &self.login {
+            Some(Login::Token(source)) => source.check(),
+            _ => Ok(()),
         }
     }
 }
@@ -77,18 +84,26 @@ pub struct Identity {
     pub key_password: Option<Secret>,
 }
 
-/// A name and its password.
+/// Who we are, and how that is proven.
 #[derive(Clone, Debug)]
-pub struct Login {
-    /// How the password is proven.
-    pub mechanism: Mechanism,
-    /// The name.
-    pub username: Secret,
-    /// The password.
-    pub password: Secret,
+pub enum Login {
+    /// By a password.
+    Password {
+        /// How it is proven.
+        mechanism: Mechanism,
+        /// Whose it is.
+        username: Secret,
+        /// The password.
+        password: Secret,
+    },
+    /// By a token of an issuer: [`OAUTHBEARER`].
+    Token(TokenSource),
 }
 
-/// SASL mechanisms that are spoken.
+/// The SASL mechanism of bearer tokens (RFC 7628).
+pub const OAUTHBEARER: &str = "OAUTHBEARER";
+
+/// SASL mechanisms for passwords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
     /// The password itself goes over the wire: for TLS only.

@@ -1,12 +1,95 @@
 //! Our side of a SASL conversation, without the frames around it.
 
-use rsasl::prelude::{Mechname, SASLClient, SASLConfig, Session, SessionError, State};
+use std::sync::Arc;
 
-use super::Login;
+use rsasl::{
+    callback::{Context, Request, SessionCallback, SessionData},
+    mechanisms::oauthbearer::properties::OAuthBearerErrored,
+    prelude::{Mechname, SASLClient, SASLConfig, Session, SessionError, State},
+    property::{OAuthBearerKV, OAuthBearerToken},
+};
+
+use super::{Mechanism, OAUTHBEARER, Secret};
 
 /// Most rounds of PBKDF2 that a broker may ask for. Kafka's own limit is 16384
 /// (`ScramMechanism.maxIterations`); without one, a number in a message would keep a core busy for hours.
 const MAX_ITERATIONS: u32 = 100_000;
+
+/// What a login is proven by.
+#[derive(Clone, Debug)]
+pub(crate) enum Proof {
+    /// A name and its password.
+    Password(Mechanism, Secret, Secret),
+    /// A bearer token, and what else the broker is told with it.
+    Token(Secret, Vec<(String, String)>),
+}
+
+impl Proof {
+    /// Its mechanism's registered name.
+    pub(crate) fn mechanism(&self) -> &'static str {
+        match self {
+            Self::Password(mechanism, ..) => mechanism.name(),
+            Self::Token(..) => OAUTHBEARER,
+        }
+    }
+
+    fn config(&self) -> Result<Option<Arc<SASLConfig>>, String> {
+        let unusable = |text: &str| text.is_empty() || text.contains('\0');
+        match self {
+            Self::Password(_, username, password) => {
+                let (username, password) = (username.reveal(), password.reveal());
+                if unusable(username) || unusable(password) {
+                    return Err(
+                        "sasl.username or sasl.password is empty or has a NUL in it".to_owned()
+                    );
+                }
+                let config =
+                    SASLConfig::with_credentials(None, username.to_owned(), password.to_owned());
+                Ok(config.ok())
+            }
+            Self::Token(token, extensions) => {
+                // RFC 7628 parts what it says by this character.
+                let parts = |text: &str| text.contains('\u{1}');
+                let told = extensions
+                    .iter()
+                    .any(|(name, value)| parts(name) || parts(value));
+                if unusable(token.reveal()) || parts(token.reveal()) || told {
+                    return Err("the token or an extension is none that can be told".to_owned());
+                }
+                let bearer = Bearer(token.clone(), extensions.clone());
+                let config = SASLConfig::builder().with_defaults().with_callback(bearer);
+                Ok(config.ok())
+            }
+        }
+    }
+}
+
+/// Gives the token to the mechanism, and ends the conversation where the broker does not take it.
+struct Bearer(Secret, Vec<(String, String)>);
+
+impl SessionCallback for Bearer {
+    fn callback(
+        &self,
+        _: &SessionData,
+        _: &Context<'_>,
+        request: &mut Request<'_>,
+    ) -> Result<(), SessionError> {
+        if let Some(error) = request.get_action::<OAuthBearerErrored>() {
+            return Err(SessionError::Boxed(
+                format!("the token is refused: {}", error.status).into(),
+            ));
+        }
+        let pairs: Vec<_> = self
+            .1
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        request
+            .satisfy::<OAuthBearerToken>(self.0.reveal())?
+            .satisfy::<OAuthBearerKV>(&pairs)?;
+        Ok(())
+    }
+}
 
 /// A conversation with one broker.
 pub(crate) struct Conversation {
@@ -15,15 +98,9 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
-    pub(crate) fn new(login: &Login) -> Result<Self, String> {
-        let name = login.mechanism.name();
-        let (username, password) = (login.username.reveal(), login.password.reveal());
-        let unusable = |text: &str| text.is_empty() || text.contains('\0');
-        if unusable(username) || unusable(password) {
-            return Err("sasl.username or sasl.password is empty or has a NUL in it".to_owned());
-        }
-        let config = SASLConfig::with_credentials(None, username.to_owned(), password.to_owned());
-        let started = config.ok().and_then(|config| {
+    pub(crate) fn new(proof: &Proof) -> Result<Self, String> {
+        let name = proof.mechanism();
+        let started = proof.config()?.and_then(|config| {
             let mechanism = Mechname::parse(name.as_bytes()).ok()?;
             SASLClient::new(config).start_suggested(&[mechanism]).ok()
         });
@@ -82,13 +159,39 @@ fn iterations(message: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::security::{Mechanism, Secret};
 
-    fn login(mechanism: Mechanism, username: &str) -> Login {
-        Login {
-            mechanism,
-            username: Secret::new(username),
-            password: Secret::new("pencil"),
+    fn login(mechanism: Mechanism, username: &str) -> Proof {
+        Proof::Password(mechanism, Secret::new(username), Secret::new("pencil"))
+    }
+
+    /// The broker's side is written anew from RFC 7628, 3.1 and 3.2.
+    #[test]
+    fn a_token_is_told_with_its_extensions() {
+        let extensions = vec![("logicalCluster".to_owned(), "lkc-1".to_owned())];
+        let proof = Proof::Token(Secret::new("a.b.c"), extensions);
+        let talk = || Conversation::new(&proof).unwrap();
+        let first = b"n,,\x01logicalCluster=lkc-1\x01auth=Bearer a.b.c\x01\x01";
+        let mut taken = talk();
+        assert_eq!(taken.step(None).unwrap(), first);
+        assert!(!taken.is_finished());
+        taken.step(Some(b"")).unwrap();
+        assert!(taken.is_finished());
+
+        let mut refused = talk();
+        refused.step(None).unwrap();
+        let error = refused
+            .step(Some(b"{\"status\":\"invalid_token\"}"))
+            .unwrap_err();
+        assert!(error.contains("refused: invalid_token"), "{error}");
+        assert!(!refused.is_finished());
+        for nonsense in [&b"{"[..], b"ok", b"\x01"] {
+            let mut talk = talk();
+            talk.step(None).unwrap();
+            let error = talk.step(Some(nonsense)).unwrap_err();
+            assert!(!error.contains("a.b.c"), "{error}");
+        }
+        for token in ["", "a\u{1}b", "a\0b"] {
+            assert!(Conversation::new(&Proof::Token(Secret::new(token), Vec::new())).is_err());
         }
     }
 

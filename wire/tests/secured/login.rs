@@ -17,7 +17,7 @@ use super::{
 
 pub(crate) fn with_password(mechanism: Mechanism, password: &str) -> Credentials {
     Credentials {
-        login: Some(Login {
+        login: Some(Login::Password {
             mechanism,
             username: Secret::new("ann=a,b"),
             password: Secret::new(password),
