@@ -20,8 +20,7 @@ pub(super) fn is_common(name: &str) -> bool {
 
 const TUNING: &str = "tuning of Java's client; strait's own keeps its sizes and times by `memory` under [limits] and by \
                       what it measures";
-const LOGIN: &str =
-    "strait logs in by SCRAM or PLAIN with a name and a password, or by a client certificate";
+const LOGIN: &str = "strait logs in by SCRAM or PLAIN with a name and a password, by tokens of an OAuth issuer, or by a client certificate";
 
 /// What is to be said of a property that strait does not take from anywhere.
 pub(super) fn finding(name: &str) -> Finding {

@@ -8,6 +8,7 @@
 //! Where MirrorMaker 2 and strait differ, the TOML does what MirrorMaker 2 does if strait can, and a note says so if not.
 //! Whatever would copy other topics, or to other names, is refused. Pure: no file is read here.
 
+mod bearer;
 mod client;
 mod client_keys;
 mod configs;

@@ -1,6 +1,7 @@
 //! What secures the connections to a cluster, in the words that strait takes of Java's.
 
 use super::{
+    bearer,
     client::Draft,
     report::{Finding, KeyId},
     secrets::{Slot, refers},
@@ -23,6 +24,7 @@ pub(super) fn takes(name: &str) -> bool {
         PROTOCOL | MECHANISM | JAAS | ALGORITHM | "ssl.key.password"
     ) || name.starts_with("ssl.keystore.")
         || name.starts_with("ssl.truststore.")
+        || bearer::takes(name)
 }
 
 /// Adds what secures the cluster.
@@ -164,6 +166,10 @@ fn converted(draft: &mut Draft<'_, '_, '_>, name: &'static str, commands: &str) 
 /// `protocol`: the key that asks for a login.
 fn login(draft: &mut Draft<'_, '_, '_>, protocol: Option<KeyId>) {
     let mechanism = draft.peek(MECHANISM).unwrap_or("GSSAPI").to_owned();
+    if mechanism == bearer::MECHANISM && bearer::is_ours(draft) {
+        draft.take(MECHANISM);
+        return bearer::add(draft);
+    }
     if !["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"].contains(&mechanism.as_str()) {
         return other_login(draft, &mechanism, protocol);
     }
@@ -215,8 +221,8 @@ fn login(draft: &mut Draft<'_, '_, '_>, protocol: Option<KeyId>) {
 /// A login that strait does not have: another one stands in, to be filled in.
 fn other_login(draft: &mut Draft<'_, '_, '_>, mechanism: &str, protocol: Option<KeyId>) {
     let text = format!(
-        "strait logs in by SCRAM or PLAIN, or by a client certificate (security.protocol = SSL), not by {mechanism}: the \
-         TOML has SCRAM-SHA-512 with a name and a password to fill in"
+        "strait logs in by SCRAM, PLAIN or tokens of an OAuth issuer, or by a client certificate (security.protocol = SSL), not \
+         by {mechanism}: the TOML has SCRAM-SHA-512 with a name and a password to fill in"
     );
     if let Some(key) = draft.remove(MECHANISM).or(protocol) {
         draft.keys.mark(key, Finding::not_supported(text));

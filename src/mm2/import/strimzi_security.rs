@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
+    bearer,
     connect::text,
     report::{Finding, KeyId, Keys},
     setup::Setup,
@@ -111,7 +112,7 @@ impl Secured<'_> {
             "plain" => Some("PLAIN"),
             "scram-sha-256" => Some("SCRAM-SHA-256"),
             "scram-sha-512" => Some("SCRAM-SHA-512"),
-            "oauth" => Some("OAUTHBEARER"),
+            "oauth" => Some(bearer::MECHANISM),
             other => Some(other),
         };
         if let Some(mechanism) = mechanism {
@@ -132,6 +133,16 @@ impl Secured<'_> {
             "plain" | "scram-sha-256" | "scram-sha-512" => {
                 self.password(kind, login, setup, keys);
                 &["type", "username", "passwordSecret"]
+            }
+            "oauth" => {
+                self.token(login, setup, keys);
+                &[
+                    "type",
+                    "tokenEndpointUri",
+                    "clientId",
+                    "clientSecret",
+                    "scope",
+                ]
             }
             _ => &["type"],
         };
@@ -176,6 +187,25 @@ impl Secured<'_> {
         for (name, value) in config.into_iter().flatten() {
             let key = self.key(&format!("authentication.config.{name}"), value, keys);
             common(setup, self.alias, name, key);
+        }
+    }
+
+    /// Strimzi's own callback handler asks for tokens in the same way.
+    fn token(&self, login: &Map<String, Value>, setup: &mut Setup, keys: &mut Keys<'_>) {
+        for (name, property) in [
+            ("tokenEndpointUri", "sasl.oauthbearer.token.endpoint.url"),
+            ("clientId", "sasl.oauthbearer.client.credentials.client.id"),
+            ("scope", "sasl.oauthbearer.scope"),
+        ] {
+            if let Some(key) = self.part(name, login, keys) {
+                let value = keys.value(key).to_owned();
+                self.derive(property, key, value, setup, keys);
+            }
+        }
+        if let Some(key) = self.part("clientSecret", login, keys) {
+            let secret = self.secret(&login["clientSecret"], "clientSecret");
+            let property = "sasl.oauthbearer.client.credentials.client.secret";
+            self.derive(property, key, secret, setup, keys);
         }
     }
 

@@ -77,6 +77,71 @@ fn what_providers_refer_to_is_read_from_there_or_asked_for() {
 }
 
 #[test]
+fn a_login_by_tokens_goes_on_with_the_same_issuer() {
+    let bearer = "A.security.protocol = SASL_SSL\nA.sasl.mechanism = OAUTHBEARER\n";
+    let url = "A.sasl.oauthbearer.token.endpoint.url = https://issuer/token\n";
+    let handler = "A.sasl.login.callback.handler.class = \
+                   org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler\n";
+    let jaas = "A.sasl.jaas.config = org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+                clientId=\"mm2\" clientSecret=\"hunter2\" scope=\"kafka\" extension_logicalCluster=\"lkc-1\";\n";
+    let import = imported(&with(&format!("{bearer}{url}{handler}{jaas}")));
+    let a = &config(&import).clusters["A"].properties;
+    for (name, value) in [
+        (
+            "sasl.oauthbearer.token.endpoint.url",
+            "https://issuer/token",
+        ),
+        ("sasl.oauthbearer.client.id", "mm2"),
+        (
+            "sasl.oauthbearer.client.secret",
+            "value.of.A_SASL_OAUTHBEARER_CLIENT_SECRET",
+        ),
+        ("sasl.oauthbearer.scope", "kafka"),
+        ("sasl.oauthbearer.extensions", "logicalCluster=lkc-1"),
+    ] {
+        assert_eq!(a[name], value);
+    }
+    is(
+        &import,
+        "A.sasl.jaas.config",
+        Renamed,
+        "sasl.oauthbearer.client.id",
+    );
+    is(
+        &import,
+        "A.sasl.login.callback.handler.class",
+        NotNeeded,
+        "",
+    );
+    assert!(!format!("{import:?}").contains("hunter2"));
+
+    let since = "A.sasl.oauthbearer.client.credentials.client.id = mm2\n\
+                 A.sasl.oauthbearer.client.credentials.client.secret = hunter2\n";
+    let import = imported(&with(&format!("{bearer}{url}{since}")));
+    assert_eq!(
+        config(&import).clusters["A"].properties["sasl.oauthbearer.client.id"],
+        "mm2"
+    );
+    assert_eq!(variables(&import), ["A_SASL_OAUTHBEARER_CLIENT_SECRET"]);
+    assert!(!format!("{import:?}").contains("hunter2"));
+
+    // All of it is elsewhere.
+    let import = imported(&with(bearer));
+    let wanted = ["CLIENT_ID", "CLIENT_SECRET", "TOKEN_ENDPOINT_URL"];
+    let wanted = wanted.map(|name| format!("A_SASL_OAUTHBEARER_{name}"));
+    assert_eq!(variables(&import), wanted);
+
+    let more = jaas.replace("scope", "ssl.truststore.location");
+    let import = imported(&with(&format!("{bearer}{url}{more}")));
+    is(
+        &import,
+        "A.sasl.jaas.config",
+        NotSupported,
+        "`ssl.truststore.location`",
+    );
+}
+
+#[test]
 fn a_login_that_strait_has_not_is_stood_in_for() {
     for (lines, key, text) in [
         (
@@ -85,7 +150,7 @@ fn a_login_that_strait_has_not_is_stood_in_for() {
             "not by GSSAPI",
         ),
         (
-            "A.security.protocol = SASL_SSL\nA.sasl.mechanism = OAUTHBEARER\n",
+            "A.security.protocol = SASL_SSL\nA.sasl.mechanism = OAUTHBEARER\nA.sasl.login.callback.handler.class = x.Mine\n",
             "A.sasl.mechanism",
             "not by OAUTHBEARER",
         ),

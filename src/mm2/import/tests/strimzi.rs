@@ -208,21 +208,33 @@ fn logins_that_strait_has_not_are_stood_in_for() {
     let scram = "type: scram-sha-512\n          username: ann\n          passwordSecret: {secretName: ann, password: pw}\n";
     let with = |login: &str| imported(&v1().replace(scram, login));
     let oauth = with(
-        "type: oauth\n          tokenEndpointUri: https://x\n          clientSecret: {secretName: s, key: k}\n",
+        "type: oauth\n          tokenEndpointUri: https://x/token\n          clientId: mm2\n          \
+         clientSecret: {secretName: s, key: k}\n          accessToken: {secretName: s, key: t}\n",
+    );
+    let path = "spec.mirrors[0].source.authentication";
+    is(&oauth, &format!("{path}.tokenEndpointUri"), Renamed, "");
+    is(
+        &oauth,
+        &format!("{path}.clientSecret"),
+        Renamed,
+        "sasl.oauthbearer.client.secret",
     );
     is(
         &oauth,
-        "spec.mirrors[0].source.authentication.type",
-        NotSupported,
-        "not by OAUTHBEARER",
-    );
-    is(
-        &oauth,
-        "spec.mirrors[0].source.authentication.clientSecret",
+        &format!("{path}.accessToken"),
         NotSupported,
         "oauth",
     );
-    config(&oauth);
+    let found = config(&oauth);
+    let source = found
+        .clusters
+        .values()
+        .find(|one| one.needs_wire().is_some());
+    let source = &source.unwrap().properties;
+    assert_eq!(
+        source["sasl.oauthbearer.token.endpoint.url"],
+        "https://x/token"
+    );
     let custom = with(
         "type: custom\n          sasl: true\n          config:\n            sasl.mechanism: PLAIN\n            \
          sasl.jaas.config: x.PlainLoginModule required username=bob password=hunter2;\n",
