@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, ops::Deref, time::Duration};
 
-use wire::security::OAUTHBEARER;
+use wire::{client::AddressMap, security::OAUTHBEARER};
 
 use super::Security;
 
@@ -14,7 +14,7 @@ pub struct ClusterConfig {
     /// Host and port of the first brokers to ask; at least one.
     pub bootstrap: Vec<(String, u16)>,
     /// Where brokers are reached that cannot be at the host and port by which they go.
-    pub address_map: BTreeMap<(String, u16), (String, u16)>,
+    pub address_map: AddressMap,
     /// For how long its brokers remember a producer (`producer.id.expiration.ms`), for those that do not tell.
     pub producer_id_expiration: Option<Duration>,
     /// librdkafka's properties, `bootstrap.servers` among them, secrets resolved.

@@ -158,6 +158,17 @@ fn grant(clusters: &Clusters, text: &str, user: &str) -> Result<()> {
     run(&Vec::from_iter(lines))
 }
 
+/// What the target does not tell, the operator may: what is said of it then.
+fn expiration_may_be_said(strait: &Strait) -> Result<&'static str> {
+    let text = std::fs::read_to_string(strait.file())?;
+    let said = "[clusters.west.strait]\nproducer_id_expiration = \"2h\"\n[http]";
+    strait.put("strait.toml", &text.replace("[http]", said))?;
+    let said = "leaders remember producers for 2h";
+    let text = check(strait, 0, &[&format!("guarantee: exactly-once ({said}")])?;
+    ensure!(!text.contains("expiration"), "{text}");
+    Ok(said)
+}
+
 pub fn run_needs_its_section_only(clusters: &Clusters) -> Result<()> {
     let (user, topic) = ("runner", "runners");
     produce(clusters, topic, 100)?;
@@ -173,13 +184,7 @@ pub fn run_needs_its_section_only(clusters: &Clusters) -> Result<()> {
             "does not tell how large its topics are",
         ],
     )?;
-    // What the target does not tell, the operator may.
-    let text = std::fs::read_to_string(strait.file())?;
-    let said = "[clusters.west.strait]\nproducer_id_expiration = \"2h\"\n[http]";
-    strait.put("strait.toml", &text.replace("[http]", said))?;
-    let said = "leaders remember producers for 2h";
-    let text = check(&strait, 0, &[&format!("guarantee: exactly-once ({said}")])?;
-    ensure!(!text.contains("expiration"), "{text}");
+    let said = expiration_may_be_said(&strait)?;
     strait.run()?;
     eventually("all is copied", || same(clusters, topic, 100)).with_context(|| strait.log())?;
     let log = strait.log();

@@ -1,8 +1,9 @@
 //! `[clusters.X.strait]`: by which way a cluster is reached.
 
-use std::collections::BTreeMap;
-
-use wire::security::{Proxy, ProxyKind, Secret};
+use wire::{
+    client::AddressMap,
+    security::{Proxy, ProxyKind, Secret},
+};
 
 use super::{
     cluster::address,
@@ -102,11 +103,9 @@ fn parse(text: &str) -> Option<(ProxyKind, String, u16)> {
 }
 
 /// `{ "ADVERTISED:PORT" = "REACHABLE:PORT" }`.
-pub(super) fn address_map(
-    node: Option<Node>,
-) -> Result<BTreeMap<(String, u16), (String, u16)>, ConfigError> {
+pub(super) fn address_map(node: Option<Node>) -> Result<AddressMap, ConfigError> {
     let Some(node) = node else {
-        return Ok(BTreeMap::new());
+        return Ok(AddressMap::new());
     };
     let wanted =
         "HOST:PORT is wanted on both sides, as in \"broker-1.internal:9092\" = \"127.0.0.1:19092\"";

@@ -13,6 +13,7 @@ const SECRET: &str = "sasl.oauthbearer.client.secret";
 const JAVA_ID: &str = "sasl.oauthbearer.client.credentials.client.id";
 const JAVA_SECRET: &str = "sasl.oauthbearer.client.credentials.client.secret";
 const JAAS: &str = "sasl.jaas.config";
+const EXTENSION: &str = "extension_";
 
 /// Whether it is dealt with here.
 pub(super) fn takes(name: &str) -> bool {
@@ -31,16 +32,7 @@ pub(super) fn add(draft: &mut Draft<'_, '_, '_>) {
         HANDLER,
         Finding::not_needed("strait asks for tokens itself"),
     );
-    if draft.peek(ENDPOINT).is_some() {
-        draft.take(ENDPOINT);
-    } else {
-        let slot = Slot {
-            sample: "https://issuer/token",
-            ..Slot::new(draft.alias, ENDPOINT, "the URL that gives tokens")
-        };
-        let url = draft.secrets.variable(slot);
-        draft.write(ENDPOINT, url);
-    }
+    endpoint(draft);
     let jaas = draft.remove(JAAS);
     let text = jaas.map_or_else(String::new, |jaas| draft.keys.value(jaas).to_owned());
     let (_, mut options) = parse_jaas(&text).unwrap_or_default();
@@ -48,54 +40,65 @@ pub(super) fn add(draft: &mut Draft<'_, '_, '_>) {
         let at = options.iter().position(|(option, _)| option == name)?;
         Some(options.swap_remove(at).1)
     };
-    let (id, secret, scope) = (option("clientId"), option("clientSecret"), option("scope"));
-    for (java, name, told, what) in [
-        (JAVA_ID, ID, id, "the client's id"),
-        (JAVA_SECRET, SECRET, secret, "the client's secret"),
-    ] {
-        let slot = Slot::new(draft.alias, name, what);
-        let key = draft.remove(java);
-        let value = key.map(|key| draft.keys.value(key).to_owned()).or(told);
-        let Some(value) = value else {
-            draft.ask(name, what);
-            continue;
-        };
-        let text = match name {
-            SECRET => draft.secrets.secret(&value, slot),
-            _ => draft.secrets.text(&value, slot),
-        };
-        if let Some(key) = key {
-            draft
-                .keys
-                .mark(key, Finding::renamed(format!("{name} = \"{text}\"")));
-        }
-        draft.write(name, text);
-    }
+    client(draft, (JAVA_ID, ID), option("clientId"));
+    client(draft, (JAVA_SECRET, SECRET), option("clientSecret"));
     draft.take(SCOPE);
-    if let Some(scope) = scope {
+    if let Some(scope) = option("scope") {
         draft.write(SCOPE, scope);
     }
-    let extensions = options.iter().filter_map(|(name, value)| {
-        let name = name.strip_prefix("extension_")?;
-        Some(format!("{name}={value}"))
-    });
+    let (extensions, others): (Vec<_>, Vec<_>) = options
+        .into_iter()
+        .partition(|(name, _)| name.starts_with(EXTENSION));
+    let extensions = extensions
+        .iter()
+        .map(|(name, value)| format!("{}={value}", &name[EXTENSION.len()..]));
     let extensions: Vec<_> = extensions.collect();
     if !extensions.is_empty() {
         draft.write("sasl.oauthbearer.extensions", extensions.join(","));
     }
     if let Some(jaas) = jaas {
-        let finding = match options
-            .iter()
-            .find(|(name, _)| !name.starts_with("extension_"))
-        {
+        let finding = match others.first() {
             None => Finding::renamed(format!("{ID} and {SECRET}")),
-            Some((name, _)) => {
-                let text = format!(
-                    "strait has no `{name}` for the token endpoint; {ID} and {SECRET} were taken"
-                );
-                Finding::not_supported(text)
-            }
+            Some((name, _)) => Finding::not_supported(format!(
+                "strait has no `{name}` for the token endpoint; {ID} and {SECRET} were taken"
+            )),
         };
         draft.keys.mark(jaas, finding);
     }
+}
+
+fn endpoint(draft: &mut Draft<'_, '_, '_>) {
+    if draft.peek(ENDPOINT).is_some() {
+        return draft.take(ENDPOINT);
+    }
+    let slot = Slot {
+        sample: "https://issuer/token",
+        ..Slot::new(draft.alias, ENDPOINT, "the URL that gives tokens")
+    };
+    let url = draft.secrets.variable(slot);
+    draft.write(ENDPOINT, url);
+}
+
+/// The client's id or secret: of its own property, else `told` by the JAAS text, else to be filled in.
+fn client(draft: &mut Draft<'_, '_, '_>, (java, name): (&str, &'static str), told: Option<String>) {
+    let (secret, what) = match name {
+        SECRET => (true, "the client's secret"),
+        _ => (false, "the client's id"),
+    };
+    let key = draft.remove(java);
+    let value = key.map(|key| draft.keys.value(key).to_owned()).or(told);
+    let Some(value) = value else {
+        draft.ask(name, what);
+        return;
+    };
+    let slot = Slot::new(draft.alias, name, what);
+    let text = match secret {
+        true => draft.secrets.secret(&value, slot),
+        false => draft.secrets.text(&value, slot),
+    };
+    if let Some(key) = key {
+        let finding = Finding::renamed(format!("{name} = \"{text}\""));
+        draft.keys.mark(key, finding);
+    }
+    draft.write(name, text);
 }

@@ -69,7 +69,7 @@ pub struct ClientSettings {
     /// Hosts and ports to begin with; any one that answers is enough.
     pub bootstrap: Vec<(String, u16)>,
     /// Where brokers are reached that cannot be at the host and port by which they or `bootstrap` go.
-    pub address_map: BTreeMap<(String, u16), (String, u16)>,
+    pub address_map: AddressMap,
     /// Shown in the brokers' logs and quotas.
     pub client_id: String,
     /// For one connection, TLS included.
@@ -87,13 +87,16 @@ pub struct ClientSettings {
     pub security: Option<Arc<dyn Security>>,
 }
 
+/// Hosts and ports by those that are told.
+pub type AddressMap = BTreeMap<(String, u16), (String, u16)>;
+
 impl ClientSettings {
     /// Usual patience: 10 s to connect, 30 s for an answer and for repeats, 9 minutes idle, 100 MiB.
     /// Not secured.
     pub fn new(bootstrap: Vec<(String, u16)>, client_id: impl Into<String>) -> Self {
         Self {
             bootstrap,
-            address_map: BTreeMap::new(),
+            address_map: AddressMap::new(),
             client_id: client_id.into(),
             connect_timeout: Duration::from_secs(10),
             max_idle: Duration::from_secs(9 * 60),
