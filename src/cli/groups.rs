@@ -62,7 +62,7 @@ struct Resume {
 
 /// Take groups back to the source, to where they are on the target
 ///
-/// Commits on the SOURCE: besides source_commits this is all that strait writes there. For each partition the offset map
+/// Commits on the SOURCE: the one thing that strait ever writes there. For each partition the offset map
 /// tells which offset of the source is the one that the group committed on the target; who goes on there has read all before
 /// it and reads nothing again. Where the source has lost records since, the place is marked with how many may be read
 /// again, and none is passed over.
@@ -172,7 +172,10 @@ fn returned_text(returned: &Returned) -> String {
     for group in &returned.groups {
         rows.extend(group.partitions.iter().map(|one| row(&group.group, one)));
     }
-    let mut text = lines(&rows);
+    let mut text = match rows.len() {
+        1 => "no group moved to the target\n".to_owned(),
+        _ => lines(&rows),
+    };
     for group in &returned.groups {
         if let Some(left) = &group.left {
             text.push_str(&format!("group {} is left alone: {left}\n", group.group));
@@ -185,7 +188,9 @@ fn returned_text(returned: &Returned) -> String {
         .count();
     if returned.not_moved > 0 {
         let count = counted(returned.not_moved, "group");
-        text.push_str(&format!("{count} did not move to the target\n"));
+        text.push_str(&format!(
+            "{count} committed nothing on the target: strait did\n"
+        ));
     }
     text.push_str(&match returned.dry_run {
         true => "nothing was changed (--dry-run)\n".to_owned(),

@@ -395,3 +395,66 @@ async fn what_another_flow_brought_back_it_commits_once_the_group_returns() {
     reverse.await_left("app", None).await;
     reverse.stop().await;
 }
+
+/// As MirrorMaker 2's pairs: each side has its own topic, and a copy of the other's under a prefix, which nothing copies back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn between_two_that_copy_to_each_other_under_prefixes_a_group_of_both_topics_comes_back() {
+    let pair = Pair::start().await;
+    for cluster in [&pair.east, &pair.west] {
+        cluster.create("t", &[]).await;
+        cluster.write("t", &["0", "1", "2", "3", "4", "5"]).await;
+    }
+    let client = &pair.east.client;
+    client.delete_records(&partition(), 2).await.unwrap();
+    let flow = "topics = [\"t\"]\nnaming = \"prefix\"";
+    let [east, west] = [&pair.east, &pair.west].map(|side| side.broker.address());
+    let there = run_text(&config_text(east, west, flow));
+    let text = config_text(west, east, flow).replace("\"f\"", "\"r\"");
+    // The aliases stay with their clusters.
+    let text = text
+        .replace("clusters.east", "clusters.x")
+        .replace("clusters.west", "clusters.east");
+    let text = text.replace("clusters.x", "clusters.west");
+    let text = text.replace(
+        "source = \"east\"\ntarget = \"west\"",
+        "source = \"west\"\ntarget = \"east\"",
+    );
+    let back_again = run_text(&text);
+    pair.await_read("east.t", &["2", "3", "4", "5"]).await;
+    super::super::await_read(&pair.east, "west.t", &["0", "1", "2", "3", "4", "5"]).await;
+    let commit = async |cluster: &Cluster, topic: &str, offset| {
+        let one = CommittedOffset {
+            offset,
+            leader_epoch: -1,
+            metadata: String::new(),
+        };
+        let offsets = [(TopicPartition::new(topic, 0), one)];
+        let done = cluster.client.commit_group_offsets("app", &offsets).await;
+        done.unwrap()[0].1.clone().unwrap();
+    };
+    commit(&pair.west, "east.t", 3).await;
+    commit(&pair.west, "t", 4).await;
+    let request = Request::default();
+    eventually("it is known", async || {
+        let returned = ask(&pair, flow, &request).await.unwrap();
+        match returned.is_whole() {
+            true => Ok(()),
+            false => Err(format!("{returned:?}")),
+        }
+    })
+    .await;
+    eventually("both topics of the group are at east", async || {
+        let found = pair.east.committed("app").await;
+        let found: Vec<_> = found
+            .iter()
+            .map(|(partition, one)| (partition.topic.as_str(), one.offset))
+            .collect();
+        match found == [("t", 5), ("west.t", 4)] {
+            true => Ok(()),
+            false => Err(format!("{found:?}")),
+        }
+    })
+    .await;
+    there.stop().await;
+    back_again.stop().await;
+}

@@ -29,6 +29,8 @@ pub(super) enum Told {
     },
     /// It is behind all that was copied, which ends here on the target.
     Beyond(i64),
+    /// It is behind this, where the target lost its end: what was copied there nobody knows any more.
+    Lost(i64),
     /// The map does not reach back so far.
     Unknown,
     /// The source's records cannot be counted, and why.
@@ -41,6 +43,8 @@ pub(super) struct Known<'a> {
     pub(super) unit: &'a Unit,
     /// What is to be believed of its map, in order.
     pub(super) anchors: Vec<Anchor>,
+    /// The target lost what was copied behind them.
+    pub(super) is_lost: bool,
     /// What the source still holds of it.
     pub(super) held: Held,
 }
@@ -66,6 +70,14 @@ impl Known<'_> {
         let first = self.anchors.first();
         self.began_late_at().is_some()
             && first.is_some_and(|first| target_offset < first.target_offset)
+    }
+
+    fn beyond(&self) -> Told {
+        let end = self.anchors.last().map_or(0, |last| last.target_offset);
+        match self.is_lost {
+            true => Told::Lost(end),
+            false => Told::Beyond(end),
+        }
     }
 
     /// Within what the source holds: before its first record there is nothing to read, and behind what it lost neither.
@@ -123,10 +135,7 @@ impl Reader<'_> {
                     }
                     continue;
                 }
-                SourcePlace::Beyond => {
-                    let last = known.anchors.last();
-                    Told::Beyond(last.map_or(0, |last| last.target_offset))
-                }
+                SourcePlace::Beyond => known.beyond(),
                 SourcePlace::Unknown => Told::Unknown,
             };
             told.insert(*offset, answer);
@@ -220,3 +229,6 @@ impl Reader<'_> {
         Ok(Ok(find.result()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
-//! Looks at groups on both sides, a hundred at a time, and commits on the source what was decided on.
+//! Looks at groups on both sides and commits on the source what was decided on, a hundred at a time, so that little lies
+//! between the last look and the commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +13,7 @@ use super::{
     super::{
         CHUNK, GroupSelection, MAX_GROUPS, SHARE, UNSTABLE_OFFSET_COMMIT,
         commit::{HAS_MEMBERS, MAX_ENTRIES},
-        decide::has_members,
-        marked,
+        decide::{any_mark, has_members},
     },
     Group, Outcome, Request, Returned,
     answer::Told,
@@ -33,18 +33,40 @@ pub async fn back(flow: &Flow, request: &Request) -> Result<Returned, AdjustErro
         request,
     };
     let names = job.names().await?;
-    let mut returned = Returned {
+    let mut moved = job.moved(&names).await?;
+    // Of all groups at once: what is between two anchors is counted for all of them.
+    let mut asked: BTreeMap<TopicPartition, BTreeSet<i64>> = BTreeMap::new();
+    for (partition, committed) in moved.offsets.values().flatten() {
+        let offsets = asked.entry(partition.clone()).or_default();
+        offsets.insert(committed.offset);
+    }
+    let answers = job.gathered.answers(asked).await?;
+    let names: Vec<_> = moved.offsets.keys().cloned().collect();
+    let mut groups = moved.untold;
+    for some in names.chunks(CHUNK) {
+        let some = some
+            .iter()
+            .filter_map(|name| moved.offsets.remove_entry(name));
+        groups.extend(job.go(some.collect(), &answers).await?);
+    }
+    groups.sort_by(|a, b| a.group.cmp(&b.group));
+    Ok(Returned {
         flow: flow.config.name.clone(),
         dry_run: request.dry_run,
-        groups: Vec::new(),
-        not_moved: 0,
-    };
-    for some in names.chunks(CHUNK) {
-        let (groups, not_moved) = job.some(some).await?;
-        returned.groups.extend(groups);
-        returned.not_moved += not_moved;
-    }
-    Ok(returned)
+        groups,
+        not_moved: moved.not_moved,
+    })
+}
+
+/// Groups that have something on the target of what the flow copied.
+#[derive(Debug, Default)]
+struct Moved {
+    /// What they committed there; not only strait did, or they were asked for.
+    offsets: BTreeMap<String, GroupOffsets>,
+    /// Those of which that is not told.
+    untold: Vec<Group>,
+    /// How many others there are.
+    not_moved: usize,
 }
 
 struct Job<'a> {
@@ -92,43 +114,41 @@ impl Job<'_> {
             .map_err(|error| on(alias, &error))
     }
 
-    /// Some groups: what becomes of those that moved, and how many did not.
-    async fn some(&self, names: &[String]) -> Result<(Vec<Group>, usize), AdjustError> {
-        let target = self.flow.target.alias();
-        let (held, mut groups) = self
-            .held(self.flow.target.client(), target, names.iter())
-            .await?;
-        let (mut moved, mut not_moved) = (BTreeMap::new(), 0);
-        for (group, mut offsets) in held {
-            offsets.retain(|partition, _| self.gathered.record(&partition.topic).is_some());
-            let is_asked = self.request.groups.contains(&group);
-            if is_asked && offsets.is_empty() {
-                return Err(AdjustError::Unknown(format!(
-                    "group {group} has no offsets on {target} of what flow {} copied",
-                    self.flow.config.name
-                )));
-            }
-            let is_theirs = |metadata: &str| marked(metadata, &self.flow.config.name).is_none();
-            if is_asked || offsets.values().any(|one| is_theirs(&one.metadata)) {
-                moved.insert(group, offsets);
-            } else if !offsets.is_empty() {
-                not_moved += 1;
+    /// What groups have on the target of what the flow copied.
+    async fn moved(&self, names: &[String]) -> Result<Moved, AdjustError> {
+        let (flow, target) = (&self.flow.config.name, &self.flow.target);
+        let mut moved = Moved::default();
+        for some in names.chunks(CHUNK) {
+            let held = self.held(target.client(), target.alias(), some.iter());
+            let (held, untold) = held.await?;
+            moved.untold.extend(untold);
+            for (group, offsets) in held {
+                let offsets = self.copied(offsets);
+                let is_asked = self.request.groups.contains(&group);
+                if is_asked && offsets.is_empty() {
+                    return Err(AdjustError::Unknown(format!(
+                        "group {group} has no offsets on {} of what flow {flow} copied",
+                        target.alias()
+                    )));
+                }
+                let mut all = offsets.values();
+                if is_asked || all.any(|one| any_mark(&one.metadata).is_none()) {
+                    moved.offsets.insert(group, offsets);
+                } else {
+                    moved.not_moved += usize::from(!offsets.is_empty());
+                }
             }
         }
-        let mut asked: BTreeMap<TopicPartition, BTreeSet<i64>> = BTreeMap::new();
-        for (partition, committed) in moved.values().flatten() {
-            asked
-                .entry(partition.clone())
-                .or_default()
-                .insert(committed.offset);
-        }
-        let answers = self.gathered.answers(asked).await?;
-        groups.extend(self.go(moved, &answers).await?);
-        groups.sort_by(|a, b| a.group.cmp(&b.group));
-        Ok((groups, not_moved))
+        Ok(moved)
     }
 
-    /// What each of these groups has on the target is told of: look at the source, decide, commit.
+    /// Those of partitions on the target that the flow writes.
+    fn copied(&self, mut offsets: GroupOffsets) -> GroupOffsets {
+        offsets.retain(|partition, _| self.gathered.record(&partition.topic).is_some());
+        offsets
+    }
+
+    /// What each of these groups has on the target is told of: look at both sides once more, decide, commit.
     async fn go(
         &self,
         moved: BTreeMap<String, GroupOffsets>,
@@ -137,25 +157,28 @@ impl Job<'_> {
         let (source, target) = (&self.flow.source, &self.flow.target);
         let mut active = BTreeMap::new();
         for side in [target, source] {
-            for one in self.list(side.client(), side.alias()).await? {
-                if has_members(&one.state) {
-                    active.insert(one.group, side.alias());
-                }
-            }
+            let listed = self.list(side.client(), side.alias()).await?;
+            let listed = listed.into_iter().filter(|one| has_members(&one.state));
+            active.extend(listed.map(|one| (one.group, members(side.alias()))));
         }
-        let held = self.held(source.client(), source.alias(), moved.keys());
-        let (mut there, mut groups) = held.await?;
+        let now = self.held(target.client(), target.alias(), moved.keys());
+        let (mut now, _) = now.await?;
+        let there = self.held(source.client(), source.alias(), moved.keys());
+        let (mut there, mut groups) = there.await?;
         for (group, offsets) in moved {
             let Some(there) = there.remove(&group) else {
                 continue;
             };
+            let now = now.remove(&group).map(|offsets| self.copied(offsets));
+            let stands = now.as_ref() == Some(&offsets);
+            let went_on = || format!("it went on at {} meanwhile: try again", target.alias());
             let found: Vec<_> = offsets
                 .into_iter()
                 .map(|(partition, committed)| self.found(partition, committed, answers))
                 .collect();
             let (partitions, writes) = self.terms().decide(&found, &there);
             let mut one = Group {
-                left: active.get(&group).map(|alias| members(alias)),
+                left: active.remove(&group).or_else(|| (!stands).then(went_on)),
                 group,
                 partitions,
             };

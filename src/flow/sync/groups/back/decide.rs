@@ -10,7 +10,7 @@ use wire::{
 };
 
 use super::{
-    super::{mark, marked, resume::UNTRANSLATED},
+    super::{decide::any_mark, mark, marked, resume::UNTRANSLATED},
     Outcome, Partition,
     answer::Told,
 };
@@ -84,7 +84,7 @@ impl Terms<'_> {
 
     /// What an application keeps beside its offsets goes with them.
     fn carried(&self, committed: &CommittedOffset) -> String {
-        match marked(&committed.metadata, self.flow) {
+        match any_mark(&committed.metadata) {
             Some(_) => String::new(),
             None => committed.metadata.clone(),
         }
@@ -103,9 +103,10 @@ impl Terms<'_> {
             outcome,
             text,
         };
-        let is_ours = marked(&one.committed.metadata, self.flow).is_some();
-        if is_ours && there.is_some() {
-            let text = format!("nobody committed there on {target} but strait");
+        // Ours counts where the group has lost its own.
+        let by = any_mark(&one.committed.metadata).map(|(flow, _)| flow);
+        if let Some(flow) = by.filter(|flow| *flow != self.flow || there.is_some()) {
+            let text = format!("nobody committed there on {target} but flow {flow}");
             return row(Outcome::Same, None, text);
         }
         let is_exact = matches!(one.told, Ok(Told::At { again: 0, .. }));
@@ -120,6 +121,11 @@ impl Terms<'_> {
                 again,
             }) => (*source_offset, *again),
             Ok(Told::Beyond(end)) => return left(self.beyond(*end, one.is_unsettled)),
+            Ok(Told::Lost(end)) => {
+                return left(format!(
+                    "{target} lost its end: what was read there behind {end} is not known any more"
+                ));
+            }
             Ok(Told::Unknown) => {
                 return left("the offset map does not reach back so far".to_owned());
             }
@@ -169,10 +175,7 @@ impl Terms<'_> {
 
 /// Whether the group committed it itself; another flow's place for it follows from where it is on the target, as this one does.
 fn is_its_own(there: &CommittedOffset) -> bool {
-    let mut fields = there.metadata.split(' ');
-    let is_mark = fields.next() == Some("strait/1") && fields.next().is_some();
-    let translated = fields.next().and_then(|offset| offset.parse::<i64>().ok());
-    !(is_mark && translated.is_some_and(|offset| offset >= 0))
+    any_mark(&there.metadata).is_none_or(|(_, offset)| offset < 0)
 }
 
 #[cfg(test)]

@@ -146,12 +146,15 @@ impl<'a> Gathered<'a> {
         let nothing = Ladder::default();
         let ladder = self.view.ladder(&unit.target).unwrap_or(&nothing);
         let mut anchors = ladder.anchors(unit.in_map);
-        if let (Some(known), None) = (checkpoint, ladder.lost_end(unit.in_map)) {
-            anchors = End::of(known).close(unit.in_map, anchors);
+        let mut is_lost = ladder.lost_end(unit.in_map).is_some();
+        if let Some(end) = checkpoint.map(End::of).filter(|_| !is_lost) {
+            anchors = end.close(unit.in_map, anchors);
+            is_lost = end.lost_end().is_some();
         }
         let known = Known {
             unit,
             anchors,
+            is_lost,
             held,
         };
         let reader = Reader {

@@ -1,6 +1,6 @@
 //! Groups go back to the source: what they committed on the target, by the inverse of the flow's map.
 //!
-//! The one thing that strait writes to a source besides `source_commits`, and only on an operator's word. The map and the
+//! The one thing that strait writes to a source, and only on an operator's word. The map and the
 //! checkpoints are read as they are, whether the flow runs or not. Nothing is committed for a group that has members on
 //! either side, and the source is looked at right before each commit.
 

@@ -93,6 +93,14 @@ fn where_it_never_moved_it_stays_or_is_put_back_if_that_is_lost() {
     assert_eq!(stays, (Outcome::Same, None));
     let lost = (Outcome::Moves, Some((12, String::new())));
     assert_eq!(one(TERMS, &it, None), lost);
+    // It follows another source, which says nothing of this one.
+    let it = Found {
+        committed: committed(10, "strait/1 other 12"),
+        ..it
+    };
+    for there in [None, Some(committed(3, ""))] {
+        assert_eq!(one(TERMS, &it, there), (Outcome::Same, None));
+    }
 }
 
 #[test]
@@ -104,6 +112,7 @@ fn what_is_not_known_is_left_with_the_reason() {
     let gone = Err("made anew".to_owned());
     for (it, there, reason) in [
         (found(0, 30, Ok(Told::Beyond(20))), Some(9), "behind 20"),
+        (found(0, 30, Ok(Told::Lost(20))), Some(9), "lost its end"),
         (found(0, 1, Ok(Told::Unknown)), None, "so far"),
         (found(0, 1, Ok(Told::Unread("x".to_owned()))), None, "x"),
         (found(0, 1, gone), None, "made anew"),
