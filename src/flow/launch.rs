@@ -458,7 +458,8 @@ pub(super) async fn last_seen(
     }
 }
 
-async fn epoch_end(
+/// Where `epoch` ends on the source.
+pub(super) async fn epoch_end(
     client: &Client,
     partition: TopicPartition,
     epoch: i32,

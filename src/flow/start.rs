@@ -543,7 +543,7 @@ impl From<&Checkpoint> for Progress {
 
 /// Whether the source still holds the record that was copied last. A batch that was copied sealed is known by its
 /// bytes; where compaction wrote them anew since, the epoch of the leader that appended it still tells.
-fn is_the_same(last: &LastRecord, seen: LastSeen) -> bool {
+pub(super) fn is_the_same(last: &LastRecord, seen: LastSeen) -> bool {
     match (last.payload_crc, seen) {
         (_, LastSeen::Gone | LastSeen::EpochEnds(_)) => true,
         (None, LastSeen::Found { crc, .. }) => crc == last.crc,

@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 use wire::TopicPartition;
 
 use super::{
-    boot::MAP_PATIENCE,
+    Flow,
+    boot::{Booted, MAP_PATIENCE},
     plan::{Snapshot, Unit},
     supervisor::Supervisor,
     sync::{
@@ -106,44 +107,10 @@ impl Supervisor<'_> {
         let asked = self.booted.map.is_some() || rules;
         // Heartbeats only ask whether this process leads.
         let copied = leader.then(|| match asked {
-            true => self.copied(snapshot),
+            true => self.flow.copied(&self.booted, snapshot),
             false => Copied::new(),
         });
         tell(&self.copied, copied.map(Arc::new));
-    }
-
-    fn copied(&self, snapshot: &Snapshot) -> Copied {
-        let mut copied = Copied::new();
-        for topic in &snapshot.topics {
-            let records = &self.booted.records;
-            let Some(target) = snapshot.bound(topic, records) else {
-                continue;
-            };
-            let record = records.topics.get(&topic.key());
-            let starts = record.and_then(|record| record.start.as_ref());
-            for index in 0..topic.partitions.min(target.partition_count()) {
-                let source = TopicPartition::new(&topic.name, index);
-                let target_partition = TopicPartition::new(&topic.target, index);
-                let unit = Unit {
-                    route: Route {
-                        source: source.clone(),
-                        target: target_partition.clone(),
-                    },
-                    source_topic: topic.id,
-                    target_topic: target.id,
-                };
-                let in_map = self.flow.identity(&self.booted, &unit).in_map();
-                let unit = groups::Unit {
-                    source: source.clone(),
-                    target: target_partition,
-                    in_map,
-                    begins_late: starts.is_some_and(|starts| starts.contains_key(&index)),
-                    topics: [topic.id, target.id],
-                };
-                copied.insert(source, unit);
-            }
-        }
-        copied
     }
 
     /// Reads what other processes wrote about units that start here; whether that could be read soon. If not, the committer
@@ -161,5 +128,42 @@ impl Supervisor<'_> {
             tracing::warn!(flow = %self.flow.config.name, %error, "the offset map cannot be read now");
         }
         read.is_ok()
+    }
+}
+
+impl Flow {
+    /// What it copies, whoever runs the workers.
+    pub(super) fn copied(&self, booted: &Booted, snapshot: &Snapshot) -> Copied {
+        let mut copied = Copied::new();
+        for topic in &snapshot.topics {
+            let records = &booted.records;
+            let Some(target) = snapshot.bound(topic, records) else {
+                continue;
+            };
+            let record = records.topics.get(&topic.key());
+            let starts = record.and_then(|record| record.start.as_ref());
+            for index in 0..topic.partitions.min(target.partition_count()) {
+                let source = TopicPartition::new(&topic.name, index);
+                let target_partition = TopicPartition::new(&topic.target, index);
+                let unit = Unit {
+                    route: Route {
+                        source: source.clone(),
+                        target: target_partition.clone(),
+                    },
+                    source_topic: topic.id,
+                    target_topic: target.id,
+                };
+                let in_map = self.identity(booted, &unit).in_map();
+                let unit = groups::Unit {
+                    source: source.clone(),
+                    target: target_partition,
+                    in_map,
+                    begins_late: starts.is_some_and(|starts| starts.contains_key(&index)),
+                    topics: [topic.id, target.id],
+                };
+                copied.insert(source, unit);
+            }
+        }
+        copied
     }
 }

@@ -11,7 +11,7 @@ use rdkafka::{
     ClientConfig, ClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
-    message::{Header, Headers, Message, OwnedHeaders},
+    message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders},
     producer::{
         BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer,
     },
@@ -186,6 +186,19 @@ impl OpenOffset {
 
 /// Reads all committed records of `topics` with librdkafka.
 pub fn consume(side: &Side, topics: &[String]) -> Result<Content> {
+    each(side, topics, digest)
+}
+
+/// The same: where they lie.
+pub fn offsets(side: &Side, topics: &[String]) -> Result<BTreeMap<(String, i32), Vec<i64>>> {
+    each(side, topics, |message| message.offset())
+}
+
+fn each<T>(
+    side: &Side,
+    topics: &[String],
+    look: impl Fn(&BorrowedMessage<'_>) -> T,
+) -> Result<BTreeMap<(String, i32), Vec<T>>> {
     let consumer: BaseConsumer = side
         .client()
         .set("group.id", "scenario-reader")
@@ -194,7 +207,7 @@ pub fn consume(side: &Side, topics: &[String]) -> Result<Content> {
         .set("enable.partition.eof", "true")
         .set("fetch.wait.max.ms", "20")
         .create()?;
-    let mut content = Content::new();
+    let mut content = BTreeMap::new();
     let mut wanted = TopicPartitionList::new();
     for topic in topics {
         let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10))?;
@@ -218,7 +231,7 @@ pub fn consume(side: &Side, topics: &[String]) -> Result<Content> {
             Some(Ok(message)) => content
                 .entry((message.topic().to_owned(), message.partition()))
                 .or_default()
-                .push(digest(&message)),
+                .push(look(&message)),
         }
     }
     Ok(content)
@@ -288,7 +301,7 @@ impl Member {
     }
 }
 
-fn digest(message: &impl Message) -> String {
+fn digest(message: &BorrowedMessage<'_>) -> String {
     let headers: Vec<_> = message
         .headers()
         .map(|h| h.iter().collect())

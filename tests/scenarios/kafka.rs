@@ -379,6 +379,7 @@ share.coordinator.state.topic.min.isr={in_sync}
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
 log.cleaner.threads=1
+log.cleaner.backoff.ms=1000
 log.cleaner.dedupe.buffer.size=4194304
 {several}
 {more}

@@ -25,7 +25,10 @@ use rdkafka::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use wire::client::{Client, ClientSettings, ConfigOp};
+use wire::{
+    TopicPartition,
+    client::{Client, ClientSettings, CommittedOffset, ConfigOp},
+};
 
 use super::kafka::{Detour, Extra, Kafka};
 
@@ -314,6 +317,24 @@ impl Side {
         Ok(())
     }
 
+    /// The same for many partitions at once.
+    pub async fn commit_all(&self, group: &str, offsets: &[(&str, i32, i64)]) -> Result<()> {
+        let offsets = offsets.iter().map(|(topic, partition, offset)| {
+            let committed = CommittedOffset {
+                offset: *offset,
+                leader_epoch: -1,
+                metadata: String::new(),
+            };
+            (TopicPartition::new(*topic, *partition), committed)
+        });
+        let offsets: Vec<_> = offsets.collect();
+        let outcomes = self.wire()?.commit_group_offsets(group, &offsets).await?;
+        for (partition, outcome) in outcomes {
+            outcome.map_err(|error| anyhow::anyhow!("{group}, {partition}: {error}"))?;
+        }
+        Ok(())
+    }
+
     /// Deletes a group, once it has no members.
     pub async fn delete_group(&self, group: &str) -> Result<()> {
         let client = self.wire()?;
@@ -405,7 +426,9 @@ fn brokers() -> usize {
 }
 
 async fn lite(folder: &tempfile::TempDir, listen: &str) -> Result<Broker> {
-    let config = broker_lite::Config::new(listen, folder.path());
+    let mut config = broker_lite::Config::new(listen, folder.path());
+    // As the Kafkas of these tests: nobody waits long for what is to be compacted.
+    config.apply("log.cleaner.backoff.ms=1000")?;
     Broker::start(config, host::Host::real())
         .await
         .context("start broker-lite")

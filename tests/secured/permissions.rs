@@ -198,6 +198,21 @@ pub fn run_needs_its_section_only(clusters: &Clusters) -> Result<()> {
         Ok(committed(&clusters.target.plain(), group, first)? == Some(end))
     })
     .with_context(|| strait.log())?;
+    // It moves over, and goes back.
+    commit(&clusters.target.plain(), group, first, 3)?;
+    let back = ["groups", "return", "--rewind"];
+    let (code, text) = strait.call_with(&back)?;
+    ensure!(
+        code == 4 && text.contains("GROUP_AUTHORIZATION_FAILED"),
+        "{code}: {text}"
+    );
+    allow(clusters, &["groups return"], user, topic)?;
+    let (code, text) = strait.call_with(&back)?;
+    ensure!(code == 0, "{code}: {text}");
+    ensure!(
+        committed(&clusters.source.plain(), group, first)? == Some(3),
+        "{text}"
+    );
     let kept = [
         "heartbeats",
         "east.heartbeats",
@@ -247,10 +262,19 @@ pub fn run_needs_its_section_only(clusters: &Clusters) -> Result<()> {
 fn committed_end(bootstrap: &str, group: &str, (topic, partition): (&str, i32)) -> Result<i64> {
     let consumer = consumer(bootstrap, group)?;
     let (_, end) = consumer.fetch_watermarks(topic, partition, Duration::from_secs(10))?;
-    let mut offsets = TopicPartitionList::new();
-    offsets.add_partition_offset(topic, partition, Offset::Offset(end))?;
-    consumer.commit(&offsets, CommitMode::Sync)?;
+    commit(bootstrap, group, (topic, partition), end)?;
     Ok(end)
+}
+
+fn commit(
+    bootstrap: &str,
+    group: &str,
+    (topic, partition): (&str, i32),
+    offset: i64,
+) -> Result<()> {
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+    Ok(consumer(bootstrap, group)?.commit(&offsets, CommitMode::Sync)?)
 }
 
 fn committed(bootstrap: &str, group: &str, (topic, partition): (&str, i32)) -> Result<Option<i64>> {

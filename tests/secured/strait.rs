@@ -46,7 +46,12 @@ impl Strait {
 
     /// A subcommand: its exit code and what it printed.
     pub fn call(&self, subcommand: &str) -> Result<(i32, String)> {
-        let output = self.command(subcommand).output()?;
+        self.call_with(&[subcommand])
+    }
+
+    /// The same of several words.
+    pub fn call_with(&self, words: &[&str]) -> Result<(i32, String)> {
+        let output = self.command(words).output()?;
         let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.push_str(&String::from_utf8_lossy(&output.stderr));
         Ok((output.status.code().unwrap_or(-1), text))
@@ -55,7 +60,7 @@ impl Strait {
     /// `strait run`.
     pub fn run(&mut self) -> Result<()> {
         let log = fs::File::create(self.folder.path().join("log"))?;
-        let mut command = self.command("run");
+        let mut command = self.command(&["run"]);
         command.stdout(log.try_clone()?).stderr(log);
         self.process = Some(command.spawn()?);
         Ok(())
@@ -79,12 +84,9 @@ impl Strait {
         Ok(())
     }
 
-    fn command(&self, subcommand: &str) -> Command {
+    fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));
-        command
-            .arg(subcommand)
-            .arg(self.file())
-            .stdin(Stdio::null());
+        command.args(words).arg(self.file()).stdin(Stdio::null());
         command
     }
 }

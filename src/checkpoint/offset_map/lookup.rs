@@ -51,17 +51,21 @@ pub fn place(anchors: &[Anchor], source_offset: i64) -> Place {
 }
 
 fn between(a: &Anchor, b: &Anchor, source_offset: i64) -> Place {
-    let source = b.source_offset - a.source_offset;
-    let target = b.target_offset - a.target_offset;
-    if target == 0 {
+    if b.target_offset == a.target_offset {
         return Place::At(a.target_offset);
     }
-    let records = i64::from(b.sequence.wrapping_sub(a.sequence) & i32::MAX);
-    // One record for each offset on either side.
-    if a.term == b.term && source == target && source == records {
+    if is_dense(a, b) {
         return Place::At(a.target_offset + (source_offset - a.source_offset));
     }
     Place::Between(*a, *b)
+}
+
+/// Whether there is one record for each offset on either side, between `a` and `b`.
+pub(super) fn is_dense(a: &Anchor, b: &Anchor) -> bool {
+    let source = b.source_offset - a.source_offset;
+    let target = b.target_offset - a.target_offset;
+    let records = i64::from(b.sequence.wrapping_sub(a.sequence) & i32::MAX);
+    a.term == b.term && source == target && source == records
 }
 
 /// The answer for all source offsets between `a` and `b`, if counting makes it no better: so much was left out there that

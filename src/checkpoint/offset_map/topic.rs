@@ -122,16 +122,32 @@ impl OffsetMap {
     /// # Errors
     /// If the target cannot be reached or refuses.
     pub async fn create(&self) -> Result<bool, MapError> {
-        let names = [self.topic.partition.topic.clone()];
-        let found = self.topic.client.topics(Some(&names)).await;
-        let found = found.map_err(|error| self.topic.failed(error))?;
         // Whoever may not create it may use one that is there.
-        let exists = found.iter().any(|topic| topic.error.is_none());
+        let exists = self.exists().await?;
         if !exists {
             self.topic.create(self.replication_factor, &CONFIGS).await?;
         }
         self.found.store(true, Ordering::Relaxed);
         Ok(!exists)
+    }
+
+    async fn exists(&self) -> Result<bool, MapError> {
+        let names = [self.topic.partition.topic.clone()];
+        let found = self.topic.client.topics(Some(&names)).await;
+        let found = found.map_err(|error| self.topic.failed(error))?;
+        Ok(found.iter().any(|topic| topic.error.is_none()))
+    }
+
+    /// Reads it as it is, for who writes nothing; none if there is no such topic.
+    ///
+    /// # Errors
+    /// As of [`Self::refresh`].
+    pub async fn look(&self) -> Result<Option<Arc<View>>, MapError> {
+        if !self.exists().await? {
+            return Ok(None);
+        }
+        self.found.store(true, Ordering::Relaxed);
+        self.refresh().await.map(Some)
     }
 
     /// Reads what came since the last time; makes the topic if it was never found.

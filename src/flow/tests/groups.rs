@@ -11,6 +11,8 @@ use wire::{
 use super::{Cluster, Pair, Running, eventually};
 use crate::flow::sync::groups::marked;
 
+mod back;
+
 const ALL: &str = "topics = [\".*\"]";
 
 fn partition() -> TopicPartition {

@@ -152,6 +152,12 @@ impl Writers {
         found.max_by_key(|writer| writer.is_active())
     }
 
+    /// Those that copy from the cluster with id `from`.
+    pub fn from(&self, from: &str) -> impl Iterator<Item = &Writer> {
+        let all = self.0.iter();
+        all.filter(move |writer| writer.checkpoint.source_cluster == from)
+    }
+
     /// Whether a flow with this group is among them that copies from the cluster with id `from`.
     pub fn has(&self, group: &str, from: &str) -> bool {
         let mut writers = self.0.iter();
@@ -234,6 +240,7 @@ mod tests {
         assert_eq!(group(8, "orders"), Some("strait.c"));
         assert_eq!(group(9, "orders"), None);
         assert_eq!(group(7, "other"), None);
+        assert_eq!((all.from("W").count(), all.from("X").count()), (3, 0));
         assert!(all.has("strait.c", "W") && !all.has("strait.d", "W") && !all.has("strait.c", "X"));
         let copy = |id| (Uuid::from_u128(id), "orders");
         let at_work = BTreeMap::from([

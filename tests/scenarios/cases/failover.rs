@@ -165,6 +165,24 @@ impl<'a> Move<'a> {
         .await
     }
 
+    /// What was handed over to the direction that runs is committed at east.
+    async fn returned(&self) -> Result<()> {
+        eventually(30, "the group at east", async || {
+            for (topic, partition) in self.written.keys() {
+                let (at_west, _) = self.pair.target.committed(&self.group, topic, *partition)?;
+                let at_east = self.pair.source.committed(&self.group, topic, *partition)?;
+                let mark = format!("strait/1 {}-back {at_west}", self.pair.prefix);
+                let is_it = at_east.1.is_empty() || at_east.1 == mark;
+                ensure!(
+                    at_east.0 >= 0 && is_it,
+                    "{topic}-{partition}: {at_east:?} {mark}"
+                );
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Offsets at the target of the direction that runs are those of its source, by strait's marks.
     async fn followed(&self, to: Place) -> Result<()> {
         let partitions: Vec<_> = self.written.keys().cloned().collect();
@@ -183,7 +201,7 @@ impl<'a> Move<'a> {
     }
 }
 
-/// There and back: each record is read once.
+/// There and back, without ever waiting for the group to read up: each record is read once.
 pub async fn a_planned_move_and_its_return_lose_and_repeat_nothing(pair: &mut Pair) -> Result<()> {
     let append = "start = \"latest\"\non_existing = \"append\"";
     let mut it = Move::new(pair, append).await?;
@@ -210,16 +228,16 @@ pub async fn a_planned_move_and_its_return_lose_and_repeat_nothing(pair: &mut Pa
     it.forward.terminate()?;
     it.back.run()?;
     it.runs(section, "strait status back.toml").await?;
-    it.consume(West, 100)?;
+    it.consume(West, 60)?;
     it.produce(West, 120)?;
-    it.consume(West, usize::MAX)?;
-    it.has_read_all_once()?;
+    // It has not read all of either, or one of them.
+    it.consume(West, 200)?;
 
     let section = "Planned return to east";
     it.succeeds(section, "strait verify strait.toml").await?;
-    let resume = "strait groups resume back.toml --group app";
-    it.succeeds(section, resume).await?;
-    it.followed(East).await?;
+    let line = "strait groups return strait.toml --group app";
+    it.succeeds(section, line).await?;
+    it.returned().await?;
     it.back.terminate()?;
     let set = "strait checkpoint set strait.toml --topic orders --to latest";
     it.succeeds(section, set).await?;

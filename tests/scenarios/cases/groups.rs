@@ -15,7 +15,11 @@ use super::{
 
 /// Waits until the group has on the target what it committed on the source for these partitions, as its marks tell; nothing
 /// where it has committed nothing.
-async fn await_followed(pair: &Pair, group: &str, partitions: &[(String, i32)]) -> Result<()> {
+pub(super) async fn await_followed(
+    pair: &Pair,
+    group: &str,
+    partitions: &[(String, i32)],
+) -> Result<()> {
     await_marks(
         [&pair.source, &pair.target],
         &pair.prefix,
@@ -52,7 +56,7 @@ pub(super) async fn await_marks(
 }
 
 /// Reads as a member of the group, off the runtime.
-fn read(side: &Side, group: &str, topics: &[String], most: usize) -> Result<Content> {
+pub(super) fn read(side: &Side, group: &str, topics: &[String], most: usize) -> Result<Content> {
     tokio::task::block_in_place(|| Member::join(side, group, topics)?.read(most))
 }
 

@@ -14,6 +14,7 @@ mod stops;
 mod takeover;
 mod topics;
 mod upheaval;
+mod ways_back;
 
 use std::pin::Pin;
 
@@ -62,6 +63,7 @@ cases! {
     groups::who_moved_over_is_left_alone_until_told_otherwise,
     groups::groups_of_new_kinds_follow_or_are_told,
     groups::offsets_in_a_transaction_that_is_open_are_waited_for,
+    ways_back::consumers_that_come_back_read_every_record_once,
     failover::a_planned_move_and_its_return_lose_and_repeat_nothing,
     failover::an_unplanned_move_loses_nothing_that_was_copied_and_the_rest_comes_later,
     lifecycle::clean_stop_and_start_repeats_nothing,

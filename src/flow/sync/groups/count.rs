@@ -17,7 +17,7 @@ use crate::checkpoint::offset_map::{Anchor, Answer, answer, pair};
 
 /// Places within an interval that are remembered, to look others up by.
 const BLOCKS: i64 = 64;
-const MAX_DECOMPRESSED: usize = 1 << 30;
+pub(super) const MAX_DECOMPRESSED: usize = 1 << 30;
 
 /// A count on its way.
 #[derive(Clone, Debug)]
@@ -81,32 +81,21 @@ impl Count {
         isolation: Isolation,
         asked: &BTreeSet<i64>,
     ) -> Result<(), ClientError> {
-        let damaged = |at, error| ClientError::damaged(&fetched.partition, at, error);
-        let mut aborted = Aborted::new(&fetched.aborted, isolation);
         let step = (self.to.source_offset - self.from.source_offset) / BLOCKS;
-        for batch in batches(fetched.records.clone()) {
-            let batch = batch
-                .map_err(|error| ClientError::damaged(&fetched.partition, self.next, error))?;
-            let base = batch.header.base_offset;
-            let skips = aborted
-                .skips(&batch)
-                .map_err(|error| damaged(base, error))?;
+        each(fetched, isolation, self.next, |batch, skips| {
             let end = batch.header.next_offset();
             if end <= self.next || self.is_done() {
-                continue;
+                return Ok(());
             }
             let within = |to: i64| match skips {
                 true => Ok(0),
-                false => records(&batch, self.next, to),
+                false => records(batch, self.next, to),
             };
             // What lies behind the interval was perhaps never copied.
             for offset in asked.range(self.next..end.min(self.to.source_offset)) {
-                let before = within(*offset).map_err(|error| damaged(base, error))?;
-                self.before.insert(*offset, self.records + before);
+                self.before.insert(*offset, self.records + within(*offset)?);
             }
-            let last = end.min(self.to.source_offset);
-            let records = within(last).map_err(|error| damaged(base, error))?;
-            self.records += records;
+            self.records += within(end.min(self.to.source_offset))?;
             self.next = end;
             let behind = self
                 .before
@@ -115,8 +104,8 @@ impl Count {
             if end - behind >= step && end < self.to.source_offset {
                 self.before.insert(end, self.records);
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// What a finished count says of a source offset in its interval.
@@ -148,8 +137,30 @@ impl Count {
     }
 }
 
+/// Shows each batch of what was read at offset `at`, and whether a reader sees nothing of it.
+///
+/// # Errors
+/// If one of them is damaged.
+pub(super) fn each(
+    fetched: &Fetched,
+    isolation: Isolation,
+    at: i64,
+    mut look: impl FnMut(&BatchView, bool) -> Result<(), RecordError>,
+) -> Result<(), ClientError> {
+    let mut aborted = Aborted::new(&fetched.aborted, isolation);
+    for batch in batches(fetched.records.clone()) {
+        let batch = batch.map_err(|error| ClientError::damaged(&fetched.partition, at, error))?;
+        let base = batch.header.base_offset;
+        let damaged = |error| ClientError::damaged(&fetched.partition, base, error);
+        let skips = aborted.skips(&batch);
+        let skips = skips.map_err(|error| ClientError::damaged(&fetched.partition, base, error))?;
+        look(&batch, skips).map_err(damaged)?;
+    }
+    Ok(())
+}
+
 /// How many records of `batch` are at the offsets from `from` up to `to`.
-fn records(batch: &BatchView, from: i64, to: i64) -> Result<i64, RecordError> {
+pub(super) fn records(batch: &BatchView, from: i64, to: i64) -> Result<i64, RecordError> {
     let header = &batch.header;
     let (base, end) = (header.base_offset, header.next_offset());
     let count = i64::from(header.record_count);
@@ -171,4 +182,4 @@ fn records(batch: &BatchView, from: i64, to: i64) -> Result<i64, RecordError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -87,8 +87,14 @@ pub fn mark(flow: &str, source_offset: i64) -> String {
 
 /// The source offset in the mark of `flow`; none if it is not that.
 pub fn marked(metadata: &str, flow: &str) -> Option<i64> {
-    let rest = metadata.strip_prefix(MARK)?.strip_prefix(flow)?;
-    rest.strip_prefix(' ')?.parse().ok()
+    let mark = any_mark(metadata).filter(|(of, _)| *of == flow);
+    mark.map(|(_, source_offset)| source_offset)
+}
+
+/// The flow and the source offset in a mark, whichever flow's.
+pub(super) fn any_mark(metadata: &str) -> Option<(&str, i64)> {
+    let (flow, offset) = metadata.strip_prefix(MARK)?.rsplit_once(' ')?;
+    Some((flow, offset.parse().ok()?))
 }
 
 /// Whether a group in `state` has members; empty: not known, its coordinator will tell.
@@ -172,6 +178,7 @@ mod tests {
         assert_eq!(mark("a-to-b", 17), "strait/1 a-to-b 17");
         assert_eq!(marked("strait/1 a-to-b 17", "a-to-b"), Some(17));
         assert_eq!(marked("strait/1 a-to-b -1", "a-to-b"), Some(-1));
+        assert_eq!(any_mark("strait/1 a-to-b 17"), Some(("a-to-b", 17)));
         for other in [
             "",
             "strait/1 a-to-b",

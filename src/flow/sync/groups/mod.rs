@@ -4,6 +4,7 @@
 //! that the flow copies, and commits that on the target under strait's mark, where nobody else did ([`decide`]). Groups
 //! with members there are left alone: their coordinator refuses such commits, whoever sees them late.
 
+pub mod back;
 mod commit;
 mod count;
 mod decide;

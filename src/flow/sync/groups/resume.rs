@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Stands in a mark for a source offset that nobody translated.
-const UNTRANSLATED: i64 = -1;
+pub(super) const UNTRANSLATED: i64 = -1;
 
 /// What was done, or would be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -21,7 +21,7 @@ fn anchor(number: u64, source_offset: i64, target_offset: i64) -> Anchor {
 
 /// A batch on the source: which of its offsets still have a record.
 #[derive(Clone, Debug)]
-struct Written {
+pub(in super::super) struct Written {
     kept: Vec<bool>,
     /// Part of a transaction that was aborted.
     aborted: bool,
@@ -29,7 +29,7 @@ struct Written {
     hole: i64,
 }
 
-fn written() -> impl Strategy<Value = Written> {
+pub(in super::super) fn written() -> impl Strategy<Value = Written> {
     let kept = proptest::collection::vec(proptest::bool::weighted(0.8), 1..5);
     let parts = (kept, proptest::bool::weighted(0.2), 0i64..3);
     parts.prop_map(|(kept, aborted, hole)| Written {
@@ -66,6 +66,59 @@ fn batch(base: i64, one: &Written) -> Vec<u8> {
     bytes
 }
 
+/// Batches as they lie in a log.
+pub(in super::super) struct Log {
+    /// Each with the aborted transactions that begin in it.
+    batches: Vec<(Vec<u8>, Vec<(i64, i64)>)>,
+    /// Offsets of all records that a reader sees.
+    pub(in super::super) records: BTreeSet<i64>,
+    pub(in super::super) end: i64,
+}
+
+impl Log {
+    pub(in super::super) fn new(written: &[Written]) -> Self {
+        let mut log = Self {
+            batches: Vec::new(),
+            records: BTreeSet::new(),
+            end: 0,
+        };
+        for one in written {
+            let at = log.end + one.hole;
+            let mut bytes = batch(at, one);
+            let kept = (at..).zip(&one.kept).filter(|(_, kept)| **kept);
+            log.end = at + one.kept.len() as i64;
+            if one.aborted {
+                bytes.extend_from_slice(&control_batch(log.end, 9, 0, false, 0, 5).unwrap());
+                log.end += 1;
+                log.batches.push((bytes, vec![(9, at)]));
+            } else {
+                log.records.extend(kept.map(|(offset, _)| offset));
+                log.batches.push((bytes, Vec::new()));
+            }
+        }
+        log
+    }
+
+    /// All of it, in two reads.
+    pub(in super::super) fn reads(&self, cut: usize) -> [Fetched; 2] {
+        let (first, second) = self.batches.split_at(cut.min(self.batches.len()));
+        [first, second].map(|some| {
+            let bytes: Vec<u8> = some.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
+            Fetched {
+                partition: TopicPartition::new("t", 0),
+                high_watermark: self.end,
+                last_stable_offset: self.end,
+                log_start_offset: 0,
+                records: bytes.into(),
+                aborted: some
+                    .iter()
+                    .flat_map(|(_, aborted)| aborted.clone())
+                    .collect(),
+            }
+        })
+    }
+}
+
 proptest! {
     /// Against a list of all offsets: whatever is left of the batches, however the interval cuts them, and in however
     /// many reads they come.
@@ -74,40 +127,14 @@ proptest! {
         log in proptest::collection::vec(written(), 1..12), cut in 0usize..8,
         from in 0i64..12, to in 12i64..60, asked in proptest::collection::btree_set(0i64..60, 0..5),
     ) {
-        let (mut batches, mut records) = (Vec::new(), BTreeSet::new());
-        let mut at = 0;
-        for one in &log {
-            at += one.hole;
-            let aborted = if one.aborted { vec![(9, at)] } else { Vec::new() };
-            let mut bytes = batch(at, one);
-            for (offset, kept) in (at..).zip(&one.kept) {
-                if *kept && !one.aborted {
-                    records.insert(offset);
-                }
-            }
-            at += one.kept.len() as i64;
-            if one.aborted {
-                bytes.extend_from_slice(&control_batch(at, 9, 0, false, 0, 5).unwrap());
-                at += 1;
-            }
-            batches.push((bytes, aborted));
-        }
-        let to = to.min(at);
+        let log = Log::new(&log);
+        let to = to.min(log.end);
         prop_assume!(from < to);
-        let count = |from: i64, to: i64| records.range(from..to).count() as i64;
+        let count = |from: i64, to: i64| log.records.range(from..to).count() as i64;
         let all = count(from, to);
         let interval = (anchor(0, from, 100), anchor(1, to, 100 + all));
         let mut counted = Count::new(interval.0, interval.1);
-        let (first, second) = batches.split_at(cut.min(batches.len()));
-        for some in [first, second] {
-            let fetched = Fetched {
-                partition: TopicPartition::new("t", 0),
-                high_watermark: at,
-                last_stable_offset: at,
-                log_start_offset: 0,
-                records: some.iter().flat_map(|(bytes, _)| bytes.clone()).collect::<Vec<u8>>().into(),
-                aborted: some.iter().flat_map(|(_, aborted)| aborted.clone()).collect(),
-            };
+        for fetched in log.reads(cut) {
             counted.take(&fetched, Isolation::ReadCommitted, &asked).unwrap();
         }
         prop_assert!(counted.is_done());
