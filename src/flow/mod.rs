@@ -12,6 +12,7 @@ mod boot;
 mod carriers;
 mod configs;
 mod cycles;
+mod deletable;
 pub mod handover;
 mod launch;
 pub mod membership;

@@ -1,14 +1,18 @@
-//! `strait check --apply`: what a running flow would change about the target's topics, once. Nothing that it takes away
-//! holds records: topics whose sources are gone are left to the running flow, which waits.
+//! `strait check --apply`: what a running flow would change about the target's topics, once. Topics whose sources are gone
+//! are left to the running flow, which waits; those whose sources were made anew are made anew while nobody runs the
+//! flow: who asks for that has seen the new one in the plan.
 
 use std::{collections::BTreeMap, fmt};
 
 use super::{
     Flow,
+    adjust::AdjustError,
     apply::{StepError, topic_configs},
+    boot::Booted,
+    deletable::{Standing, has_begun},
     plan::{Rules, SourceTopic, Trouble},
     sync::configs::alter::{Altered, Step, alter},
-    topics::{configs::Wishes, portions::MOST_TOPICS},
+    topics::{configs::Wishes, portions::MOST_TOPICS, retire::Gone},
 };
 use crate::worker::Unlimited;
 
@@ -42,6 +46,10 @@ impl Flow {
     /// If a cluster cannot be asked; some of it may be done.
     pub async fn apply_once(&self) -> Result<Applied, ApplyError> {
         let rules = Rules::new(&self.config);
+        let mut applied = Applied::default();
+        if let Err(error) = self.delete_replaced(&rules, &mut applied).await {
+            applied.refuse(error);
+        }
         let snapshot = self.snapshot(&rules, std::iter::empty()).await?;
         let (mut create, mut grow, mut there) = (Vec::new(), Vec::new(), Vec::new());
         for topic in &snapshot.topics {
@@ -59,7 +67,6 @@ impl Flow {
                 }
             }
         }
-        let mut applied = Applied::default();
         let mut troubles = self.create(&create, 0).await?;
         troubles.extend(self.grow(&grow).await?);
         for Trouble { topic, text, .. } in troubles {
@@ -69,6 +76,50 @@ impl Flow {
             self.apply_configs(some, &mut applied).await?;
         }
         Ok(applied)
+    }
+
+    /// Deletes topics of the target whose sources were made anew, if that is asked for. What is known of them stays: to
+    /// `run` it is as if they had been deleted by hand.
+    async fn delete_replaced(
+        &self,
+        rules: &Rules,
+        applied: &mut Applied,
+    ) -> Result<(), AdjustError> {
+        if !self.config.recreates() {
+            return Ok(());
+        }
+        let booted = self.inspect().await?;
+        let snapshot = self.snapshot(rules, std::iter::empty()).await?;
+        let stored = booted.store.load().await.map_err(StepError::from)?;
+        let mut replaced = rules.replaced(&snapshot, &booted.records);
+        replaced.retain(|gone| !has_begun(&stored, gone));
+        if replaced.is_empty() {
+            return Ok(());
+        }
+        self.nobody_runs_it().await?;
+        let named = self.named(&replaced).await?;
+        for gone in replaced {
+            let refusal = match self.not_gone(&named, &gone) {
+                None => self.delete_one(&booted, &gone).await?,
+                refusal => refusal,
+            };
+            if let Some(reason) = refusal {
+                let topic = &gone.record.target_topic;
+                applied.refuse(format!("{topic} is not deleted: {reason}"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_one(&self, booted: &Booted, gone: &Gone) -> Result<Option<String>, StepError> {
+        let Some(bound) = gone.record.target_topic_id else {
+            return Ok(None);
+        };
+        Ok(match self.standing(booted, gone, bound).await? {
+            Standing::Ours => self.delete(bound, gone).await?.err().map(|e| e.to_string()),
+            Standing::Stays(reason) => Some(reason),
+            Standing::Missing | Standing::Another => None,
+        })
     }
 
     async fn apply_configs(

@@ -26,7 +26,7 @@ use super::{
     plan::{Plan, Rules, Snapshot, Trouble},
     status::Phase,
     sync::{configs::AllFollowed, groups::Copied},
-    topics::retire::Gone,
+    topics::retire::Absences,
     workers::Workers,
 };
 use crate::{
@@ -70,7 +70,7 @@ pub(super) struct Supervisor<'a> {
     /// Target partitions whose checkpoints do not count: they were reset and did not start since.
     pub(super) anew: BTreeSet<TopicPartition>,
     /// Since when topics are gone from the source.
-    pub(super) gone: Gone,
+    pub(super) absences: Absences,
     /// What operators ask for.
     jobs: Option<mpsc::Receiver<Job>>,
 }
@@ -204,7 +204,7 @@ impl<'a> Supervisor<'a> {
             jobs: flow.desk.open(),
             copied: watch::Sender::new(None),
             followed: watch::Sender::new(None),
-            gone: Gone::default(),
+            absences: Absences::default(),
             cycles: Cycles::new(flow, [&booted.source_id, &booted.target_id]),
             booted,
             membership,
