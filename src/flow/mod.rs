@@ -45,6 +45,9 @@ use crate::{
     telemetry::Outages,
 };
 
+/// What a cluster answers that takes no more topics or partitions at the moment (KIP-599, `controller_mutation_rate`).
+pub(crate) const THROTTLING_QUOTA_EXCEEDED: i16 = 89;
+
 /// A flow that can be run.
 #[derive(Debug)]
 pub struct Flow {

@@ -2,12 +2,12 @@
 //! are left to the running flow, which waits; those whose sources were made anew are made anew while nobody runs the
 //! flow: who asks for that has seen the new one in the plan.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
     Flow,
     adjust::AdjustError,
-    apply::{StepError, topic_configs},
+    apply::{StepError, WAITS, topic_configs},
     boot::Booted,
     deletable::{Standing, has_begun},
     plan::{Rules, SourceTopic, Trouble},
@@ -18,6 +18,11 @@ use crate::worker::Unlimited;
 
 /// UNKNOWN_TOPIC_OR_PARTITION
 const UNKNOWN_TOPIC: i16 = 3;
+
+/// How long a target that takes no topic at the moment is asked again.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two times.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why not all could be done.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +36,15 @@ pub struct Applied {
     pub configs: usize,
     /// What the target refused.
     pub refused: Vec<String>,
+}
+
+/// What is to be done, and what is there.
+#[derive(Debug, Default)]
+struct Wanted {
+    create: Vec<SourceTopic>,
+    grow: Vec<(String, i32)>,
+    /// With their replicas.
+    there: Vec<(SourceTopic, usize)>,
 }
 
 impl Applied {
@@ -50,32 +64,65 @@ impl Flow {
         if let Err(error) = self.delete_replaced(&rules, &mut applied).await {
             applied.refuse(error);
         }
-        let snapshot = self.snapshot(&rules, std::iter::empty()).await?;
-        let (mut create, mut grow, mut there) = (Vec::new(), Vec::new(), Vec::new());
+        let there = self.create_all(&rules, &mut applied).await?;
+        for some in there.chunks(MOST_TOPICS) {
+            self.apply_configs(some, &mut applied).await?;
+        }
+        Ok(applied)
+    }
+
+    /// Creates topics and adds partitions, for as long as the target takes some in a while; what is there, with its
+    /// replicas.
+    async fn create_all(
+        &self,
+        rules: &Rules,
+        applied: &mut Applied,
+    ) -> Result<Vec<(SourceTopic, usize)>, StepError> {
+        let clock = &self.host.clock;
+        let (mut least, mut deadline) = (usize::MAX, Duration::ZERO);
+        loop {
+            let Wanted {
+                create,
+                grow,
+                there,
+            } = self.wanted(rules).await?;
+            let left = create.len() + grow.len();
+            if left < least {
+                (least, deadline) = (left, clock.monotonic() + PATIENCE);
+            }
+            let mut troubles = self.create(&create, 0).await?;
+            troubles.extend(self.grow(&grow).await?);
+            let waits = troubles.iter().any(|trouble| trouble.code == WAITS);
+            if waits && clock.monotonic() < deadline {
+                clock.sleep(PAUSE).await;
+                continue;
+            }
+            for Trouble { topic, text, .. } in troubles {
+                applied.refuse(format!("{topic}: {text}"));
+            }
+            return Ok(there);
+        }
+    }
+
+    async fn wanted(&self, rules: &Rules) -> Result<Wanted, StepError> {
+        let snapshot = self.snapshot(rules, std::iter::empty()).await?;
+        let mut wanted = Wanted::default();
         for topic in &snapshot.topics {
             let Some(found) = snapshot.target.get(&topic.target) else {
                 continue;
             };
             match &found.error {
-                Some(error) if error.code == UNKNOWN_TOPIC => create.push(topic.clone()),
+                Some(error) if error.code == UNKNOWN_TOPIC => wanted.create.push(topic.clone()),
                 Some(_) => {}
                 None => {
                     if found.partition_count() < topic.partitions {
-                        grow.push((topic.target.clone(), topic.partitions));
+                        wanted.grow.push((topic.target.clone(), topic.partitions));
                     }
-                    there.push((topic.clone(), found.least_replicas()));
+                    wanted.there.push((topic.clone(), found.least_replicas()));
                 }
             }
         }
-        let mut troubles = self.create(&create, 0).await?;
-        troubles.extend(self.grow(&grow).await?);
-        for Trouble { topic, text, .. } in troubles {
-            applied.refuse(format!("{topic}: {text}"));
-        }
-        for some in there.chunks(MOST_TOPICS) {
-            self.apply_configs(some, &mut applied).await?;
-        }
-        Ok(applied)
+        Ok(wanted)
     }
 
     /// Deletes topics of the target whose sources were made anew, if that is asked for. What is known of them stays: to
@@ -108,6 +155,8 @@ impl Flow {
                 applied.refuse(format!("{topic} is not deleted: {reason}"));
             }
         }
+        // Brokers hear of a deletion one after the other.
+        self.host.clock.sleep(PAUSE).await;
         Ok(())
     }
 

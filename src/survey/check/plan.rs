@@ -8,7 +8,7 @@ use super::{FlowReport, facts::Facts, settings::TargetSettings};
 use crate::{
     checkpoint::control_topic::{ControlRecords, TopicRecord},
     config::{FlowConfig, OnDelete},
-    flow::{plan::Rules, topics::configs::Wishes},
+    flow::{THROTTLING_QUOTA_EXCEEDED, plan::Rules, topics::configs::Wishes},
     survey::{Partition, Survey, Topic},
 };
 
@@ -108,6 +108,9 @@ impl FlowReport {
                             diff.config("set_config", Some(name), None, Some(value));
                         }
                     }
+                }
+                TargetSettings::ToBe(Err(error), _) if error.code == THROTTLING_QUOTA_EXCEEDED => {
+                    diff.step("create_topic", None, Some(count(topic)));
                 }
                 TargetSettings::ToBe(Err(_), _) => {}
                 TargetSettings::There(there) => {

@@ -664,6 +664,18 @@ fn what_run_would_change_is_a_diff() {
         value: "1".to_owned(),
         reason: "unknown".to_owned(),
     };
+    let later = ApiError {
+        code: 89,
+        message: None,
+    };
+    let waits = Settings {
+        source: Ok(source.clone()),
+        target: TargetSettings::ToBe(Err(later), Vec::new()),
+    };
+    assert_eq!(
+        plan(&survey, waits, &flow("")),
+        ["+ east.orders create_topic none 2"]
+    );
     let new = Settings {
         source: Ok(source),
         target: TargetSettings::ToBe(Ok(TopicToBe::default()), vec![left_out]),

@@ -312,6 +312,37 @@ pub async fn check_shows_the_plan_and_applies_it(pair: &mut Pair) -> Result<()> 
     Ok(())
 }
 
+/// As many as some clusters take in a few seconds only (KIP-599): they are waited for, by a flow that runs and by `check --apply`.
+pub async fn a_target_that_takes_few_topics_at_a_time_gets_them_all(pair: &mut Pair) -> Result<()> {
+    let mut expected = Content::new();
+    for number in 0..40 {
+        let topic = pair.topic(&format!("many-{number:02}"));
+        pair.source.create_topic(&topic, 2, &[]).await?;
+        if number % 10 == 0 {
+            append(pair, &topic, 0, &mut expected)?;
+        }
+    }
+    // At once some 11 times as many as in a second (`controller.quota.window.num`).
+    let is_slow = pair.target.change_topics_at_most(Some(4.0)).await?;
+    let mut strait = pair.strait("")?;
+    strait.run()?;
+    let done = pair.await_equal(&expected, 60).await;
+    let told = strait.log().contains("creation_waits");
+    strait.terminate()?;
+    for number in 40..60 {
+        let topic = pair.topic(&format!("many-{number:02}"));
+        pair.source.create_topic(&topic, 2, &[]).await?;
+    }
+    let applied = strait.call(&["check", "--apply"])?;
+    pair.target.change_topics_at_most(None).await?;
+    done?;
+    let (code, text) = applied;
+    ensure!(code == 0 && !text.contains("plan for"), "{code}:\n{text}");
+    ensure!(told == is_slow, "told: {told}\n{}", strait.log());
+    ensure!(pair.target.partition_count(&pair.topic("many-59"))? == 2);
+    Ok(())
+}
+
 /// By policy a deleted source topic takes its target along, and one that was made anew is copied behind the one before, or
 /// has its target made anew too, by a running flow or by `check --apply`.
 pub async fn deletions_and_recreations_follow_by_policy(pair: &mut Pair) -> Result<()> {
