@@ -87,6 +87,18 @@ impl FlowConfig {
         self.group_offsets || self.mm2.checkpoints || self.mm2.offset_syncs
     }
 
+    /// Rules that hold for none of these topics of the source: nothing matches them, or others come first.
+    pub fn idle_rules<'a>(&self, topics: impl IntoIterator<Item = &'a String>) -> Vec<&TopicRule> {
+        let mut idle: Vec<_> = self.rules.iter().map(Some).collect();
+        for topic in topics {
+            let mut rules = self.rules.iter();
+            if let Some(at) = rules.position(|rule| rule.topics.matches(topic)) {
+                idle[at] = None;
+            }
+        }
+        idle.into_iter().flatten().collect()
+    }
+
     /// Whether topics may have their target topics made anew.
     pub fn recreates(&self) -> bool {
         let rules = self.rules.iter().map(|rule| &rule.config);

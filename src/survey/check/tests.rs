@@ -594,6 +594,25 @@ fn plan(survey: &Survey, settings: Settings, flow: &FlowConfig) -> Vec<String> {
 }
 
 #[test]
+fn a_rule_that_holds_for_no_topic_is_told() {
+    let rule =
+        |pattern: &str| format!("[[flows.rules]]\nmatch = \"{pattern}\"\non_gap = \"latest\"\n");
+    let rules = ["ord.*", "orders", "payments"].map(rule).concat();
+    let mut found = report();
+    found.look_at_rules(&flow(&rules), &one(None, &[0]));
+    let told: Vec<_> = found
+        .warnings
+        .iter()
+        .map(|note| note.message.as_str())
+        .collect();
+    assert!(
+        matches!(&told[..], [second, third] if second.contains("\"orders\"") && third.contains("\"payments\"")),
+        "{told:?}"
+    );
+    assert_eq!(codes_of(&found.warnings), ["rule_idle"; 2]);
+}
+
+#[test]
 fn what_run_would_change_is_a_diff() {
     let set = |name: &str, value: &str| ConfigEntry {
         source: ConfigSource::Topic,
