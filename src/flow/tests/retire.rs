@@ -193,6 +193,55 @@ async fn a_source_topic_that_was_made_anew_has_its_target_made_anew_if_that_is_a
     }
 }
 
+async fn commit(cluster: &Cluster, group: &str, offset: i64) {
+    let committed = CommittedOffset {
+        offset,
+        leader_epoch: -1,
+        metadata: String::new(),
+    };
+    let offsets = [(TopicPartition::new("t", 0), committed)];
+    let written = cluster.client.commit_group_offsets(group, &offsets);
+    written.await.unwrap()[0].1.clone().unwrap();
+}
+
+async fn await_committed(cluster: &Cluster, group: &str, offset: Option<i64>) {
+    eventually(&format!("{group} at {offset:?}"), async || {
+        let found = cluster.client.group_offsets(group).await.unwrap();
+        let found = found.first().map(|(_, committed)| committed.offset);
+        match found == offset {
+            true => Ok(()),
+            false => Err(format!("{found:?}")),
+        }
+    })
+    .await;
+}
+
+/// At the same offset as before, which is written again all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offsets_of_groups_are_gone_with_the_old_topic_and_follow_in_the_new_one() {
+    let pair = Pair::start().await;
+    for topic in ["t", "other"] {
+        pair.east.create(topic, &[]).await;
+    }
+    write(&pair, &["1", "2"]).await;
+    commit(&pair.east, "readers", 2).await;
+    let running = pair.run(&format!("topics = [\".*\"]\n{RECREATE}"));
+    await_committed(&pair.west, "readers", Some(2)).await;
+    make_anew(&pair, "t").await;
+    write(&pair, &["a", "b"]).await;
+    pair.await_read("t", &["a", "b"]).await;
+    await_committed(&pair.west, "readers", None).await;
+    commit(&pair.east, "readers", 2).await;
+    let began = Instant::now();
+    await_committed(&pair.west, "readers", Some(2)).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        began.elapsed()
+    );
+    running.stop().await;
+}
+
 /// Records that were there before the flow, those that somebody wrote in between, and another flow that has not written yet.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_holds_or_is_to_hold_what_others_write_stays() {
