@@ -190,6 +190,11 @@ impl Faults {
         self.hooks.others().push(id);
     }
 
+    /// CreateTopics for more than `most` topics is refused as a whole (POLICY_VIOLATION), as managed services refuse it.
+    pub fn create_at_most(&self, most: usize) {
+        self.hooks.most_topics.store(most, Ordering::Release);
+    }
+
     /// Forgets a producer on a partition, as after `producer.id.expiration.ms`. False if it was not known, or is
     /// in a transaction. Blocks while the disk is written.
     ///
@@ -334,16 +339,34 @@ pub(crate) enum Failure {
 }
 
 /// The faults that are armed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Hooks {
     /// How many there are, to be read without the lock.
     count: AtomicUsize,
     armed: Mutex<Vec<Armed>>,
     /// Ids of brokers that are named at this one's address.
     others: Mutex<Vec<i32>>,
+    /// How many topics one request may create.
+    most_topics: AtomicUsize,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self {
+            count: AtomicUsize::new(0),
+            armed: Mutex::default(),
+            others: Mutex::default(),
+            most_topics: AtomicUsize::new(usize::MAX),
+        }
+    }
 }
 
 impl Hooks {
+    /// Whether one request may create so many topics.
+    pub(crate) fn takes_topics(&self, count: usize) -> bool {
+        count <= self.most_topics.load(Ordering::Acquire)
+    }
+
     fn arm(self: &Arc<Self>, fault: Fault) -> Hook {
         let fired = watch::Sender::new(0);
         let mut armed = self.lock();

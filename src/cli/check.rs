@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     json: bool,
 
     /// Change the target's topics as the plan says, once: create topics, add partitions, set configs; no topic is
-    /// deleted. Only in flows without problems. Ends with 4 if something of the plan is left.
+    /// deleted, save those that are made anew (on_recreate = "recreate"). Only in flows without problems. Ends with 4 if something of the plan is left.
     #[arg(long)]
     apply: bool,
 }
@@ -182,6 +182,13 @@ fn step_text(step: &Step) -> String {
         "set_config" => format!("{config} of {topic}: {from} -> {to}"),
         "unset_config" => format!("{config} of {topic}: {from} -> the target's default"),
         "add_partitions" => format!("partitions of {topic}: {from} -> {to}"),
+        "recreate_topic" => {
+            let since = step.from.as_ref().map(|from| format!(", {from}"));
+            let since = since.unwrap_or_default();
+            format!(
+                "topic {topic}: its source was made anew{since}; deleted, and made anew with {to} partitions"
+            )
+        }
         "delete_topic" if step.from.is_none() => {
             format!("topic {topic}: its source is gone, deleted after delete_grace")
         }

@@ -122,6 +122,12 @@ fn text(report: &Report) -> String {
             "{expired} records were removed by retention on one side\n"
         ));
     }
+    if report.before > 0 {
+        let before = report.before;
+        text.push_str(&format!(
+            "{before} records were on the target before the flow began\n"
+        ));
+    }
     text
 }
 

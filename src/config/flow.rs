@@ -87,6 +87,25 @@ impl FlowConfig {
         self.group_offsets || self.mm2.checkpoints || self.mm2.offset_syncs
     }
 
+    /// Rules that hold for none of these topics of the source: nothing matches them, or others come first.
+    pub fn idle_rules<'a>(&self, topics: impl IntoIterator<Item = &'a String>) -> Vec<&TopicRule> {
+        let mut idle: Vec<_> = self.rules.iter().map(Some).collect();
+        for topic in topics {
+            let mut rules = self.rules.iter();
+            if let Some(at) = rules.position(|rule| rule.topics.matches(topic)) {
+                idle[at] = None;
+            }
+        }
+        idle.into_iter().flatten().collect()
+    }
+
+    /// Whether topics may have their target topics made anew.
+    pub fn recreates(&self) -> bool {
+        let rules = self.rules.iter().map(|rule| &rule.config);
+        let mut all = rules.chain([&self.defaults]);
+        all.any(|config| config.on_recreate == OnRecreate::Recreate)
+    }
+
     /// What holds for this topic of the source.
     pub fn topic(&self, source_topic: &str) -> &TopicConfig {
         let mut rules = self.rules.iter();
@@ -134,7 +153,7 @@ pub struct TopicConfig {
     pub on_existing: OnExisting,
     /// When it is gone from the source.
     pub on_delete: OnDelete,
-    /// For how long it must be gone until that counts.
+    /// For how long it, or the one before of its name, must be gone until its target topic is deleted for that.
     pub delete_grace: Duration,
     /// When the source has another topic of its name.
     pub on_recreate: OnRecreate,
@@ -224,6 +243,8 @@ pub enum OnRecreate {
     Stop,
     /// Copy it behind what was copied of the one before.
     Append,
+    /// Delete what was copied of the one before, after a while, and copy it into a topic of its own.
+    Recreate,
 }
 
 /// A regular expression that a name must match as a whole.

@@ -9,7 +9,7 @@ use wire::{
 };
 
 use super::{
-    Flow, FlowError,
+    Flow, FlowError, THROTTLING_QUOTA_EXCEEDED,
     boot::Booted,
     plan::{SourceTopic, Trouble},
     topics::{
@@ -24,6 +24,8 @@ use crate::{
 };
 
 const TOPIC_ALREADY_EXISTS: i16 = 36;
+/// Code of the trouble for that.
+pub(super) const WAITS: &str = "creation_waits";
 
 /// A step that is to be tried again with the next plan.
 #[derive(Debug, thiserror::Error)]
@@ -243,6 +245,7 @@ impl Flow {
             }
             let asked = wanted.iter().filter_map(|t| drafts.remove_entry(&t.name));
             let mut asked: BTreeMap<_, _> = asked.collect();
+            let mut waiting = Vec::new();
             for (name, outcome) in outcomes {
                 let Some((topic, mut draft)) = asked.remove(&name) else {
                     continue;
@@ -250,6 +253,7 @@ impl Flow {
                 match outcome {
                     Ok(()) => self.tell_created(&draft),
                     Err(error) if error.code == TOPIC_ALREADY_EXISTS => {}
+                    Err(error) if error.code == THROTTLING_QUOTA_EXCEEDED => waiting.push(topic),
                     Err(error) => {
                         if draft.yield_to(&error) || self.find_refused(&mut draft, &error).await? {
                             drafts.insert(name, (topic, draft));
@@ -258,6 +262,11 @@ impl Flow {
                         }
                     }
                 }
+            }
+            if !waiting.is_empty() {
+                waiting.extend(drafts.into_values().map(|(topic, _)| topic));
+                troubles.extend(self.waits(&waiting));
+                break;
             }
         }
         Ok(troubles)
@@ -375,6 +384,21 @@ impl Flow {
         }
     }
 
+    /// One for all that wait: there may be thousands.
+    fn waits(&self, topics: &[String]) -> Option<Trouble> {
+        let (first, others) = topics.split_first()?;
+        let more = match others.len() {
+            0 => "it waits".to_owned(),
+            count => format!("it and {count} more topics wait"),
+        };
+        let alias = self.target.alias();
+        Some(Trouble {
+            topic: first.clone(),
+            code: WAITS,
+            text: format!("{more}: {alias} takes no more at the moment (controller_mutation_rate)"),
+        })
+    }
+
     fn refused(&self, topic: &str, name: &str, error: &ApiError) -> Trouble {
         Trouble {
             topic: topic.to_owned(),
@@ -386,7 +410,7 @@ impl Flow {
     /// Grows topics on the target; refusals are troubles.
     pub(super) async fn grow(&self, topics: &[(String, i32)]) -> Result<Vec<Trouble>, StepError> {
         let (flow, cluster) = (&self.config.name, self.target.alias());
-        let mut troubles = Vec::new();
+        let (mut troubles, mut waiting) = (Vec::new(), Vec::new());
         for some in topics.chunks(MOST_TOPICS) {
             let outcomes = self.target.client().create_partitions(some).await;
             for (topic, outcome) in outcomes.map_err(StepError::on(&self.target))? {
@@ -394,10 +418,12 @@ impl Flow {
                     Ok(()) => {
                         tracing::info!(%flow, %cluster, %topic, "added partitions to a topic");
                     }
+                    Err(error) if error.code == THROTTLING_QUOTA_EXCEEDED => waiting.push(topic),
                     Err(error) => troubles.push(self.refused(&topic, &topic, &error)),
                 }
             }
         }
+        troubles.extend(self.waits(&waiting));
         Ok(troubles)
     }
 

@@ -12,6 +12,7 @@ mod boot;
 mod carriers;
 mod configs;
 mod cycles;
+mod deletable;
 pub mod handover;
 mod launch;
 pub mod membership;
@@ -43,6 +44,9 @@ use crate::{
     config::FlowConfig,
     telemetry::Outages,
 };
+
+/// What a cluster answers that takes no more topics or partitions at the moment (KIP-599, `controller_mutation_rate`).
+pub(crate) const THROTTLING_QUOTA_EXCEEDED: i16 = 89;
 
 /// A flow that can be run.
 #[derive(Debug)]

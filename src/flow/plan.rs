@@ -43,6 +43,8 @@ pub struct Rules {
     pub selection: Selection,
     /// Under which names.
     pub naming: Naming,
+    /// What else is asked for, topic by topic.
+    pub config: FlowConfig,
 }
 
 /// A selected topic of the source.
@@ -83,6 +85,14 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The selected topic of this name.
+    pub fn topic(&self, name: &str) -> Option<&SourceTopic> {
+        let found = self
+            .topics
+            .binary_search_by(|one| one.name.as_str().cmp(name));
+        found.ok().map(|at| &self.topics[at])
+    }
+
     /// The target of `topic`, if it is there and the one that was copied to so far.
     pub fn bound(
         &self,
@@ -171,6 +181,7 @@ impl Rules {
             target: flow.target.clone(),
             selection: Selection::new(flow),
             naming: Naming::new(&flow.naming, &flow.source),
+            config: flow.clone(),
         }
     }
 
@@ -318,6 +329,13 @@ impl Rules {
             (Some(found), None, bound) => (found, bound),
         };
         let Some(bound) = bound else {
+            if self
+                .before(control, (&topic.name, topic.id), found.id)
+                .is_some()
+            {
+                // What is there is deleted first: see `retire`.
+                return Vec::new();
+            }
             let record = record.bound_to(found.id);
             plan.bind.extend(leader.then(|| (topic.key(), record)));
             return Vec::new();
@@ -362,10 +380,7 @@ impl Rules {
             Some((route.clone(), Some(stop)))
         };
         let Route { source, target } = route;
-        let place = snapshot
-            .topics
-            .binary_search_by(|topic| topic.name.cmp(&source.topic));
-        let topic = place.ok().map(|at| &snapshot.topics[at]);
+        let topic = snapshot.topic(&source.topic);
         if let Some(text) = snapshot.cyclic.get(&source.topic) {
             return stop(StopReason::Cycle, text.clone());
         }

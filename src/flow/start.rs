@@ -269,7 +269,10 @@ impl Identity {
             self.next_epoch(&mut start, evidence.remembered);
             barrier = true;
         }
-        let untouched = checkpoint.last_record.is_none()
+        // Only `checkpoint set` says so of an empty target: what is lost behind a place that somebody chose is a gap.
+        let chosen = checkpoint.appends_at == Some(0);
+        let untouched = !chosen
+            && checkpoint.last_record.is_none()
             && checkpoint.anchors.is_empty()
             && checkpoint.target_offset == evidence.target.end;
         let mut decision = None;

@@ -26,7 +26,7 @@ use super::{
     plan::{Plan, Rules, Snapshot, Trouble},
     status::Phase,
     sync::{configs::AllFollowed, groups::Copied},
-    topics::retire::Gone,
+    topics::retire::Absences,
     workers::Workers,
 };
 use crate::{
@@ -70,7 +70,9 @@ pub(super) struct Supervisor<'a> {
     /// Target partitions whose checkpoints do not count: they were reset and did not start since.
     pub(super) anew: BTreeSet<TopicPartition>,
     /// Since when topics are gone from the source.
-    pub(super) gone: Gone,
+    pub(super) absences: Absences,
+    /// Whether rules that hold for no topic were told.
+    told_idle_rules: bool,
     /// What operators ask for.
     jobs: Option<mpsc::Receiver<Job>>,
 }
@@ -204,7 +206,8 @@ impl<'a> Supervisor<'a> {
             jobs: flow.desk.open(),
             copied: watch::Sender::new(None),
             followed: watch::Sender::new(None),
-            gone: Gone::default(),
+            absences: Absences::default(),
+            told_idle_rules: false,
             cycles: Cycles::new(flow, [&booted.source_id, &booted.target_id]),
             booted,
             membership,
@@ -331,6 +334,7 @@ impl<'a> Supervisor<'a> {
         self.workers.reap().await;
         self.cycles.cut(&mut snapshot).await;
         let leader = self.lead(view, &snapshot).await?;
+        self.tell_idle_rules(&snapshot, leader);
         self.tell_syncs(&snapshot, leader);
         if self.booted.records.flow.is_none() && leader {
             let known = &self.booted.records.topics;
@@ -378,6 +382,18 @@ impl<'a> Supervisor<'a> {
         self.tell(plan.troubles);
         // What was refused is refused again: no hurry.
         Ok(leads_on && !refused)
+    }
+
+    /// Once: a topic that comes later is no news.
+    fn tell_idle_rules(&mut self, snapshot: &Snapshot, leader: bool) {
+        if !leader || std::mem::replace(&mut self.told_idle_rules, true) {
+            return;
+        }
+        let config = &self.flow.config;
+        for rule in config.idle_rules(&snapshot.seen) {
+            let (flow, rule) = (&config.name, rule.topics.text());
+            tracing::warn!(%flow, %rule, "a rule holds for no topic: none matches it, or rules before it come first");
+        }
     }
 
     async fn snapshot(&self) -> Result<Snapshot, StepError> {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::sync::watch;
+use uuid::Uuid;
 use wire::TopicPartition;
 
 use super::{
@@ -201,6 +202,12 @@ impl Workers<'_> {
         let mut units = self.units.iter().filter(|_| !self.shared);
         let taken = units.find(|(_, entry)| entry.worker.as_ref().is_some_and(is_taken));
         taken.map(|(route, _)| &route.target)
+    }
+
+    /// Whether a worker is at work here on the target topic with id `target`, or still waits for answers.
+    pub(super) fn write_to(&self, target: Uuid) -> bool {
+        let mut units = self.units.values();
+        units.any(|entry| entry.unit.target_topic == target && entry.at_work())
     }
 
     /// What is known here of these source partitions.

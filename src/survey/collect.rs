@@ -17,7 +17,7 @@ use crate::{
     flow::{
         plan::{Rules, SourceTopic},
         start::Extent,
-        sync::groups::GroupSelection,
+        sync::{groups::GroupSelection, internal_topics},
     },
 };
 
@@ -95,6 +95,7 @@ impl<'a> Pair<'a> {
             target,
             control_exists: existing.contains_key(&format!("{}.control", flow.group())),
             map_exists: existing.contains_key(&offset_map::name(&flow.name)),
+            mm2_topics: kept(flow, |name| existing.contains_key(name)),
             groups: Vec::new(),
             probe_exists: existing.contains_key(guarantee::TOPIC),
             is_fresh: facts.stored.is_empty() && facts.group_denied.is_none(),
@@ -109,7 +110,7 @@ impl<'a> Pair<'a> {
 
     /// Adds some of the groups whose offsets the flow syncs. Where they cannot be listed there are none.
     pub async fn find_groups(&self, survey: &mut Survey) {
-        if !self.flow.group_offsets {
+        if !self.flow.group_offsets && !self.flow.mm2.checkpoints {
             return;
         }
         let selection = GroupSelection::new(self.flow);
@@ -146,6 +147,16 @@ impl<'a> Pair<'a> {
             Err(error) => survey.sizes_unknown = Some(error.to_string()),
         }
     }
+}
+
+fn kept(flow: &FlowConfig, exists: impl Fn(&String) -> bool) -> Vec<(String, bool)> {
+    let names = internal_topics::topics(flow).into_iter();
+    names
+        .map(|name| {
+            let exists = exists(&name);
+            (name, exists)
+        })
+        .collect()
 }
 
 type Listed = BTreeMap<TopicPartition, Result<i64, ApiError>>;

@@ -43,6 +43,8 @@ pub struct Survey {
     pub probe_exists: bool,
     /// Whether the target has the flow's offset map.
     pub map_exists: bool,
+    /// Topics that the flow keeps for MirrorMaker 2's clients, and whether the target has them.
+    pub mm2_topics: Vec<(String, bool)>,
     /// Some of the source's groups whose offsets the flow syncs, if they were asked for: those that strait may describe.
     pub groups: Vec<String>,
     /// Whether the flow's group holds nothing on the target.

@@ -73,6 +73,7 @@ fn survey(partitions: Vec<Partition>, target_ends: Option<&[i64]>) -> Survey {
         control_exists: false,
         probe_exists: true,
         map_exists: true,
+        mm2_topics: Vec::new(),
         groups: vec!["readers".to_owned()],
         is_fresh: true,
         group_denied: None,

@@ -91,6 +91,9 @@ pub struct Report {
     pub counts: Counts,
     /// Records that retention removed on one side and that were therefore not compared.
     pub expired: u64,
+    /// Records that targets held before their flows began (`on_existing = "append"`, a takeover), which were therefore
+    /// not compared.
+    pub before: u64,
     /// Partitions that were compared.
     pub partitions: usize,
     /// Those of them that differ.
@@ -145,10 +148,11 @@ pub async fn verify(
     }
     let mut report = Report::default();
     while let Some(ended) = running.join_next().await {
-        let (partition, expired) =
+        let (partition, passed) =
             ended.map_err(|error| VerifyError::Panic(error.to_string()))??;
         report.partitions += 1;
-        report.expired += expired;
+        report.expired += passed.expired;
+        report.before += passed.before;
         report.counts.add(&partition);
         if !partition.counts.is_equal() || partition.counts.behind > 0 {
             report.different.push(partition);
@@ -161,16 +165,17 @@ pub async fn verify(
 }
 
 /// Compares one partition.
-async fn one(mut job: Job, progress: &Progress) -> Result<(PartitionReport, u64), VerifyError> {
+async fn one(mut job: Job, progress: &Progress) -> Result<(PartitionReport, Passed), VerifyError> {
     let mut source = Peekable::new(&mut job.source);
     let mut target = Peekable::new(&mut job.target);
-    let expired = align(
-        &mut source,
-        &mut target,
-        job.source_expires,
-        job.target_expires,
-    )
-    .await?;
+    let expire = [job.source_expires, job.target_expires];
+    let mut passed = Passed::default();
+    if job.appends && !job.source_expires {
+        passed.before = pass_before(&mut source, &mut target).await?;
+    }
+    if passed.before == 0 {
+        passed.expired = align(&mut source, &mut target, expire).await?;
+    }
     let seen = AtomicU64::new(0);
     let heard = |records: u64| {
         let before = seen.swap(records, Ordering::Relaxed);
@@ -185,7 +190,30 @@ async fn one(mut job: Job, progress: &Progress) -> Result<(PartitionReport, u64)
         target: job.target.partition.to_string(),
         counts,
     };
-    Ok((report, expired))
+    Ok((report, passed))
+}
+
+/// Records that are not compared.
+#[derive(Default)]
+struct Passed {
+    expired: u64,
+    before: u64,
+}
+
+/// Passes over what the target held before the flow began: all that is before the source's first record, or all if the
+/// source has none. How many.
+async fn pass_before(
+    source: &mut Peekable<'_>,
+    target: &mut Peekable<'_>,
+) -> Result<u64, VerifyError> {
+    if let Some(first) = source.peek().await? {
+        return Ok(target.pass_to(&first).await?.unwrap_or(0));
+    }
+    let mut passed = 0;
+    while target.next().await?.is_some() {
+        passed += 1;
+    }
+    Ok(passed)
 }
 
 /// Passes over what retention has removed on the other side: the source's records before the target's
@@ -193,8 +221,7 @@ async fn one(mut job: Job, progress: &Progress) -> Result<(PartitionReport, u64)
 async fn align(
     source: &mut Peekable<'_>,
     target: &mut Peekable<'_>,
-    source_expires: bool,
-    target_expires: bool,
+    [source_expires, target_expires]: [bool; 2],
 ) -> Result<u64, VerifyError> {
     let (Some(first_source), Some(first_target)) = (source.peek().await?, target.peek().await?)
     else {

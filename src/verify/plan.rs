@@ -9,7 +9,7 @@ use super::{VerifyError, stream::PartitionItems};
 use crate::{
     checkpoint::control_topic::{ControlRecords, ControlTopic, TopicKey},
     cluster::Cluster,
-    config::{Config, FlowConfig},
+    config::{Config, FlowConfig, OnExisting},
     survey::{Partition, Survey, Topic, collect::Pair},
 };
 
@@ -25,6 +25,8 @@ pub(super) struct Job {
     pub(super) source_expires: bool,
     /// Retention has removed target records.
     pub(super) target_expires: bool,
+    /// The flow may have begun behind what the target held.
+    pub(super) appends: bool,
 }
 
 impl Job {
@@ -140,6 +142,7 @@ impl Facts {
             },
             source_expires: offsets.first > began,
             target_expires: target_start > 0,
+            appends: appends(flow, topic, partition),
         })
     }
 
@@ -154,6 +157,12 @@ impl Facts {
             .and_then(|starts| starts.get(&partition).copied())
             .unwrap_or(0)
     }
+}
+
+fn appends(flow: &FlowConfig, topic: &Topic, partition: &Partition) -> bool {
+    let known = partition.checkpoint().and_then(Result::ok);
+    let behind = known.is_some_and(|known| known.appends_at.is_some());
+    behind || flow.topic(&topic.source).on_existing == OnExisting::Append
 }
 
 struct Sides {

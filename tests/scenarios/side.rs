@@ -27,7 +27,7 @@ use rdkafka::{
 use rustix::process::{Pid, Signal, kill_process};
 use wire::{
     TopicPartition,
-    client::{Client, ClientSettings, CommittedOffset, ConfigOp},
+    client::{Client, ClientSettings, CommittedOffset, ConfigOp, Quota, QuotaEntity, QuotaValue},
 };
 
 use super::kafka::{Detour, Extra, Kafka};
@@ -233,6 +233,28 @@ impl Side {
             outcome.map_err(|error| anyhow::anyhow!("alter {name}: {error}"))?;
         }
         Ok(())
+    }
+
+    /// How many partitions clients may make or take away in a second; whether that means something to this kind:
+    /// broker-lite has no quotas.
+    pub async fn change_topics_at_most(&self, rate: Option<f64>) -> Result<bool> {
+        if !matches!(self, Self::Kafka(_)) {
+            return Ok(false);
+        }
+        let quota = Quota {
+            entity: QuotaEntity::from([("client-id".to_owned(), None)]),
+            key: "controller_mutation_rate".to_owned(),
+            value: QuotaValue(rate.unwrap_or_default()),
+        };
+        let (quotas, client) = (std::slice::from_ref(&quota), self.wire()?);
+        let outcomes = match rate {
+            Some(_) => client.set_quotas(quotas).await?,
+            None => client.remove_quotas(quotas).await?,
+        };
+        for outcome in outcomes {
+            outcome.map_err(|error| anyhow::anyhow!("quota: {error}"))?;
+        }
+        Ok(true)
     }
 
     /// Another client of it, which knows calls that librdkafka does not.

@@ -41,6 +41,7 @@ pub(super) async fn handle(
     let is_counted =
         |topic: &&CreatableTopic| times.get(&**topic.name) == Some(&1) && may(&topic.name);
     let is_excessive = is_excessive(cx, request.topics.iter().filter(is_counted));
+    let takes_all = cx.state.hooks.takes_topics(request.topics.len());
     let mut results = Vec::new();
     for topic in &request.topics {
         let created = match times.get_mut(&**topic.name) {
@@ -50,6 +51,10 @@ pub(super) async fn handle(
             }
             Some(1) if is_excessive => {
                 let message = "Excessively large number of partitions per request.";
+                Err((ResponseError::PolicyViolation, message.to_owned()))
+            }
+            Some(1) if !takes_all => {
+                let message = "Too many topics per request.";
                 Err((ResponseError::PolicyViolation, message.to_owned()))
             }
             Some(1) => create(cx, topic, request.validate_only),

@@ -119,11 +119,26 @@ impl TopicRecord {
     /// The same without its target topic, which is given up. Where the brokers have no ids (nil) there is nothing to
     /// tell its checkpoints from those about the next topic.
     pub fn unbound(&self) -> Self {
+        match self.target_topic_id {
+            Some(id) => self.without_target().without(id),
+            None => self.clone(),
+        }
+    }
+
+    /// The same without its target topic, which is not given up.
+    pub fn without_target(&self) -> Self {
+        Self {
+            target_topic_id: None,
+            ..self.clone()
+        }
+    }
+
+    /// The same with the target topic `id` given up.
+    pub fn without(&self, id: Uuid) -> Self {
         let mut record = self.clone();
-        let given_up = record.target_topic_id.take();
-        record
-            .given_up
-            .extend(given_up.filter(|given_up| !given_up.is_nil()));
+        if !id.is_nil() && !record.given_up.contains(&id) {
+            record.given_up.push(id);
+        }
         let excess = record.given_up.len().saturating_sub(MAX_GIVEN_UP);
         record.given_up.drain(..excess);
         record

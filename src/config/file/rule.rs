@@ -178,7 +178,11 @@ fn parse_on_delete(text: &str) -> Result<OnDelete, String> {
 fn parse_on_recreate(text: &str) -> Result<OnRecreate, String> {
     one_of(
         text,
-        &[("stop", OnRecreate::Stop), ("append", OnRecreate::Append)],
+        &[
+            ("stop", OnRecreate::Stop),
+            ("append", OnRecreate::Append),
+            ("recreate", OnRecreate::Recreate),
+        ],
     )
 }
 

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use wire::{Isolation, client::PartitionDescription, error::ApiError};
 
 use super::*;
-use crate::config::{self, AclMode, FlowConfig, NamePattern, Rate, TopicConfig};
+use crate::config::{self, AclMode, FlowConfig, NamePattern, OnRecreate, Rate, TopicConfig};
 
 fn rules(naming: &config::Naming) -> Rules {
     let flow = FlowConfig {
@@ -34,6 +34,7 @@ fn rules(naming: &config::Naming) -> Rules {
         target: "west".to_owned(),
         selection: Selection::new(&flow),
         naming: Naming::new(naming, "east"),
+        config: flow,
     }
 }
 
@@ -66,6 +67,7 @@ struct World {
     known: BTreeMap<Route, Known>,
     assignment: Assignment,
     leader: bool,
+    on_recreate: OnRecreate,
 }
 
 impl World {
@@ -77,11 +79,13 @@ impl World {
             known: BTreeMap::new(),
             assignment: Assignment::All,
             leader: true,
+            on_recreate: OnRecreate::Stop,
         }
     }
 
     fn plan(&self) -> Plan {
-        let rules = rules(&config::Naming::Identity);
+        let mut rules = rules(&config::Naming::Identity);
+        rules.config.defaults.on_recreate = self.on_recreate;
         let mut snapshot = rules.select(self.source.clone());
         snapshot.target = self
             .target
@@ -329,6 +333,39 @@ fn only_what_the_target_describes_tells_that_a_topic_is_another_one() {
     assert_eq!(another(0, Some(UNKNOWN_TOPIC)), Some(true));
     assert_eq!(another(0, Some(LEADER_NOT_AVAILABLE)), None);
     assert_eq!(is_another(None, bound), None);
+}
+
+/// The copy of the topic before is deleted first, if that is asked for.
+#[test]
+fn a_topic_that_replaces_another_one_waits_for_its_target_to_be_deleted() {
+    let mut world = World::new();
+    world.source = vec![described("orders", 5, 2, None)];
+    let before = world.control.topics[&TopicKey::Id(Uuid::from_u128(1))].clone();
+    world.on_recreate = OnRecreate::Recreate;
+    let remember = world.plan().remember;
+    assert_eq!(remember[0].id, Uuid::from_u128(5));
+    let record = before.without_target();
+    world
+        .control
+        .topics
+        .insert(TopicKey::Id(Uuid::from_u128(5)), record);
+    assert!(only(world.plan(), |_| {}), "{:?}", world.plan());
+    world.target = vec![described("orders", 0, 0, Some(3))];
+    assert!(only(world.plan(), |plan| plan.create.clear()));
+    assert_eq!(world.plan().create.len(), 1);
+    world.target = vec![described("orders", 6, 2, None)];
+    assert_eq!(
+        world.plan().bind[0].1.target_topic_id,
+        Some(Uuid::from_u128(6))
+    );
+    for other in [OnRecreate::Stop, OnRecreate::Append] {
+        world.on_recreate = other;
+        world.target = vec![described("orders", 2, 2, None)];
+        assert_eq!(
+            world.plan().bind[0].1.target_topic_id,
+            Some(Uuid::from_u128(2))
+        );
+    }
 }
 
 #[test]

@@ -628,3 +628,30 @@ fn a_jump_to_where_a_unit_is_keeps_what_is_to_be_compared_on_the_target_and_forg
     );
     assert_eq!(unknown.appends_at, Some(90));
 }
+
+/// As `checkpoint set` leaves it: nothing was copied yet, but somebody chose the place.
+#[test]
+fn a_gap_behind_a_place_that_was_set_before_anything_was_copied_is_a_gap() {
+    let mut empty = evidence();
+    (empty.stored, empty.target, empty.last) = (None, Extent { start: 0, end: 0 }, None);
+    let identity = identity();
+    let set = identity.jump(None, 100, &empty);
+    empty.stored = Some(codec::encode(&identity.checkpoint(&set)));
+    assert!(
+        matches!(identity.verdict(&empty), Verdict::Run { start, .. } if start.source_offset == 100)
+    );
+    empty.source.start = 150;
+    let Verdict::Stop(stop) = identity.verdict(&empty) else {
+        panic!("{:?}", identity.verdict(&empty));
+    };
+    assert_eq!(
+        (stop.reason, stop.source_offset),
+        (StopReason::OffsetOutOfRange, 100)
+    );
+    // Without that the start is resolved anew.
+    let first = identity.checkpoint(&Progress::start(100, 0));
+    empty.stored = Some(codec::encode(&first));
+    assert!(
+        matches!(identity.verdict(&empty), Verdict::Run { start, .. } if start.source_offset == 150)
+    );
+}

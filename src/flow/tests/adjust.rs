@@ -275,17 +275,58 @@ async fn await_one_in_each(cluster: &Cluster) {
     .await;
 }
 
+async fn write_one_to_each(cluster: &Cluster) {
+    for index in 0..SHARED {
+        let mut batch = BatchBuilder::new(Codec::None);
+        batch.push(Host::real().clock.wall_ms(), None, Some(b"1"), &[]);
+        let (partition, bytes) = (TopicPartition::new("t", index), batch.build(0).unwrap());
+        cluster.client.produce(&partition, bytes).await.unwrap();
+    }
+}
+
+/// Without being told to, where the source is made anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_is_made_anew_is_shared_as_before() {
+    let pair = Pair::start().await;
+    let begin = async || {
+        pair.east.create_topic("t", SHARED, &[]).await;
+        write_one_to_each(&pair.east).await;
+    };
+    begin().await;
+    let policy = "on_recreate = \"recreate\"\ndelete_grace = \"1s\"";
+    let run = |name: &str| {
+        pair.run(&format!(
+            "topics = [\"t\"]\ninstance = \"{name}\"\n{policy}"
+        ))
+    };
+    let both = [run("a"), run("b")];
+    await_one_in_each(&pair.west).await;
+    let before = pair.west.client.topics(Some(&["t".to_owned()])).await;
+    let before = before.unwrap()[0].id;
+    pair.east.delete("t").await;
+    begin().await;
+    eventually("another topic", async || {
+        let found = pair.west.client.topics(Some(&["t".to_owned()])).await;
+        let found = found.map_err(|error| error.to_string())?.remove(0);
+        match found.error.is_none() && found.id != before {
+            true => Ok(()),
+            false => Err(format!("{found:?}")),
+        }
+    })
+    .await;
+    await_one_in_each(&pair.west).await;
+    for running in both {
+        running.stop().await;
+    }
+    await_one_in_each(&pair.west).await;
+}
+
 /// Two processes share the topic; whoever leads binds it anew, and the other one follows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reset_by_the_leader_is_followed_by_the_other_processes() {
     let pair = Pair::start().await;
     pair.east.create_topic("t", SHARED, &[]).await;
-    for index in 0..SHARED {
-        let mut batch = BatchBuilder::new(Codec::None);
-        batch.push(Host::real().clock.wall_ms(), None, Some(b"1"), &[]);
-        let (partition, bytes) = (TopicPartition::new("t", index), batch.build(0).unwrap());
-        pair.east.client.produce(&partition, bytes).await.unwrap();
-    }
+    write_one_to_each(&pair.east).await;
     let run = |name: &str| pair.run(&format!("topics = [\"t\"]\ninstance = \"{name}\""));
     let both = [run("a"), run("b")];
     await_one_in_each(&pair.west).await;

@@ -4,6 +4,7 @@ mod acls;
 mod adjust;
 mod coalescing;
 mod configs;
+mod creation;
 mod cycles;
 mod exactness;
 mod groups;

@@ -360,3 +360,34 @@ async fn a_record_that_is_too_large_for_the_target_is_found_and_left_out() {
     pair.await_read("t", &["1", "2", "4"]).await;
     running.stop().await;
 }
+
+/// What was there before is told and not compared; what others write later is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_begins_where_an_appending_flow_began() {
+    let pair = Pair::start().await;
+    for topic in ["t", "empty"] {
+        pair.east.create(topic, &[]).await;
+        pair.west.create(topic, &[]).await;
+        pair.west.write(topic, &["theirs", "too"]).await;
+    }
+    pair.east.write("t", &["1", "2"]).await;
+    let flow = "topics = [\".*\"]\non_existing = \"append\"";
+    let running = pair.run(flow);
+    pair.await_read("t", &["theirs", "too", "1", "2"]).await;
+    running.stop().await;
+    let addresses = [&pair.east, &pair.west].map(|side| side.broker.address());
+    let config = parse(&config_text(addresses[0], addresses[1], flow));
+    let flows: Vec<_> = config.flows.iter().collect();
+    let verify = async || {
+        let progress = std::sync::Arc::default();
+        crate::verify::verify(&Host::real(), &config, &flows, &progress)
+            .await
+            .unwrap()
+    };
+    let report = verify().await;
+    assert!(report.is_equal(false), "{report:?}");
+    assert_eq!((report.before, report.counts.records), (4, 2));
+    pair.west.write("t", &["later"]).await;
+    let report = verify().await;
+    assert_eq!((report.before, report.counts.altered), (4, 1), "{report:?}");
+}

@@ -158,6 +158,17 @@ impl Writers {
         all.filter(move |writer| writer.checkpoint.source_cluster == from)
     }
 
+    /// The group of another flow than that of `group` that has checkpoints for the topic called `name` with this id.
+    pub fn other_into(&self, group: &str, name: &str, id: Uuid) -> Option<&str> {
+        let mut writers = self.0.iter();
+        let found = writers.find(|writer| {
+            writer.group != group
+                && writer.partition.topic == name
+                && writer.checkpoint.target_topic == id
+        });
+        found.map(|writer| writer.group.as_str())
+    }
+
     /// Whether a flow with this group is among them that copies from the cluster with id `from`.
     pub fn has(&self, group: &str, from: &str) -> bool {
         let mut writers = self.0.iter();

@@ -46,6 +46,7 @@ pub const WARNINGS: &[&str] = &[
     "record_size",
     "replicas_differ",
     "rights_unknown",
+    "rule_idle",
     "stopped",
     "timestamp_limit",
     "timestamp_type",

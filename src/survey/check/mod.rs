@@ -150,6 +150,7 @@ async fn look(pair: &Pair<'_>, flow: &FlowConfig) -> FlowReport {
             report.look_at_memory(&survey, &facts);
             report.look_at_cycles(&survey, &facts.writers, &facts.origins);
             report.look_at_settings(&survey, &facts.settings);
+            report.look_at_rules(flow, &survey);
             report.make_plan(flow, &survey, &facts);
             report
         }
@@ -280,6 +281,16 @@ impl FlowReport {
             );
         }
         report
+    }
+
+    fn look_at_rules(&mut self, flow: &FlowConfig, survey: &Survey) {
+        for rule in flow.idle_rules(&survey.seen) {
+            let rule = rule.topics.text();
+            let message = format!(
+                "the rule match = \"{rule}\" holds for no topic: none matches it, or rules before it come first"
+            );
+            self.warn("rule_idle", message);
+        }
     }
 
     fn empty(name: &str, transport: Transport, [source, target]: [SideReport; 2]) -> Self {

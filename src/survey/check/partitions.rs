@@ -1,7 +1,11 @@
 //! Where each partition would start, by the rules of `run`.
 
 use super::FlowReport;
-use crate::survey::{Offsets, Partition, Survey, Topic, stops::at_start};
+use crate::{
+    config::OnRecreate,
+    survey::{Offsets, Partition, Survey, Topic, stops::at_start},
+    worker::{Stop, StopReason},
+};
 
 impl FlowReport {
     pub(super) fn look_at_topic(&mut self, survey: &Survey, topic: &Topic) {
@@ -116,7 +120,13 @@ impl FlowReport {
             }
         }
         self.look_at_last_stop(&name, partition);
-        if let Some(stop) = at_start(survey, topic, partition, offsets, target) {
+        let stop = at_start(survey, topic, partition, offsets, target);
+        // Where the target topic is made anew for that, it is in the plan.
+        let follows = |stop: &Stop| {
+            stop.reason == StopReason::SourceTopicRecreated
+                && topic.config.on_recreate == OnRecreate::Recreate
+        };
+        if let Some(stop) = stop.filter(|stop| !follows(stop)) {
             self.problem(stop.reason.code(), stop.text);
         }
     }

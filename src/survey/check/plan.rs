@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::{FlowReport, facts::Facts, settings::TargetSettings};
 use crate::{
+    checkpoint::control_topic::{ControlRecords, TopicRecord},
     config::{FlowConfig, OnDelete},
-    flow::{plan::Rules, topics::configs::Wishes},
-    survey::{Survey, Topic},
+    flow::{THROTTLING_QUOTA_EXCEEDED, plan::Rules, topics::configs::Wishes},
+    survey::{Partition, Survey, Topic},
 };
 
 /// One line of the diff.
@@ -16,8 +17,8 @@ use crate::{
 pub struct Step {
     /// Name of the topic on the target.
     pub topic: String,
-    /// From a closed list: `create_topic`, `add_partitions`, `set_config`, `unset_config`, `delete_topic`; and what is told
-    /// and not changed: `more_partitions`, `replicas`.
+    /// From a closed list: `create_topic`, `add_partitions`, `set_config`, `unset_config`, `recreate_topic`,
+    /// `delete_topic`; and what is told and not changed: `more_partitions`, `replicas`.
     pub action: &'static str,
     /// Which config it is about.
     pub config: Option<String>,
@@ -34,7 +35,7 @@ impl Step {
             "create_topic" => '+',
             "set_config" if self.from.is_none() => '+',
             "set_config" | "add_partitions" => '~',
-            "unset_config" | "delete_topic" => '-',
+            "unset_config" | "delete_topic" | "recreate_topic" => '-',
             _ => '!',
         }
     }
@@ -79,11 +80,17 @@ impl FlowReport {
     pub(super) fn make_plan(&mut self, flow: &FlowConfig, survey: &Survey, facts: &Facts) {
         let none = BTreeMap::new();
         let settings = facts.settings.as_ref().unwrap_or(&none);
+        let (rules, none) = (Rules::new(flow), ControlRecords::default());
+        let records = facts.control.as_ref().unwrap_or(&none);
         for topic in &survey.topics {
             let mut diff = Diff {
                 steps: &mut self.plan,
                 topic: &topic.target,
             };
+            if let Some(record) = replaced(&rules, records, topic) {
+                diff.step("recreate_topic", gone_since(record), Some(count(topic)));
+                continue;
+            }
             let Some(settings) = settings.get(&topic.source) else {
                 if topic.existing.is_some() {
                     diff.partitions(topic);
@@ -95,13 +102,15 @@ impl FlowReport {
             let wishes = Wishes::new(&topic.config.configs, source, replicas);
             match &settings.target {
                 TargetSettings::ToBe(Ok(_), left_out) => {
-                    let count = Some(topic.partitions.len().to_string());
-                    diff.step("create_topic", None, count);
+                    diff.step("create_topic", None, Some(count(topic)));
                     for (name, value) in wishes.given() {
                         if left_out.iter().all(|out| out.name != name) {
                             diff.config("set_config", Some(name), None, Some(value));
                         }
                     }
+                }
+                TargetSettings::ToBe(Err(error), _) if error.code == THROTTLING_QUOTA_EXCEEDED => {
+                    diff.step("create_topic", None, Some(count(topic)));
                 }
                 TargetSettings::ToBe(Err(_), _) => {}
                 TargetSettings::There(there) => {
@@ -137,12 +146,38 @@ impl FlowReport {
                 steps: &mut self.plan,
                 topic: &record.target_topic,
             };
-            let since = record.gone_since_ms;
-            let since = since.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-            let since = since.map(|since| format!("source gone since {since:.0}"));
-            diff.step("delete_topic", since, None);
+            diff.step("delete_topic", gone_since(record), None);
         }
     }
+}
+
+fn count(topic: &Topic) -> String {
+    topic.partitions.len().to_string()
+}
+
+fn gone_since(record: &TopicRecord) -> Option<String> {
+    let since = jiff::Timestamp::from_millisecond(record.gone_since_ms?).ok()?;
+    Some(format!("source gone since {since:.0}"))
+}
+
+/// The topic that the source had under this name before, if its copy is to be deleted and this one not copied behind
+/// it already.
+fn replaced<'a>(
+    rules: &Rules,
+    records: &'a ControlRecords,
+    topic: &Topic,
+) -> Option<&'a TopicRecord> {
+    let target = topic.existing.as_ref()?.id;
+    let begun = |partition: &Partition| {
+        let known = partition.checkpoint().and_then(Result::ok);
+        known.is_some_and(|known| {
+            known.source_topic == topic.source_id && known.target_topic == target
+        })
+    };
+    if topic.partitions.iter().any(begun) {
+        return None;
+    }
+    rules.before(records, (&topic.source, topic.source_id), target)
 }
 
 impl Diff<'_> {

@@ -11,7 +11,7 @@ use super::{FlowReport, Note, facts::Facts, note};
 use crate::{
     checkpoint::offset_map,
     cluster::guarantee::TOPIC,
-    config::{AclMode, FlowConfig, OnDelete, Require, Transport},
+    config::{AclMode, FlowConfig, OnDelete, OnRecreate, Require, Transport},
     flow::{
         sync::rules::{self, acls::Acls, quotas::Quotas, users::Users},
         topics::{examples::literal, writers::GROUPS},
@@ -60,7 +60,7 @@ pub struct Need {
 /// What a flow lacks without optional rights on a topic of the target.
 const OF_TARGET: &str = "without DescribeConfigs its limits are not known (Kafka's defaults are taken), without Read \
                          verify cannot read it, without AlterConfigs its source's configs do not follow, without Delete \
-                         it stays when its source is deleted";
+                         it stays when its source is deleted or made anew";
 
 /// What brokers tell of one resource; none: they do not tell.
 pub type Told = Result<Option<Rights>, String>;
@@ -105,7 +105,9 @@ pub fn needs(flow: &FlowConfig, survey: &Survey) -> Vec<Need> {
         let list = if sealed { &mut required } else { &mut optional };
         list.push(Read);
         optional.extend(topic.config.configs.follow.then_some(AlterConfigs));
-        optional.extend((topic.config.on_delete == OnDelete::Delete).then_some(Delete));
+        let deletes = topic.config.on_delete == OnDelete::Delete
+            || topic.config.on_recreate == OnRecreate::Recreate;
+        optional.extend(deletes.then_some(Delete));
         match there {
             None => required.push(Create),
             Some(count) if count < topic.partitions.len() => required.push(Alter),
@@ -133,6 +135,7 @@ pub fn needs(flow: &FlowConfig, survey: &Survey) -> Vec<Need> {
     needs.extend(of_map(flow, survey));
     needs.extend(of_rules(flow));
     needs.extend(of_groups(flow, survey));
+    needs.extend(survey.mm2_topics.iter().map(of_mm2_topic));
     needs
 }
 
@@ -145,7 +148,7 @@ fn of_groups(flow: &FlowConfig, survey: &Survey) -> Vec<Need> {
         optional: vec![operation],
         otherwise,
     };
-    if !flow.group_offsets {
+    if !flow.group_offsets && !flow.mm2.checkpoints {
         return Vec::new();
     }
     if survey.groups.is_empty() {
@@ -156,11 +159,25 @@ fn of_groups(flow: &FlowConfig, survey: &Survey) -> Vec<Need> {
             "no offsets of groups are synced, or only those of groups that are not there now";
         return vec![need(End::Source, &group, Operation::Describe, otherwise)];
     }
-    let groups = survey.groups.iter();
+    // Their offsets are read anyway; what is to be told of them is in a topic.
+    let groups = survey.groups.iter().filter(|_| flow.group_offsets);
     let otherwise = "its offsets are not synced";
     groups
         .map(|group| need(End::Target, group, Operation::Read, otherwise))
         .collect()
+}
+
+/// What a topic for MirrorMaker 2's clients takes, without which a flow runs.
+fn of_mm2_topic((name, exists): &(String, bool)) -> Need {
+    let mut optional = vec![Operation::Write];
+    optional.extend((!exists).then_some(Operation::Create));
+    Need {
+        end: End::Target,
+        resource: Resource::Topic(name.clone()),
+        required: vec![],
+        optional,
+        otherwise: "it is not kept for MirrorMaker 2's clients",
+    }
 }
 
 /// What the offset map takes, which a flow runs without.

@@ -9,7 +9,10 @@ use wire::{
 
 use super::FlowReport;
 use crate::{
-    flow::topics::{configs::Wishes, create::LeftOut},
+    flow::{
+        THROTTLING_QUOTA_EXCEEDED,
+        topics::{configs::Wishes, create::LeftOut},
+    },
     survey::{Survey, Topic},
 };
 
@@ -153,6 +156,8 @@ impl FlowReport {
     fn refused(&mut self, name: &str, error: &ApiError) {
         match error.code {
             code if DENIED.contains(&code) => {}
+            // It would create it, in a while.
+            THROTTLING_QUOTA_EXCEEDED => {}
             // Said in better words where the number of brokers shows it.
             INVALID_REPLICATION_FACTOR
                 if self

@@ -194,6 +194,52 @@ fn a_group_that_will_not_be_synced_is_told() {
 }
 
 #[test]
+fn what_topics_for_mirrormaker_2s_clients_take_is_asked_for() {
+    let mut survey = one(None, &[0]);
+    survey.mm2_topics = vec![
+        ("heartbeats".to_owned(), true),
+        ("east.heartbeats".to_owned(), false),
+    ];
+    let needs = needs(&flow(""), &survey);
+    let facts = facts(
+        &needs,
+        |need, _| matches!(&need.resource, Resource::Topic(name) if name.ends_with("heartbeats")),
+    );
+    let mut found = report();
+    found.look_at_rights(&needs, &facts);
+    let told: Vec<_> = found
+        .warnings
+        .iter()
+        .map(|note| note.message.as_str())
+        .collect();
+    let lack = "it is not kept for MirrorMaker 2's clients";
+    assert_eq!(
+        told,
+        [
+            format!("missing: Write on topic heartbeats on west: {lack}"),
+            format!("missing: Write, Create on topic east.heartbeats on west: {lack}"),
+        ]
+    );
+    assert!(found.problems.is_empty());
+    // Told of groups without committing for them: they are read on the source only.
+    let only_told = flow("group_offsets = false\nmm2_checkpoints = true");
+    let of_groups = |survey: &Survey| {
+        let needs = rights::needs(&only_told, survey).into_iter();
+        let groups = needs
+            .filter(|n| matches!(&n.resource, Resource::Group(g) if !g.starts_with("strait.")));
+        groups
+            .map(|need| (need.end, need.optional))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of_groups(&survey), []);
+    survey.groups.clear();
+    assert_eq!(
+        of_groups(&survey),
+        [(End::Source, vec![Operation::Describe])]
+    );
+}
+
+#[test]
 fn each_flow_takes_only_what_it_uses() {
     let wants = |flow: &FlowConfig, survey: &Survey, operation| {
         let needs = needs(flow, survey);
@@ -548,6 +594,25 @@ fn plan(survey: &Survey, settings: Settings, flow: &FlowConfig) -> Vec<String> {
 }
 
 #[test]
+fn a_rule_that_holds_for_no_topic_is_told() {
+    let rule =
+        |pattern: &str| format!("[[flows.rules]]\nmatch = \"{pattern}\"\non_gap = \"latest\"\n");
+    let rules = ["ord.*", "orders", "payments"].map(rule).concat();
+    let mut found = report();
+    found.look_at_rules(&flow(&rules), &one(None, &[0]));
+    let told: Vec<_> = found
+        .warnings
+        .iter()
+        .map(|note| note.message.as_str())
+        .collect();
+    assert!(
+        matches!(&told[..], [second, third] if second.contains("\"orders\"") && third.contains("\"payments\"")),
+        "{told:?}"
+    );
+    assert_eq!(codes_of(&found.warnings), ["rule_idle"; 2]);
+}
+
+#[test]
 fn what_run_would_change_is_a_diff() {
     let set = |name: &str, value: &str| ConfigEntry {
         source: ConfigSource::Topic,
@@ -581,7 +646,7 @@ fn what_run_would_change_is_a_diff() {
     });
     let mut more = deletes.clone();
     more.topics = vec![crate::config::NamePattern::new("orders.*").unwrap()];
-    let mut found = plan(&survey, there, &more);
+    let mut found = plan(&survey, there.clone(), &more);
     found.sort();
     assert_eq!(
         found,
@@ -592,12 +657,44 @@ fn what_run_would_change_is_a_diff() {
             "~ east.orders add_partitions 1 2",
         ]
     );
+    // The source has another `orders` now than the one that was copied to topic 7.
+    survey.topics[0].source_id = uuid::Uuid::from_u128(9);
+    survey.topics[0].existing.as_mut().unwrap().id = uuid::Uuid::from_u128(7);
+    survey.topics[0].target = "orders".to_owned();
+    let mut anew = there.clone();
+    anew.source = Err(ApiError {
+        code: 29,
+        message: None,
+    });
+    let recreates = flow("on_recreate = \"recreate\"");
+    assert_eq!(
+        plan(&survey, anew.clone(), &recreates),
+        ["- orders recreate_topic none 2"]
+    );
+    assert!(
+        !plan(&survey, anew, &deletes)
+            .concat()
+            .contains("recreate_topic")
+    );
+    survey.topics[0].target = "east.orders".to_owned();
     survey.topics[0].existing = None;
     let left_out = LeftOut {
         name: "x".to_owned(),
         value: "1".to_owned(),
         reason: "unknown".to_owned(),
     };
+    let later = ApiError {
+        code: 89,
+        message: None,
+    };
+    let waits = Settings {
+        source: Ok(source.clone()),
+        target: TargetSettings::ToBe(Err(later), Vec::new()),
+    };
+    assert_eq!(
+        plan(&survey, waits, &flow("")),
+        ["+ east.orders create_topic none 2"]
+    );
     let new = Settings {
         source: Ok(source),
         target: TargetSettings::ToBe(Ok(TopicToBe::default()), vec![left_out]),

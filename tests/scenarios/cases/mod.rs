@@ -88,6 +88,7 @@ cases! {
     topics::deleted_topics_are_told_and_their_neighbours_go_on,
     topics::configs_follow_the_source,
     topics::check_shows_the_plan_and_applies_it,
+    topics::a_target_that_takes_few_topics_at_a_time_gets_them_all,
     topics::deletions_and_recreations_follow_by_policy,
     topics::a_topic_excluded_and_included_again_goes_on_where_it_was,
     policies::on_gap_earliest_goes_on_behind_the_gap,

@@ -1,6 +1,9 @@
 //! Topics and partitions come and go while two processes share the flow; who runs already is not touched.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -9,7 +12,7 @@ use super::{
     super::{
         clients::{Application, Content},
         model,
-        pair::Pair,
+        pair::{Pair, content},
         strait::Strait,
     },
     fidelity::digests,
@@ -309,23 +312,62 @@ pub async fn check_shows_the_plan_and_applies_it(pair: &mut Pair) -> Result<()> 
     Ok(())
 }
 
-/// By policy a deleted source topic takes its target along, and one that was made anew is copied behind the one before.
+/// As many as some clusters take in a few seconds only (KIP-599): they are waited for, by a flow that runs and by `check --apply`.
+pub async fn a_target_that_takes_few_topics_at_a_time_gets_them_all(pair: &mut Pair) -> Result<()> {
+    let mut expected = Content::new();
+    for number in 0..40 {
+        let topic = pair.topic(&format!("many-{number:02}"));
+        pair.source.create_topic(&topic, 2, &[]).await?;
+        if number % 10 == 0 {
+            append(pair, &topic, 0, &mut expected)?;
+        }
+    }
+    // At once some 11 times as many as in a second (`controller.quota.window.num`).
+    let is_slow = pair.target.change_topics_at_most(Some(4.0)).await?;
+    let mut strait = pair.strait("")?;
+    strait.run()?;
+    let done = pair.await_equal(&expected, 60).await;
+    let told = strait.log().contains("creation_waits");
+    strait.terminate()?;
+    for number in 40..60 {
+        let topic = pair.topic(&format!("many-{number:02}"));
+        pair.source.create_topic(&topic, 2, &[]).await?;
+    }
+    let applied = strait.call(&["check", "--apply"])?;
+    pair.target.change_topics_at_most(None).await?;
+    done?;
+    let (code, text) = applied;
+    ensure!(code == 0 && !text.contains("plan for"), "{code}:\n{text}");
+    ensure!(told == is_slow, "told: {told}\n{}", strait.log());
+    ensure!(pair.target.partition_count(&pair.topic("many-59"))? == 2);
+    Ok(())
+}
+
+/// By policy a deleted source topic takes its target along, and one that was made anew is copied behind the one before, or
+/// has its target made anew too, by a running flow or by `check --apply`.
 pub async fn deletions_and_recreations_follow_by_policy(pair: &mut Pair) -> Result<()> {
-    let names = ["gone", "again", "stays"].map(|name| pair.topic(name));
+    let names = ["gone", "again", "stays", "anew"].map(|name| pair.topic(name));
     let mut expected = Content::new();
     for topic in &names {
         pair.source.create_topic(topic, 1, &[]).await?;
         append(pair, topic, 0, &mut expected)?;
     }
-    let [gone, again, stays] = names;
-    let mut strait =
-        pair.strait("on_delete = \"delete\"\ndelete_grace = \"1s\"\non_recreate = \"append\"")?;
+    let [gone, again, stays, anew] = names;
+    let mut strait = pair.strait(&format!(
+        "on_delete = \"delete\"\ndelete_grace = \"1s\"\non_recreate = \"append\"\n\
+         [[flows.rules]]\nmatch = \"{anew}\"\non_recreate = \"recreate\""
+    ))?;
     strait.run()?;
     pair.await_equal(&expected, 30).await?;
-    pair.source.delete_topic(&again).await?;
-    make_again(&pair.source, &again).await?;
-    append(pair, &again, 0, &mut expected)?;
-    pair.await_equal(&expected, 30).await?;
+    for topic in [&again, &anew] {
+        pair.source.delete_topic(topic).await?;
+        make_again(&pair.source, topic).await?;
+    }
+    expected.remove(&(anew.clone(), 0));
+    for topic in [&again, &anew] {
+        append(pair, topic, 0, &mut expected)?;
+    }
+    anew_as(pair, &anew, &expected).await?;
     pair.source.delete_topic(&gone).await?;
     eventually(30, "the target is deleted", async || {
         let count = pair.target.partition_count(&gone);
@@ -341,7 +383,43 @@ pub async fn deletions_and_recreations_follow_by_policy(pair: &mut Pair) -> Resu
     append(pair, &gone, 0, &mut expected)?;
     let verdict = pair.await_equal(&expected, 30).await?;
     ensure!(verdict.repeated == 0, "{verdict:?}");
-    Ok(())
+
+    // At rest, by command.
+    strait.terminate()?;
+    pair.source.delete_topic(&anew).await?;
+    make_again(&pair.source, &anew).await?;
+    expected.remove(&(anew.clone(), 0));
+    append(pair, &anew, 1, &mut expected)?;
+    let line = format!("- topic {anew}: its source was made anew");
+    let (code, text) = strait.call(&["check"])?;
+    ensure!(code == 0 && text.contains(&line), "{code}:\n{text}");
+    let (code, text) = strait.call(&["check", "--apply"])?;
+    ensure!(code == 0 && !text.contains("plan for"), "{code}:\n{text}");
+    strait.run()?;
+    anew_as(pair, &anew, &expected).await
+}
+
+/// Waits until the target holds what is expected, and nothing else in the topic that was made anew.
+async fn anew_as(pair: &Pair, topic: &str, expected: &Content) -> Result<()> {
+    eventually(60, "the topic is made anew", async || {
+        let verdict = pair.verdict(expected, &topics_of(expected))?;
+        ensure!(
+            verdict.is_complete() && verdict.repeated == 0,
+            "{verdict:?}"
+        );
+        let held = content(&pair.target, &[topic.to_owned()])?;
+        let wanted = expected.iter().filter(|((name, _), _)| name == topic);
+        let wanted: usize = wanted.map(|(_, records)| records.len()).sum();
+        let found: usize = held.values().map(Vec::len).sum();
+        ensure!(found == wanted, "{found} records of {wanted}");
+        Ok(())
+    })
+    .await
+}
+
+fn topics_of(content: &Content) -> Vec<String> {
+    let names = content.keys().map(|(topic, _)| topic.clone());
+    names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Waits until the target's topic has these configs.

@@ -138,6 +138,8 @@ pub struct GroupSync {
     report: Report,
     /// Whether this process led the flow in the last round.
     leads: bool,
+    /// What was copied in the last round.
+    copied: Arc<Copied>,
     failing: bool,
 }
 
@@ -178,6 +180,7 @@ impl GroupSync {
             last_gone: String::new(),
             report: Report::default(),
             leads: false,
+            copied: Arc::default(),
             failing: false,
             settings,
         }
@@ -206,6 +209,7 @@ impl GroupSync {
             let board = &self.settings.board;
             board.groups(Some(Groups::off(reason.to_owned())));
         }
+        self.forget_others(&copied);
         let looked = self.look(copied).await;
         let flow = &self.settings.flow;
         match looked {
@@ -224,6 +228,19 @@ impl GroupSync {
                 self.settings
                     .board
                     .groups(Some(Groups::off(error.to_string())));
+            }
+        }
+    }
+
+    /// Offsets of a target topic that was deleted are gone with it, whatever has its name now.
+    fn forget_others(&mut self, copied: &Arc<Copied>) {
+        let before = std::mem::replace(&mut self.copied, Arc::clone(copied));
+        if Arc::ptr_eq(&before, copied) {
+            return;
+        }
+        for (source, unit) in before.iter() {
+            if copied.get(source) != Some(unit) {
+                self.written.forget_partition(&unit.target);
             }
         }
     }

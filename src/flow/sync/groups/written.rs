@@ -20,6 +20,8 @@ pub(super) struct Written {
     groups: BTreeMap<String, Group>,
     /// Numbers that stand for partitions of the target.
     partitions: BTreeMap<TopicPartition, u32>,
+    /// The next one.
+    next: u32,
     offsets: usize,
 }
 
@@ -120,8 +122,13 @@ impl Written {
         let counted = self.groups.values().map(|group| group.offsets.len());
         self.offsets = counted.sum();
         if self.groups.is_empty() {
-            self.partitions.clear();
+            self.clear();
         }
+    }
+
+    /// What was written for a partition is there no more, as when its topic is another one now.
+    pub(super) fn forget_partition(&mut self, partition: &TopicPartition) {
+        self.partitions.remove(partition);
     }
 
     /// Forgets all.
@@ -133,7 +140,8 @@ impl Written {
         if let Some(number) = self.partitions.get(partition) {
             return *number;
         }
-        let number = u32::try_from(self.partitions.len()).expect("there are fewer partitions");
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
         self.partitions.insert(partition.clone(), number);
         number
     }
@@ -184,6 +192,21 @@ mod tests {
         back.values_mut()
             .for_each(|place| place.only_behind = Some(5));
         assert_eq!(written.of("g", &back, NOW), Known::Differs);
+    }
+
+    #[test]
+    fn what_is_there_no_more_is_written_again() {
+        let mut written = Written::default();
+        let all = places(&[(0, 10), (1, 20)]);
+        written.has("g", all.iter(), Some(NOW));
+        written.forget_partition(&TopicPartition::new("t", 0));
+        assert_eq!(written.of("g", &all, NOW), Known::Differs);
+        assert_eq!(written.of("g", &places(&[(1, 20)]), NOW), Known::Same);
+        // No other one gets its number.
+        written.has("other", places(&[(5, 10)]).iter(), Some(NOW));
+        assert_eq!(written.of("g", &places(&[(5, 10)]), NOW), Known::Differs);
+        written.has("g", all.iter(), None);
+        assert_eq!(written.of("g", &all, NOW), Known::Same);
     }
 
     #[test]

@@ -51,6 +51,19 @@ pub struct Settings {
     pub copied: watch::Receiver<Option<Arc<Copied>>>,
 }
 
+/// The topics that `flow` keeps.
+pub fn topics(flow: &FlowConfig) -> Vec<String> {
+    let (names, source, mm2) = (Names::new(&flow.naming), &flow.source, &flow.mm2);
+    let beats = mm2.heartbeats.is_some();
+    let kept = [
+        beats.then(|| names.heartbeats()),
+        beats.then(|| names.heartbeats_of(source)),
+        mm2.checkpoints.then(|| names.checkpoints(source)),
+        mm2.offset_syncs.then(|| names.offset_syncs(source)),
+    ];
+    kept.into_iter().flatten().collect()
+}
+
 /// Starts what `flow` asks for; `translations` is told where groups are.
 pub fn start(
     flow: &FlowConfig,
