@@ -89,6 +89,12 @@ bench-scale:
     tests/kafka/fetch.sh
     _JAVA_OPTIONS=-Xmx2g cargo bench --bench scale
 
+# Ten thousand topics: the plan, the start, and what they cost while nothing happens, MirrorMaker 2 beside (TOPICS, GROUPS, IDLE, LIMIT,
+# COPIERS); the clusters need memory for them
+bench-topics:
+    tests/kafka/fetch.sh
+    _JAVA_OPTIONS=-Xmx2g cargo bench --bench topics
+
 # One side behind 25 MB/s and 0 to 150 ms, MirrorMaker 2 beside (BROKERS=kafka|lite, FAR, DELAYS, WORKLOADS, SECONDS)
 bench-roundtrip:
     tests/kafka/fetch.sh

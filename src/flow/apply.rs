@@ -70,6 +70,14 @@ impl StepError {
     }
 }
 
+/// Topics whose configs are asked for at a time: what is kept of them is little.
+const DESCRIBED: usize = 500;
+
+/// Configs of topics, by topic.
+type Configs = BTreeMap<String, Result<Vec<ConfigEntry>, ApiError>>;
+/// Topics to create, by their names on the target, with their names on the source.
+type Drafts = BTreeMap<String, (String, Draft)>;
+
 impl Flow {
     /// Records topics that the flow sees for the first time, and with them the flow's first run.
     pub(super) async fn remember(
@@ -300,7 +308,21 @@ impl Flow {
         &self,
         topics: &[SourceTopic],
         replicas: usize,
-    ) -> Result<(BTreeMap<String, (String, Draft)>, Vec<Trouble>), StepError> {
+    ) -> Result<(Drafts, Vec<Trouble>), StepError> {
+        let (mut drafts, mut troubles) = (BTreeMap::new(), Vec::new());
+        for some in topics.chunks(DESCRIBED) {
+            let (more, unreadable) = self.drafts_of(some, replicas).await?;
+            drafts.extend(more);
+            troubles.extend(unreadable);
+        }
+        Ok((drafts, troubles))
+    }
+
+    async fn drafts_of(
+        &self,
+        topics: &[SourceTopic],
+        replicas: usize,
+    ) -> Result<(Drafts, Vec<Trouble>), StepError> {
         let names: Vec<_> = topics.iter().map(|topic| topic.name.clone()).collect();
         let mut configs = topic_configs(&self.source, &names).await?;
         let (mut drafts, mut troubles) = (BTreeMap::new(), Vec::new());
@@ -447,10 +469,20 @@ impl Flow {
 pub(super) async fn topic_configs(
     cluster: &Cluster,
     names: &[String],
-) -> Result<BTreeMap<String, Result<Vec<ConfigEntry>, ApiError>>, StepError> {
-    let described = cluster.client().describe_topic_configs(names).await;
-    Ok(described
-        .map_err(StepError::on(cluster))?
-        .into_iter()
-        .collect())
+) -> Result<Configs, StepError> {
+    configs_of(cluster, names, &[]).await
+}
+
+/// Those of them that are named, or all: a topic has some thirty, and their texts take much room.
+pub(super) async fn configs_of(
+    cluster: &Cluster,
+    topics: &[String],
+    configs: &[&str],
+) -> Result<Configs, StepError> {
+    let mut all = Configs::new();
+    for some in topics.chunks(DESCRIBED) {
+        let described = cluster.client().some_topic_configs(some, configs).await;
+        all.extend(described.map_err(StepError::on(cluster))?);
+    }
+    Ok(all)
 }

@@ -116,27 +116,30 @@ impl<'a> Cycles<'a> {
         };
         let records = records.topics.iter().filter_map(|(key, record)| {
             let ways = origins.open(self.step(&record.source_topic, &record.target_topic));
-            let moved = TopicRecord {
-                ways,
+            let moved = || TopicRecord {
+                ways: ways.clone(),
                 ..record.clone()
             };
-            (moved != *record).then(|| (key.clone(), moved))
+            (ways != record.ways).then(|| (key.clone(), moved()))
         });
         records.collect()
     }
 
     async fn look_if_due(&mut self, snapshot: &Snapshot) {
         let now = self.flow.host.clock.monotonic();
-        let topics: BTreeSet<_> = snapshot
-            .topics
-            .iter()
-            .map(|topic| topic.name.clone())
-            .collect();
-        if !topics.is_subset(&self.topics) {
+        let mut names = snapshot.topics.iter().map(|topic| &topic.name);
+        if names.any(|name| !self.topics.contains(name)) {
             self.young_until = now + YOUNG;
             self.next_look = self.next_look.min(now);
         }
-        self.topics = topics;
+        if !self
+            .topics
+            .iter()
+            .eq(snapshot.topics.iter().map(|topic| &topic.name))
+        {
+            let names = snapshot.topics.iter().map(|topic| topic.name.clone());
+            self.topics = names.collect();
+        }
         if now < self.next_look {
             return;
         }

@@ -18,7 +18,7 @@ use wire::{
 
 use super::{
     Flow,
-    apply::{StepError, topic_configs},
+    apply::{StepError, configs_of},
     boot::Booted,
     plan::{Trouble, Unit},
     start::{Evidence, Extent, Identity, LastSeen, Side, Verdict, fingerprint},
@@ -39,6 +39,9 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Enough for any batch: the first one comes whole.
 const FETCH_BYTES: i32 = 1;
 const OFFSET_OUT_OF_RANGE: i16 = 1;
+const COMPRESSION: &str = "compression.type";
+const MAX_BATCH: &str = "max.message.bytes";
+const TIMES: &str = "message.timestamp.type";
 /// `max.message.bytes` of a topic whose configs cannot be read: Kafka's default.
 const DEFAULT_MAX_BATCH: usize = 1_048_588;
 
@@ -334,14 +337,15 @@ impl Flow {
         };
         let source_names = names(|unit| &unit.route.source.topic);
         let target_names = names(|unit| &unit.route.target.topic);
-        let source_configs = topic_configs(&self.source, &source_names).await?;
-        let target_configs = topic_configs(&self.target, &target_names).await?;
+        let source_configs = configs_of(&self.source, &source_names, &[COMPRESSION]).await?;
+        let of_target = [MAX_BATCH, TIMES];
+        let target_configs = configs_of(&self.target, &target_names, &of_target).await?;
         let judged = found.into_iter().map(|Found { unit, evidence }| {
             let identity = self.identity(booted, &unit);
             let (from, to) = (&unit.route.source.topic, &unit.route.target.topic);
-            let compression = config(&source_configs, from, "compression.type");
-            let max_batch = config(&target_configs, to, "max.message.bytes");
-            let times = config(&target_configs, to, "message.timestamp.type");
+            let compression = config(&source_configs, from, COMPRESSION);
+            let max_batch = config(&target_configs, to, MAX_BATCH);
+            let times = config(&target_configs, to, TIMES);
             let stored = evidence.stored.as_ref();
             let stored = stored.and_then(|stored| codec::decode(stored).ok());
             let over_the_other = self.fingerprint(&unit, !identity.sealed);

@@ -26,6 +26,7 @@ pub mod status;
 mod supervisor;
 pub mod sync;
 mod syncs;
+mod targets;
 #[cfg(test)]
 mod tests;
 pub mod topics;

@@ -167,7 +167,7 @@ impl Board {
         let mut inner = self.inner();
         let new = now
             .iter()
-            .filter(|trouble| !inner.troubles.contains(trouble))
+            .filter(|trouble| inner.troubles.binary_search(trouble).is_err())
             .cloned()
             .collect();
         inner.troubles = now;

@@ -11,7 +11,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use wire::TopicPartition;
+use wire::{TopicPartition, client::TopicDescription};
 
 use super::{
     Flow, FlowError,
@@ -26,6 +26,7 @@ use super::{
     plan::{Plan, Rules, Snapshot, Trouble},
     status::Phase,
     sync::{configs::AllFollowed, groups::Copied},
+    targets::Targets,
     topics::retire::Absences,
     workers::Workers,
 };
@@ -45,6 +46,9 @@ const PERIOD: Duration = Duration::from_secs(2);
 /// After a plan whose outcome the next one builds on.
 const SHORT: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
+/// Units that are looked at and started together: of many thousand, some run while others are looked at, and a round that is
+/// broken off, as the group shares out more, loses little.
+const START: usize = 1_000;
 /// For the last commit, beyond the drain. With the drain's default and a member's leaving this is less than the half minute that
 /// container platforms wait before they kill.
 const LAST_COMMIT: Duration = Duration::from_secs(4);
@@ -69,6 +73,8 @@ pub(super) struct Supervisor<'a> {
     pub(super) followed: watch::Sender<Option<Arc<AllFollowed>>>,
     /// Target partitions whose checkpoints do not count: they were reset and did not start since.
     pub(super) anew: BTreeSet<TopicPartition>,
+    /// The target's topics, between rounds.
+    targets: Targets,
     /// Since when topics are gone from the source.
     pub(super) absences: Absences,
     /// Whether rules that hold for no topic were told.
@@ -148,8 +154,7 @@ impl Flow {
         rules: &Rules,
         more_targets: impl Iterator<Item = String>,
     ) -> Result<Snapshot, StepError> {
-        let all = self.source.client().topics(None).await;
-        let mut snapshot = rules.select(all.map_err(StepError::on(&self.source))?);
+        let mut snapshot = self.selected(rules).await?;
         let wanted = snapshot.topics.iter().map(|topic| topic.target.clone());
         let names: BTreeSet<_> = wanted.chain(more_targets).collect();
         let names: Vec<_> = names.into_iter().collect();
@@ -162,6 +167,12 @@ impl Flow {
                 .collect();
         }
         Ok(snapshot)
+    }
+
+    /// The source as it is now.
+    async fn selected(&self, rules: &Rules) -> Result<Snapshot, StepError> {
+        let all = self.source.client().topics(None).await;
+        Ok(rules.select(all.map_err(StepError::on(&self.source))?))
     }
 }
 
@@ -206,6 +217,7 @@ impl<'a> Supervisor<'a> {
             jobs: flow.desk.open(),
             copied: watch::Sender::new(None),
             followed: watch::Sender::new(None),
+            targets: Targets::default(),
             absences: Absences::default(),
             told_idle_rules: false,
             cycles: Cycles::new(flow, [&booted.source_id, &booted.target_id]),
@@ -318,24 +330,31 @@ impl<'a> Supervisor<'a> {
     /// One round; whether the next should follow at once. Cancel-safe: what is written is read again at
     /// the next start.
     async fn round(&mut self, view: &View) -> Result<bool, StepError> {
-        let flow = self.flow;
         if let Some(partition) = self.workers.taken_over() {
             return Err(StepError::Fatal(FlowError::TakenOver {
                 partition: partition.clone(),
-                alias: flow.config.target.clone(),
+                alias: self.flow.config.target.clone(),
             }));
         }
         let mut snapshot = self.snapshot().await?;
+        let leads_on = self.step(view, &mut snapshot).await;
+        self.targets.keep(snapshot.target);
+        leads_on
+    }
+
+    /// What is to be done about what both sides hold; whether the next round should follow at once.
+    async fn step(&mut self, view: &View, snapshot: &mut Snapshot) -> Result<bool, StepError> {
+        let flow = self.flow;
         // Before cycles are cut: the lists of all members are to be the same.
-        self.membership.share(self.shared_topics(&snapshot));
+        self.membership.share(self.shared_topics(snapshot));
         if view.standing != Standing::Member {
             return Ok(false);
         }
         self.workers.reap().await;
-        self.cycles.cut(&mut snapshot).await;
-        let leader = self.lead(view, &snapshot).await?;
-        self.tell_idle_rules(&snapshot, leader);
-        self.tell_syncs(&snapshot, leader);
+        self.cycles.cut(snapshot).await;
+        let leader = self.lead(view, snapshot).await?;
+        self.tell_idle_rules(snapshot, leader);
+        self.tell_syncs(snapshot, leader);
         if self.booted.records.flow.is_none() && leader {
             let known = &self.booted.records.topics;
             let new = snapshot
@@ -354,9 +373,9 @@ impl<'a> Supervisor<'a> {
         let records = &self.booted.records;
         let mut plan = self
             .rules
-            .plan(&snapshot, records, &view.assignment, &known, leader);
+            .plan(snapshot, records, &view.assignment, &known, leader);
         plan.troubles
-            .extend(self.look_for_orphans(&snapshot, leader).await);
+            .extend(self.look_for_orphans(snapshot, leader).await);
         let leads_on = plan.leads_on();
         self.workers.stop(std::mem::take(&mut plan.stop));
         self.workers.vanished(&plan.vanished);
@@ -372,7 +391,7 @@ impl<'a> Supervisor<'a> {
         };
         let refused = !troubles.is_empty();
         plan.troubles.extend(troubles);
-        match self.retire(&snapshot, leader).await {
+        match self.retire(snapshot, leader).await {
             Ok(troubles) => plan.troubles.extend(troubles),
             Err(error) => {
                 self.tell(plan.troubles);
@@ -396,11 +415,35 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    async fn snapshot(&self) -> Result<Snapshot, StepError> {
+    async fn snapshot(&mut self) -> Result<Snapshot, StepError> {
+        let flow = self.flow;
+        let mut snapshot = flow.selected(&self.rules).await?;
+        let wanted = snapshot.topics.iter().map(|topic| (&topic.target, topic));
+        let wanted: BTreeMap<_, _> = wanted.collect();
+        let records = &self.booted.records;
+        let rests = |found: &TopicDescription| {
+            found.error.is_none()
+                && wanted.get(&found.name).is_none_or(|topic| {
+                    let bound = records.topics.get(&topic.key());
+                    bound.and_then(|record| record.target_topic_id) == Some(found.id)
+                        && topic.partitions == found.partition_count()
+                })
+        };
         // Also those whose source is gone: their partitions keep their owners, who say so.
-        self.flow
-            .snapshot(&self.rules, self.recorded_targets())
-            .await
+        let names = wanted.keys().map(|name| (*name).clone());
+        let names: BTreeSet<_> = names.chain(self.recorded_targets()).collect();
+        let asked = self.targets.asked(&names, rests);
+        let found = match asked.is_empty() {
+            true => Vec::new(),
+            false => flow
+                .target
+                .client()
+                .topics(Some(&asked))
+                .await
+                .map_err(StepError::on(&flow.target))?,
+        };
+        snapshot.target = self.targets.with(&names, found);
+        Ok(snapshot)
     }
 
     /// What is left of the plan, in its order.
@@ -412,8 +455,8 @@ impl<'a> Supervisor<'a> {
         let mut troubles = flow.create(&plan.create, self.booted.replicas).await?;
         troubles.extend(flow.grow(&plan.grow).await?);
         flow.bind(&mut self.booted, &plan.bind).await?;
-        if !plan.start.is_empty() {
-            let (judged, unseen) = flow.judge(&self.booted, &plan.start, &self.anew).await?;
+        for some in plan.start.chunks(START) {
+            let (judged, unseen) = flow.judge(&self.booted, some, &self.anew).await?;
             troubles.extend(unseen);
             let map_read = self.read_map().await;
             // Behind its first checkpoint the old one counts no more.

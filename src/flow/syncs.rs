@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 use wire::TopicPartition;
 
 use super::{
@@ -107,7 +108,10 @@ impl Supervisor<'_> {
         let asked = self.booted.map.is_some() || rules;
         // Heartbeats only ask whether this process leads.
         let copied = leader.then(|| match asked {
-            true => self.flow.copied(&self.booted, snapshot),
+            true => {
+                let before = self.copied.borrow().clone().unwrap_or_default();
+                self.flow.copied(&self.booted, snapshot, &before)
+            }
             false => Copied::new(),
         });
         tell(&self.copied, copied.map(Arc::new));
@@ -132,8 +136,8 @@ impl Supervisor<'_> {
 }
 
 impl Flow {
-    /// What it copies, whoever runs the workers.
-    pub(super) fn copied(&self, booted: &Booted, snapshot: &Snapshot) -> Copied {
+    /// What it copies, whoever runs the workers; much of that is known from `before`.
+    pub(super) fn copied(&self, booted: &Booted, snapshot: &Snapshot, before: &Copied) -> Copied {
         let mut copied = Copied::new();
         for topic in &snapshot.topics {
             let records = &booted.records;
@@ -145,25 +149,43 @@ impl Flow {
             for index in 0..topic.partitions.min(target.partition_count()) {
                 let source = TopicPartition::new(&topic.name, index);
                 let target_partition = TopicPartition::new(&topic.target, index);
-                let unit = Unit {
-                    route: Route {
-                        source: source.clone(),
-                        target: target_partition.clone(),
-                    },
-                    source_topic: topic.id,
-                    target_topic: target.id,
+                let topics = [topic.id, target.id];
+                let is_same = |known: &&groups::Unit| {
+                    known.target == target_partition && known.topics == topics
                 };
-                let in_map = self.identity(booted, &unit).in_map();
+                let in_map = match before.get(&source).filter(is_same) {
+                    Some(known) => known.in_map,
+                    None => self.in_map(booted, &source, &target_partition, topics),
+                };
                 let unit = groups::Unit {
                     source: source.clone(),
                     target: target_partition,
                     in_map,
                     begins_late: starts.is_some_and(|starts| starts.contains_key(&index)),
-                    topics: [topic.id, target.id],
+                    topics,
                 };
                 copied.insert(source, unit);
             }
         }
         copied
+    }
+
+    /// Who a unit is in the offset map.
+    fn in_map(
+        &self,
+        booted: &Booted,
+        source: &TopicPartition,
+        target: &TopicPartition,
+        [source_topic, target_topic]: [Uuid; 2],
+    ) -> u64 {
+        let unit = Unit {
+            route: Route {
+                source: source.clone(),
+                target: target.clone(),
+            },
+            source_topic,
+            target_topic,
+        };
+        self.identity(booted, &unit).in_map()
     }
 }

@@ -262,11 +262,25 @@ impl Client {
         &self,
         names: &[String],
     ) -> Result<Vec<(String, Result<Vec<ConfigEntry>, ApiError>)>, ClientError> {
+        self.some_topic_configs(names, &[]).await
+    }
+
+    /// Configs of topics with these names; all of them if none is named.
+    ///
+    /// # Errors
+    /// If no broker can be reached; each topic has its own outcome.
+    pub async fn some_topic_configs(
+        &self,
+        names: &[String],
+        configs: &[&str],
+    ) -> Result<Vec<(String, Result<Vec<ConfigEntry>, ApiError>)>, ClientError> {
+        let keys = configs.iter().map(|config| text(config)).collect();
+        let keys: Option<Vec<_>> = Some(keys).filter(|keys: &Vec<_>| !keys.is_empty());
         let resources = names.iter().map(|name| {
             DescribeConfigsResource::default()
                 .with_resource_type(TOPIC)
                 .with_resource_name(text(name))
-                .with_configuration_keys(None)
+                .with_configuration_keys(keys.clone())
         });
         let request = DescribeConfigsRequest::default().with_resources(resources.collect());
         let answer = self.call(To::Any, &request, 1..=4, |_| None).await?;

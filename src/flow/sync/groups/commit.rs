@@ -33,7 +33,7 @@ pub(super) struct Due {
     pub(super) renew: bool,
 }
 
-type Writes = Vec<(TopicPartition, CommittedOffset)>;
+pub(super) type Writes = Vec<(TopicPartition, CommittedOffset)>;
 
 impl GroupSync {
     /// Those of these groups that are not on the target as they should be; others are told.
@@ -96,14 +96,16 @@ impl GroupSync {
             }
             wanted = self.decide(round, &due, &held);
         }
+        let outside = Arc::new(self.outside(&wanted).await?);
         let mut commits = JoinSet::new();
         for (group, writes) in wanted {
             let (client, lease) = (
                 self.settings.target.clone(),
                 Arc::clone(&self.settings.lease),
             );
+            let outside = Arc::clone(&outside);
             commits.spawn(async move {
-                let outcome = commit(&client, &*lease, &group, &writes).await;
+                let outcome = commit(&client, &*lease, &group, &writes, &outside).await;
                 (group, writes, outcome)
             });
         }
@@ -216,10 +218,20 @@ enum Outcome {
     NotAllowed,
 }
 
-/// Commits under the lease.
-async fn commit(client: &Client, lease: &dyn Lease, group: &str, writes: &Writes) -> Outcome {
-    let mut failed = BTreeSet::new();
-    for some in writes.chunks(MAX_ENTRIES) {
+/// Commits under the lease what is not `outside` of what the target holds.
+async fn commit(
+    client: &Client,
+    lease: &dyn Lease,
+    group: &str,
+    writes: &Writes,
+    outside: &BTreeSet<(TopicPartition, i64)>,
+) -> Outcome {
+    let is_outside = |(partition, committed): &(TopicPartition, CommittedOffset)| {
+        outside.contains(&(partition.clone(), committed.offset))
+    };
+    let (out, within): (Writes, Writes) = writes.iter().cloned().partition(is_outside);
+    let mut failed: BTreeSet<_> = out.into_iter().map(|(partition, _)| partition).collect();
+    for some in within.chunks(MAX_ENTRIES) {
         if !lease.may_write() {
             return Outcome::NotAllowed;
         }

@@ -9,6 +9,7 @@ mod commit;
 mod count;
 mod decide;
 mod ends;
+mod extents;
 mod gone;
 mod places;
 mod report;
@@ -26,6 +27,7 @@ use commit::Due;
 use decide::{Leave, Place, has_members};
 pub use decide::{mark, marked};
 use ends::Ends;
+use extents::Extents;
 use host::Clock;
 use report::Report;
 use tokio::sync::watch;
@@ -129,6 +131,7 @@ pub struct GroupSync {
     settings: Settings,
     translator: Translator,
     ends: Ends,
+    extents: Extents,
     written: Written,
     /// The group that was looked at last in its turn.
     last: String,
@@ -163,8 +166,6 @@ struct Round {
     states: BTreeMap<String, String>,
     /// Groups that are looked at on the target whatever is known of them.
     in_turn: BTreeSet<String>,
-    /// First offsets and ends of target partitions.
-    extents: BTreeMap<TopicPartition, (i64, i64)>,
 }
 
 impl GroupSync {
@@ -174,6 +175,7 @@ impl GroupSync {
         Self {
             translator,
             ends: Ends::default(),
+            extents: Extents::default(),
             written: Written::default(),
             last: String::new(),
             gone: BTreeSet::new(),
@@ -256,6 +258,7 @@ impl GroupSync {
         } = &self.settings;
         // Before the map: what a checkpoint covers was in the map before it.
         let now = self.settings.clock.monotonic();
+        self.extents.begin(now);
         let ends = self
             .ends
             .read(target, &self.settings.checkpoints, &copied, now);
@@ -270,7 +273,7 @@ impl GroupSync {
         let most = groups.len().div_ceil(TURNS).max(CHUNK);
         let (turn, last) = in_turn(&groups, &self.last, most);
         self.last = last;
-        let mut round = Round {
+        let round = Round {
             targets: copied.values().map(|unit| unit.target.clone()).collect(),
             copied,
             view,
@@ -279,11 +282,9 @@ impl GroupSync {
                 .map(|group| (group.group, group.state))
                 .collect(),
             in_turn: turn,
-            extents: BTreeMap::new(),
         };
         for some in groups.chunks(CHUNK) {
-            self.sync(&mut round, some.iter().cloned().collect())
-                .await?;
+            self.sync(&round, some.iter().cloned().collect()).await?;
         }
         self.look_for_gone(&round, &on_source).await?;
         Ok(())
@@ -308,11 +309,7 @@ impl GroupSync {
         groups
     }
 
-    async fn sync(
-        &mut self,
-        round: &mut Round,
-        groups: BTreeSet<String>,
-    ) -> Result<(), RoundError> {
+    async fn sync(&mut self, round: &Round, groups: BTreeSet<String>) -> Result<(), RoundError> {
         let asked = groups.into_iter().map(|group| (group, None)).collect();
         let found = self.settings.source.offsets_of_groups(&asked).await;
         let mut committed = BTreeMap::new();

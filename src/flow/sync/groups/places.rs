@@ -9,13 +9,13 @@ use wire::{
 
 use crate::checkpoint::offset_map::Ladder;
 
-use super::{GroupSync, Round, RoundError, decide::Place, translate::Told};
+use super::{GroupSync, Round, RoundError, commit::Writes, decide::Place, translate::Told};
 
 impl GroupSync {
     /// What groups committed, by group and target partition.
     pub(super) async fn translate(
         &mut self,
-        round: &mut Round,
+        round: &Round,
         committed: &BTreeMap<String, GroupOffsets>,
     ) -> Result<BTreeMap<String, BTreeMap<TopicPartition, Place>>, RoundError> {
         let mut asked: BTreeMap<&TopicPartition, BTreeSet<i64>> = BTreeMap::new();
@@ -24,10 +24,6 @@ impl GroupSync {
                 asked.entry(partition).or_default().insert(committed.offset);
             }
         }
-        let targets = asked
-            .keys()
-            .map(|partition| round.copied[*partition].target.clone());
-        self.learn_extents(round, targets.collect()).await?;
         let mut told = BTreeMap::new();
         for (partition, offsets) in &asked {
             let unit = &round.copied[*partition];
@@ -50,15 +46,22 @@ impl GroupSync {
             };
             told.insert(*partition, answers);
         }
+        let targets = told
+            .iter()
+            .map(|(partition, told)| (&round.copied[*partition].target, told));
+        let lacking = targets.filter(|(target, told)| self.extents.lacks(target, told));
+        let lacking = lacking.map(|(target, _)| target.clone()).collect();
+        self.learn_extents(lacking).await?;
         let mut wanted: BTreeMap<String, BTreeMap<TopicPartition, Place>> = BTreeMap::new();
         for (group, offsets) in committed {
             for (partition, committed) in offsets {
-                let Some(answer) = told.get(partition).map(|told| told[&committed.offset]) else {
+                let Some(answers) = told.get(partition) else {
                     continue;
                 };
+                let answer = answers[&committed.offset];
                 let places = wanted.entry(group.clone()).or_default();
                 let target = &round.copied[partition].target;
-                let extent = round.extents.get(target).copied();
+                let extent = self.extents.tell(target, answers);
                 let place = self.settle(committed.offset, answer, extent);
                 places.extend(place.map(|place| (target.clone(), place)));
             }
@@ -108,18 +111,27 @@ impl GroupSync {
         })
     }
 
-    async fn learn_extents(
-        &self,
-        round: &mut Round,
-        targets: BTreeSet<TopicPartition>,
-    ) -> Result<(), RoundError> {
-        let new: Vec<_> = targets
-            .into_iter()
-            .filter(|target| !round.extents.contains_key(target))
-            .collect();
+    /// What of `wanted` lies outside of what the target holds now: another round says where it is.
+    pub(super) async fn outside(
+        &mut self,
+        wanted: &BTreeMap<String, Writes>,
+    ) -> Result<BTreeSet<(TopicPartition, i64)>, RoundError> {
+        let all = || wanted.values().flatten();
+        let remembered = self.extents.remembered(all().map(|(target, _)| target));
+        self.learn_extents(remembered).await?;
+        let outside = all().filter(|(target, it)| !self.extents.holds(target, it.offset));
+        Ok(outside
+            .map(|(target, it)| (target.clone(), it.offset))
+            .collect())
+    }
+
+    async fn learn_extents(&mut self, asked: BTreeSet<TopicPartition>) -> Result<(), RoundError> {
+        if asked.is_empty() {
+            return Ok(());
+        }
         let mut both = Vec::new();
         for spec in [OffsetSpec::Earliest, OffsetSpec::Latest] {
-            let wanted: Vec<_> = new.iter().map(|target| (target.clone(), spec)).collect();
+            let wanted: Vec<_> = asked.iter().map(|target| (target.clone(), spec)).collect();
             let listed = self
                 .settings
                 .target
@@ -129,8 +141,9 @@ impl GroupSync {
         let ends = both.pop().unwrap_or_default();
         let starts = both.pop().unwrap_or_default();
         for ((target, start), (_, end)) in starts.into_iter().zip(ends) {
-            if let (Ok(start), Ok(end)) = (start, end) {
-                round.extents.insert(target, (start.offset, end.offset));
+            match (start, end) {
+                (Ok(start), Ok(end)) => self.extents.learn(target, (start.offset, end.offset)),
+                _ => self.extents.forget(&target),
             }
         }
         Ok(())

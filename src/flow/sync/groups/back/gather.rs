@@ -9,7 +9,7 @@ use uuid::Uuid;
 use wire::{Isolation, TopicPartition, client::OffsetSpec, error::ClientError};
 
 use super::{
-    super::Unit,
+    super::{Copied, Unit},
     answer::{Known, Reader, Told},
     reverse::Reverse,
     source::held,
@@ -65,7 +65,9 @@ impl<'a> Gathered<'a> {
         let view = flow.map_as_it_is().await?;
         let rules = Rules::new(&flow.config);
         let snapshot = flow.snapshot(&rules, std::iter::empty()).await?;
-        let copied = flow.copied(&booted, &snapshot).into_values();
+        let copied = flow
+            .copied(&booted, &snapshot, &Copied::new())
+            .into_values();
         let reverse = Reverse::read(flow.source.client(), &booted.target_id, &booted.source_id);
         let reverse = reverse
             .await
