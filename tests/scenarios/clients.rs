@@ -186,14 +186,7 @@ impl OpenOffset {
 
 /// Reads all committed records of `topics` with librdkafka.
 pub fn consume(side: &Side, topics: &[String]) -> Result<Content> {
-    let consumer: BaseConsumer = side
-        .client()
-        .set("group.id", "scenario-reader")
-        .set("enable.auto.commit", "false")
-        .set("isolation.level", "read_committed")
-        .set("enable.partition.eof", "true")
-        .set("fetch.wait.max.ms", "20")
-        .create()?;
+    let consumer = anonymous(side)?;
     let mut content = Content::new();
     let mut wanted = TopicPartitionList::new();
     for topic in topics {
@@ -222,6 +215,43 @@ pub fn consume(side: &Side, topics: &[String]) -> Result<Content> {
         }
     }
     Ok(content)
+}
+
+/// Offsets and values of all committed records of a topic's first partition.
+pub fn values(side: &Side, topic: &str) -> Result<Vec<(i64, Vec<u8>)>> {
+    let consumer = anonymous(side)?;
+    let mut wanted = TopicPartitionList::new();
+    wanted.add_partition_offset(topic, 0, Offset::Beginning)?;
+    consumer.assign(&wanted)?;
+    let mut values = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        ensure!(
+            Instant::now() < deadline,
+            "{topic} did not end within 120 s"
+        );
+        match consumer.poll(Duration::from_millis(100)) {
+            None => {}
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(values),
+            Some(Err(error)) => return Err(error.into()),
+            Some(Ok(message)) => {
+                let value = message.payload().unwrap_or_default();
+                values.push((message.offset(), value.to_vec()));
+            }
+        }
+    }
+}
+
+/// A consumer of partitions that it is told.
+fn anonymous(side: &Side) -> Result<BaseConsumer> {
+    let mut config = side.client();
+    config
+        .set("group.id", "scenario-reader")
+        .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", "20");
+    Ok(config.create()?)
 }
 
 /// A member of a consumer group, as applications have them.

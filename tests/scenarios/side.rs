@@ -29,6 +29,9 @@ use wire::client::{Client, ClientSettings, ConfigOp};
 
 use super::kafka::{Detour, Extra, Kafka};
 
+/// Between two looks for what to compact: scenarios wait for it.
+const CLEANER_BACKOFF: Duration = Duration::from_millis(500);
+
 /// Which clusters a scenario runs between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -58,8 +61,11 @@ impl Side {
             Kind::Kafka => Ok(Self::Kafka(
                 tokio::task::spawn_blocking(|| {
                     let detour = true;
+                    let settings =
+                        format!("log.cleaner.backoff.ms={}", CLEANER_BACKOFF.as_millis());
                     let extra = Extra {
                         detour,
+                        settings: &settings,
                         ..Extra::default()
                     };
                     Kafka::start(brokers(), &extra)
@@ -233,7 +239,7 @@ impl Side {
     }
 
     /// Another client of it, which knows calls that librdkafka does not.
-    fn wire(&self) -> Result<Client> {
+    pub fn wire(&self) -> Result<Client> {
         let bootstrap = self.bootstrap();
         let servers = bootstrap.split(',').map(|server| {
             let (host, port) = server.rsplit_once(':').context("a port")?;
@@ -405,7 +411,8 @@ fn brokers() -> usize {
 }
 
 async fn lite(folder: &tempfile::TempDir, listen: &str) -> Result<Broker> {
-    let config = broker_lite::Config::new(listen, folder.path());
+    let mut config = broker_lite::Config::new(listen, folder.path());
+    config.log_cleaner_backoff = CLEANER_BACKOFF;
     Broker::start(config, host::Host::real())
         .await
         .context("start broker-lite")
