@@ -56,12 +56,17 @@ fn between(a: &Anchor, b: &Anchor, source_offset: i64) -> Place {
     if target == 0 {
         return Place::At(a.target_offset);
     }
-    let records = i64::from(b.sequence.wrapping_sub(a.sequence) & i32::MAX);
     // One record for each offset on either side.
-    if a.term == b.term && source == target && source == records {
+    if source == target && holds_copies_only(a, b) {
         return Place::At(a.target_offset + (source_offset - a.source_offset));
     }
     Place::Between(*a, *b)
+}
+
+/// Whether the target holds between these what the copy appended there in one term, all of it and nothing else.
+pub fn holds_copies_only(a: &Anchor, b: &Anchor) -> bool {
+    let appended = i64::from(b.sequence.wrapping_sub(a.sequence) & i32::MAX);
+    a.term == b.term && b.target_offset - a.target_offset == appended
 }
 
 /// The answer for all source offsets between `a` and `b`, if counting makes it no better: so much was left out there that

@@ -15,6 +15,6 @@ mod topic;
 pub use anchor::{Anchor, Cut, Entry};
 pub use end::End;
 pub use ladder::Ladder;
-pub use lookup::{Answer, Place, answer, bounds, pair, place};
+pub use lookup::{Answer, Place, answer, bounds, holds_copies_only, pair, place};
 pub use tip::Tip;
 pub use topic::{Anchors, MapError, OffsetMap, View, name};

@@ -363,9 +363,14 @@ impl Oracle {
                     all.exact += 1;
                     continue;
                 }
-                // Without holes it is arithmetic.
+                // What is whole up to the end tells where it is, whatever is gone before that.
+                let is_gone = match kind {
+                    COMPACTED => self.lost,
+                    TRANSACTIONAL => *committed < self.starts[kind],
+                    _ => false,
+                };
                 ensure!(
-                    self.lost && kind != PLAIN,
+                    is_gone,
                     "{group} is at {} of {topic} for {committed} and gets {gets:?}, not {wanted:?}",
                     found.offset
                 );
