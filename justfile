@@ -55,7 +55,7 @@ sim seeds="200" first="1":
     SIM_SEEDS={{seeds}} SIM_FIRST={{first}} cargo test --test simulation
 
 # Longer than CI: five thousand simulations, the scenarios with twenty times the data, ten minutes of chaos with 1,600
-# partitions, fifty of upheaval among three brokers on each side and among one, every pair and transport, decoders for
+# partitions, fifty of upheaval among three brokers on each side and among one, 1,000 groups at any offset, every pair and transport, decoders for
 # five minutes, 200 kills of broker-lite under idempotent and as many under transactional load
 soak:
     SIM_SEEDS=5000 SIM_FIRST=1000 cargo test --release --test simulation
@@ -67,6 +67,7 @@ soak:
     STRAIT_TEST_SCALE=20 STRAIT_TEST_KAFKA=1 STRAIT_TEST_BROKERS=3 cargo test --release --test scenarios -- --test-threads 1 kafka_to_kafka::two_that
     STRAIT_TEST_SCALE=20 STRAIT_TEST_KAFKA=1 cargo test --release --test scenarios -- --test-threads 1 kafka_to_kafka::fresh_records
     STRAIT_TEST_SCALE=20 STRAIT_TEST_KAFKA=1 cargo test --release --test scenarios -- --test-threads 1 kafka_to_kafka::old_records_arrive_once
+    STRAIT_TEST_SCALE=20 STRAIT_TEST_KAFKA=1 cargo test --release --test scenarios -- kafka_to_kafka::any_offset
     STRAIT_TEST_PAIRS=all STRAIT_TEST_TRANSPORT=librdkafka cargo test --release --test scenarios
     STRAIT_TEST_PAIRS=all STRAIT_TEST_KAFKA=1 cargo test --release --test scenarios
     FUZZ_SECONDS=300 cargo test --release -p wire --test fuzz_decoders
@@ -99,6 +100,11 @@ bench-topics:
 bench-roundtrip:
     tests/kafka/fetch.sh
     BROKERS=${BROKERS:-kafka} cargo bench --bench roundtrip
+
+# 50 groups move to the target: what they lose and get twice, behind strait and MirrorMaker 2 (RECORDS, GROUPS, COPIERS)
+bench-failover:
+    tests/kafka/fetch.sh
+    cargo bench --bench failover
 
 # broker-lite beside one node of Apache Kafka, with Kafka's own perf tools (CODEC, RECORDS, ROUNDS)
 bench-broker:

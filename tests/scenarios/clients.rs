@@ -194,6 +194,15 @@ pub fn offsets(side: &Side, topics: &[String]) -> Result<BTreeMap<(String, i32),
     each(side, topics, |message| message.offset())
 }
 
+/// The same of one topic's records: where they lie, and their values.
+pub fn values(side: &Side, topic: &str) -> Result<Vec<(i64, Vec<u8>)>> {
+    let value = |message: &BorrowedMessage<'_>| message.payload().unwrap_or_default().to_vec();
+    let found = each(side, &[topic.to_owned()], |message| {
+        (message.offset(), value(message))
+    })?;
+    Ok(found.into_values().flatten().collect())
+}
+
 fn each<T>(
     side: &Side,
     topics: &[String],

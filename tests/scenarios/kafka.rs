@@ -254,7 +254,7 @@ pub fn java(class: &str) -> Command {
 }
 
 /// The same with so many megabytes of heap at most, and other options.
-fn java_with(heap: u32, options: &[String], class: &str) -> Command {
+pub fn java_with(heap: u32, options: &[String], class: &str) -> Command {
     let mut command = Command::new("java");
     let log4j = root().join("tests/kafka/log4j2.properties");
     command

@@ -258,7 +258,7 @@ impl Side {
     }
 
     /// Another client of it, which knows calls that librdkafka does not.
-    fn wire(&self) -> Result<Client> {
+    pub fn wire(&self) -> Result<Client> {
         let bootstrap = self.bootstrap();
         let servers = bootstrap.split(',').map(|server| {
             let (host, port) = server.rsplit_once(':').context("a port")?;

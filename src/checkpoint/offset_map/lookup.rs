@@ -62,10 +62,14 @@ fn between(a: &Anchor, b: &Anchor, source_offset: i64) -> Place {
 
 /// Whether there is one record for each offset on either side, between `a` and `b`.
 pub(super) fn is_dense(a: &Anchor, b: &Anchor) -> bool {
-    let source = b.source_offset - a.source_offset;
-    let target = b.target_offset - a.target_offset;
-    let records = i64::from(b.sequence.wrapping_sub(a.sequence) & i32::MAX);
-    a.term == b.term && source == target && source == records
+    let same = b.source_offset - a.source_offset == b.target_offset - a.target_offset;
+    same && holds_copies_only(a, b)
+}
+
+/// Whether the target holds between these what the copy appended there in one term, all of it and nothing else.
+pub fn holds_copies_only(a: &Anchor, b: &Anchor) -> bool {
+    let appended = i64::from(b.sequence.wrapping_sub(a.sequence) & i32::MAX);
+    a.term == b.term && b.target_offset - a.target_offset == appended
 }
 
 /// The answer for all source offsets between `a` and `b`, if counting makes it no better: so much was left out there that

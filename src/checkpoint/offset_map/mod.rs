@@ -17,6 +17,6 @@ pub use anchor::{Anchor, Cut, Entry};
 pub use back::{SourcePlace, records_before, source_place};
 pub use end::End;
 pub use ladder::Ladder;
-pub use lookup::{Answer, Place, answer, bounds, pair, place};
+pub use lookup::{Answer, Place, answer, bounds, holds_copies_only, pair, place};
 pub use tip::Tip;
 pub use topic::{Anchors, MapError, OffsetMap, View, name};

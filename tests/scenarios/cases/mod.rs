@@ -2,6 +2,7 @@
 
 mod actors;
 mod chaos;
+mod commits;
 mod crashes;
 mod failover;
 mod fidelity;
@@ -64,6 +65,7 @@ cases! {
     groups::groups_of_new_kinds_follow_or_are_told,
     groups::offsets_in_a_transaction_that_is_open_are_waited_for,
     ways_back::consumers_that_come_back_read_every_record_once,
+    commits::any_offset_is_exact_or_counted_as_a_bound,
     failover::a_planned_move_and_its_return_lose_and_repeat_nothing,
     failover::an_unplanned_move_loses_nothing_that_was_copied_and_the_rest_comes_later,
     lifecycle::clean_stop_and_start_repeats_nothing,
@@ -115,6 +117,11 @@ impl Case {
         matches!(self.room, "chaos" | "sharing" | "topics" | "upheaval")
     }
 
+    /// Whether it is about what only a copy without repeats has.
+    pub fn needs_exactly_once(&self) -> bool {
+        self.room == "commits"
+    }
+
     /// Whether it takes too long between Kafkas for every run.
     pub fn is_long(&self) -> bool {
         self.room == "upheaval"
@@ -127,4 +134,10 @@ pub fn scale() -> usize {
         .ok()
         .and_then(|s| s.parse().ok())
         .unwrap_or(1)
+}
+
+/// What random scenarios draw from (`STRAIT_TEST_SEED`).
+pub fn seed() -> u64 {
+    let seed = std::env::var("STRAIT_TEST_SEED").ok();
+    seed.and_then(|text| text.parse().ok()).unwrap_or(7)
 }

@@ -27,7 +27,7 @@ use super::{
     actors::{Actor, Blow},
     lifecycle::await_lag_zero,
     load::Load,
-    scale,
+    scale, seed,
 };
 
 /// What may happen, and to what.
@@ -121,11 +121,6 @@ struct Outage {
     broker: usize,
     back: Instant,
     suspended: bool,
-}
-
-fn seed() -> u64 {
-    let seed = std::env::var("STRAIT_TEST_SEED").ok();
-    seed.and_then(|text| text.parse().ok()).unwrap_or(7)
 }
 
 impl Upheaval {

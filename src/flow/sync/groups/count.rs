@@ -13,7 +13,7 @@ use wire::{
     record::{Aborted, RecordError, decode},
 };
 
-use crate::checkpoint::offset_map::{Anchor, Answer, answer, pair};
+use crate::checkpoint::offset_map::{Anchor, Answer, answer, holds_copies_only, pair};
 
 /// Places within an interval that are remembered, to look others up by.
 const BLOCKS: i64 = 64;
@@ -28,6 +28,8 @@ pub(super) struct Count {
     next: i64,
     /// Records before that.
     records: i64,
+    /// From here on every offset that was read is still there: neither retention nor compaction took anything.
+    whole_from: i64,
     /// How many records are before some source offsets.
     before: BTreeMap<i64, i64>,
 }
@@ -41,6 +43,7 @@ impl Count {
             to,
             next,
             records: 0,
+            whole_from: next,
             before: BTreeMap::from([(next, 0)]),
         }
     }
@@ -68,7 +71,9 @@ impl Count {
 
     /// Nothing is left of the source before `start`.
     pub(super) fn begins_at(&mut self, start: i64) {
-        self.next = self.next.max(start);
+        if start > self.next {
+            (self.next, self.whole_from) = (start, start);
+        }
     }
 
     /// Takes in what was read at the next offset, and remembers the places of `asked`.
@@ -86,6 +91,12 @@ impl Count {
             let end = batch.header.next_offset();
             if end <= self.next || self.is_done() {
                 return Ok(());
+            }
+            if base > self.next {
+                self.whole_from = base;
+            }
+            if i64::from(batch.header.record_count) != end - base {
+                self.whole_from = end;
             }
             let within = |to: i64| match skips {
                 true => Ok(0),
@@ -123,16 +134,24 @@ impl Count {
         }
     }
 
-    /// The places that a finished count knows exactly, in order; none if it does not.
+    /// The places that a finished count knows exactly, in order.
+    ///
+    /// Those are all if the source has as many records as were copied. If it has lost some, as by retention, they are those
+    /// from which on it has lost nothing: what was copied of that is the last on the target, if nothing else is between.
     pub(super) fn pairs(&self) -> Vec<Anchor> {
-        if !answer(&self.from, &self.to, self.records, 0).is_exact()
-            || self.from.left_out != self.to.left_out
-        {
-            return Vec::new();
-        }
-        let pairs = self.before.iter();
-        let pairs = pairs
-            .map(|(offset, before)| pair(&self.from, *offset, self.from.target_offset + before));
+        let (from, to) = (&self.from, &self.to);
+        let lost = to.target_offset - from.target_offset - self.records;
+        let first = match lost {
+            _ if from.left_out != to.left_out => return Vec::new(),
+            0 => from.source_offset,
+            1.. if holds_copies_only(from, to) => self.whole_from,
+            _ => return Vec::new(),
+        };
+        let pairs = self.before.range(first..);
+        let pairs = pairs.map(|(offset, before)| {
+            let behind = self.records - before;
+            pair(from, *offset, to.target_offset - behind)
+        });
         pairs.collect()
     }
 }

@@ -158,3 +158,82 @@ proptest! {
         prop_assert!(more.pairs().is_empty());
     }
 }
+
+/// All offsets of a batch, as it was copied.
+fn as_written() -> impl Strategy<Value = Written> {
+    (1usize..5, proptest::bool::weighted(0.2)).prop_map(|(count, aborted)| Written {
+        kept: vec![true; count],
+        aborted,
+        hole: 0,
+    })
+}
+
+proptest! {
+    /// Against a list of all records that were copied: retention took some batches, compaction parts of others, and what
+    /// is whole up to the end tells where it is, unless somebody else wrote there, or records were left out.
+    #[test]
+    fn what_is_whole_up_to_the_end_is_counted_from_behind(
+        log in proptest::collection::vec(as_written(), 2..12), gone in 0usize..8, compacted in 0usize..4,
+        asked in proptest::collection::btree_set(0i64..60, 0..8),
+    ) {
+        let (mut left, mut aborts, mut copied) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let (mut at, mut start, mut whole) = (0, 0, 0);
+        for (index, one) in log.iter().enumerate() {
+            let base = at;
+            at += one.kept.len() as i64;
+            if !one.aborted {
+                copied.extend(base..at);
+            }
+            let end = at + i64::from(one.aborted);
+            let lost_some = index < gone + compacted && one.kept.len() > 2;
+            if index < gone {
+                (start, whole) = (end, end);
+            } else {
+                let mut one = one.clone();
+                if lost_some {
+                    one.kept[1] = false;
+                    whole = at;
+                }
+                left.extend(batch(base, &one));
+                if one.aborted {
+                    aborts.push((9, base));
+                    left.extend_from_slice(&control_batch(at, 9, 0, false, 0, 5).unwrap());
+                }
+            }
+            at = end;
+        }
+        prop_assume!(start < at);
+        let all = copied.len() as i64;
+        let last = Anchor { sequence: i32::try_from(all).unwrap(), ..anchor(1, at, 100 + all) };
+        let mut counted = Count::new(anchor(0, 0, 100), last);
+        counted.begins_at(start);
+        let fetched = Fetched {
+            partition: TopicPartition::new("t", 0),
+            high_watermark: at,
+            last_stable_offset: at,
+            log_start_offset: start,
+            records: left.into(),
+            aborted: aborts,
+        };
+        counted.take(&fetched, Isolation::ReadCommitted, &asked).unwrap();
+        prop_assert!(counted.is_done());
+        let pairs: BTreeMap<_, _> = counted
+            .pairs()
+            .iter()
+            .map(|pair| (pair.source_offset, pair.target_offset))
+            .collect();
+        let is = |offset: i64| 100 + copied.range(..offset).count() as i64;
+        for (source, target) in &pairs {
+            prop_assert_eq!(*target, is(*source));
+        }
+        for offset in asked.range(whole..at) {
+            prop_assert!(pairs.contains_key(offset), "{} of {:?}, whole from {}", offset, pairs, whole);
+        }
+        let knows_with = |to: Anchor| Count { to, ..counted.clone() }.pairs().len();
+        if counted.records < all {
+            prop_assert_eq!(knows_with(Anchor { target_offset: last.target_offset + 1, ..last }), 0);
+            prop_assert_eq!(knows_with(Anchor { term: 1, ..last }), 0);
+        }
+        prop_assert_eq!(knows_with(Anchor { left_out: 1, ..last }), 0);
+    }
+}
