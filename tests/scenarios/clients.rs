@@ -305,7 +305,10 @@ impl Member {
                 }
             }
         }
-        self.consumer.commit_consumer_state(CommitMode::Sync)?;
+        // Whoever read nothing has nothing to commit.
+        if count > 0 {
+            self.consumer.commit_consumer_state(CommitMode::Sync)?;
+        }
         Ok(content)
     }
 }

@@ -16,6 +16,7 @@
 mod cases;
 mod clients;
 mod compare;
+mod connect;
 mod detour;
 mod kafka;
 mod mirror;

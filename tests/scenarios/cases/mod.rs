@@ -3,16 +3,20 @@
 mod actors;
 mod chaos;
 mod commits;
+mod compacted;
 mod crashes;
 mod failover;
 mod fidelity;
 mod groups;
+mod handover;
 mod lifecycle;
 mod load;
+mod mirrored;
 mod policies;
 mod sharing;
 mod stops;
 mod takeover;
+mod takeover_connect;
 mod topics;
 mod upheaval;
 mod ways_back;
@@ -86,6 +90,11 @@ cases! {
     sharing::a_standby_is_ready_and_takes_over,
     sharing::a_file_edited_while_it_was_killed_is_followed,
     takeover::mirrormaker_is_taken_over_from_and_given_back_to,
+    takeover_connect::connectors_are_taken_over_from_and_given_back_to,
+    compacted::a_compacted_topic_arrives_while_both_sides_compact,
+    mirrored::a_flow_that_starts_at_the_latest_copies_only_what_comes,
+    mirrored::groups_far_behind_on_nothing_and_set_back_follow_exactly,
+    mirrored::three_processes_take_new_topics_and_a_new_configuration_one_by_one,
     topics::new_topics_and_partitions_arrive_within_seconds,
     topics::deleted_topics_are_told_and_their_neighbours_go_on,
     topics::configs_follow_the_source,
