@@ -202,21 +202,7 @@ pub fn run_needs_its_section_only(clusters: &Clusters) -> Result<()> {
         Ok(committed(&clusters.target.plain(), group, first)? == Some(end))
     })
     .with_context(|| strait.log())?;
-    // It moves over, and goes back.
-    commit(&clusters.target.plain(), group, first, 3)?;
-    let back = ["groups", "return", "--rewind"];
-    let (code, text) = strait.call_with(&back)?;
-    ensure!(
-        code == 4 && text.contains("GROUP_AUTHORIZATION_FAILED"),
-        "{code}: {text}"
-    );
-    allow(clusters, &["groups return"], user, topic)?;
-    let (code, text) = strait.call_with(&back)?;
-    ensure!(code == 0, "{code}: {text}");
-    ensure!(
-        committed(&clusters.source.plain(), group, first)? == Some(3),
-        "{text}"
-    );
+    returns(clusters, &strait, user, group, first)?;
     let kept = [
         "heartbeats",
         "east.heartbeats",
@@ -259,6 +245,27 @@ pub fn run_needs_its_section_only(clusters: &Clusters) -> Result<()> {
         &["exactly-once (leaders remember producers for", "\nready\n"],
     )?;
     ensure!(!text.contains("warning"), "{text}");
+    Ok(())
+}
+
+/// The group moves over, and goes back once that is allowed.
+fn returns(
+    clusters: &Clusters,
+    strait: &Strait,
+    user: &str,
+    group: &str,
+    first: (&str, i32),
+) -> Result<()> {
+    commit(&clusters.target.plain(), group, first, 3)?;
+    let back = ["groups", "return", "--rewind"];
+    let (code, text) = strait.call_with(&back)?;
+    let is_denied = code == 4 && text.contains("GROUP_AUTHORIZATION_FAILED");
+    ensure!(is_denied, "{code}: {text}");
+    allow(clusters, &["groups return"], user, first.0)?;
+    let (code, text) = strait.call_with(&back)?;
+    ensure!(code == 0, "{code}: {text}");
+    let there = committed(&clusters.source.plain(), group, first)?;
+    ensure!(there == Some(3), "{there:?}: {text}");
     Ok(())
 }
 

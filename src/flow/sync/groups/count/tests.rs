@@ -66,10 +66,12 @@ fn batch(base: i64, one: &Written) -> Vec<u8> {
     bytes
 }
 
+/// Bytes, and the aborted transactions that begin in them.
+type Piece = (Vec<u8>, Vec<(i64, i64)>);
+
 /// Batches as they lie in a log.
 pub(in super::super) struct Log {
-    /// Each with the aborted transactions that begin in it.
-    batches: Vec<(Vec<u8>, Vec<(i64, i64)>)>,
+    batches: Vec<Piece>,
     /// Offsets of all records that a reader sees.
     pub(in super::super) records: BTreeSet<i64>,
     pub(in super::super) end: i64,
