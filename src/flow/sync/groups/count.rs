@@ -88,7 +88,7 @@ impl Count {
     ) -> Result<(), ClientError> {
         let step = (self.to.source_offset - self.from.source_offset) / BLOCKS;
         each(fetched, isolation, self.next, |batch, skips| {
-            let end = batch.header.next_offset();
+            let (base, end) = (batch.header.base_offset, batch.header.next_offset());
             if end <= self.next || self.is_done() {
                 return Ok(());
             }
