@@ -646,7 +646,7 @@ fn what_run_would_change_is_a_diff() {
     });
     let mut more = deletes.clone();
     more.topics = vec![crate::config::NamePattern::new("orders.*").unwrap()];
-    let mut found = plan(&survey, there.clone(), &more);
+    let mut found = plan(&survey, there, &more);
     found.sort();
     assert_eq!(
         found,
@@ -657,44 +657,12 @@ fn what_run_would_change_is_a_diff() {
             "~ east.orders add_partitions 1 2",
         ]
     );
-    // The source has another `orders` now than the one that was copied to topic 7.
-    survey.topics[0].source_id = uuid::Uuid::from_u128(9);
-    survey.topics[0].existing.as_mut().unwrap().id = uuid::Uuid::from_u128(7);
-    survey.topics[0].target = "orders".to_owned();
-    let mut anew = there.clone();
-    anew.source = Err(ApiError {
-        code: 29,
-        message: None,
-    });
-    let recreates = flow("on_recreate = \"recreate\"");
-    assert_eq!(
-        plan(&survey, anew.clone(), &recreates),
-        ["- orders recreate_topic none 2"]
-    );
-    assert!(
-        !plan(&survey, anew, &deletes)
-            .concat()
-            .contains("recreate_topic")
-    );
-    survey.topics[0].target = "east.orders".to_owned();
     survey.topics[0].existing = None;
     let left_out = LeftOut {
         name: "x".to_owned(),
         value: "1".to_owned(),
         reason: "unknown".to_owned(),
     };
-    let later = ApiError {
-        code: 89,
-        message: None,
-    };
-    let waits = Settings {
-        source: Ok(source.clone()),
-        target: TargetSettings::ToBe(Err(later), Vec::new()),
-    };
-    assert_eq!(
-        plan(&survey, waits, &flow("")),
-        ["+ east.orders create_topic none 2"]
-    );
     let new = Settings {
         source: Ok(source),
         target: TargetSettings::ToBe(Ok(TopicToBe::default()), vec![left_out]),
@@ -706,5 +674,35 @@ fn what_run_would_change_is_a_diff() {
             "+ east.orders retention.ms none 1",
             "+ east.orders segment.ms none 5",
         ]
+    );
+}
+
+#[test]
+fn what_is_made_anew_or_created_later_is_in_the_diff() {
+    let settings = |target| Settings {
+        source: Ok(Vec::new()),
+        target,
+    };
+    let later = ApiError {
+        code: 89,
+        message: None,
+    };
+    let mut survey = one(None, &[0]);
+    // The source has another `orders` now than the one that was copied to topic 7.
+    survey.topics[0].source_id = uuid::Uuid::from_u128(9);
+    survey.topics[0].existing.as_mut().unwrap().id = uuid::Uuid::from_u128(7);
+    survey.topics[0].target = "orders".to_owned();
+    let there = settings(TargetSettings::There(Ok(Vec::new())));
+    let recreates = flow("on_recreate = \"recreate\"");
+    assert_eq!(
+        plan(&survey, there.clone(), &recreates),
+        ["- orders recreate_topic none 1"]
+    );
+    assert_eq!(plan(&survey, there, &flow("")), [""; 0]);
+    survey.topics[0].existing = None;
+    let waits = settings(TargetSettings::ToBe(Err(later), Vec::new()));
+    assert_eq!(
+        plan(&survey, waits, &flow("")),
+        ["+ orders create_topic none 1"]
     );
 }
