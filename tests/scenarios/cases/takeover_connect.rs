@@ -57,13 +57,7 @@ async fn with_a_worker(pair: &Pair) -> Result<()> {
     let mut worker = Worker::new(&pair.target, &group, &offsets)?;
     let load = Load::begin(pair, topic, 0)?;
     worker.run()?;
-    for (name, config) in mirror.connectors() {
-        let body = json!({"name": name, "config": config});
-        eventually(90, "Kafka Connect", async || {
-            worker.ask("POST", "/connectors", Some(&body))
-        })
-        .await?;
-    }
+    post(&worker, &mirror).await?;
     kept.await_beyond(pair, topic, || worker.log()).await?;
     let mut strait = pair.strait("")?;
     let folder = tempfile::tempdir()?;
@@ -102,14 +96,7 @@ async fn with_a_worker(pair: &Pair) -> Result<()> {
     await_ends(pair, &expected, || worker.log()).await?;
     await_repeated(pair, &expected, copied.repeated).await?;
     // Once more over, while the worker lives, by the line that the import of Strimzi's resource prints.
-    for (name, _) in mirror.connectors() {
-        let name = name.replace('>', "%3E");
-        worker.ask("PUT", &format!("/connectors/{name}/stop"), None)?;
-        eventually(30, "a connector that is stopped", async || {
-            worker.is(&name, "STOPPED")
-        })
-        .await?;
-    }
+    stop(&worker, &mirror).await?;
     let line = strimzis_line(&strait, &mirror, folder.path())?;
     answer_at_its_own_port(&strait)?;
     let (code, text) = strait.line(&line)?;
@@ -126,6 +113,31 @@ async fn with_a_worker(pair: &Pair) -> Result<()> {
     strait.run()?;
     write_more(pair, topic, &mut expected).await?;
     await_repeated(pair, &expected, copied.repeated).await
+}
+
+/// Has the connectors run, once the worker answers.
+async fn post(worker: &Worker, mirror: &Mirror<'_>) -> Result<()> {
+    for (name, config) in mirror.connectors() {
+        let body = json!({"name": name, "config": config});
+        eventually(90, "Kafka Connect", async || {
+            worker.ask("POST", "/connectors", Some(&body))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Has them rest, and waits until they do.
+async fn stop(worker: &Worker, mirror: &Mirror<'_>) -> Result<()> {
+    for (name, _) in mirror.connectors() {
+        let name = name.replace('>', "%3E");
+        worker.ask("PUT", &format!("/connectors/{name}/stop"), None)?;
+        eventually(30, "a connector that is stopped", async || {
+            worker.is(&name, "STOPPED")
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// Imports the resource over the file; the line that is told to be the next one.
