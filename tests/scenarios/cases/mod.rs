@@ -4,6 +4,7 @@ mod actors;
 mod chaos;
 mod commits;
 mod compacted;
+mod connectors;
 mod crashes;
 mod failover;
 mod fidelity;

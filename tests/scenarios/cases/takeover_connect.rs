@@ -15,159 +15,17 @@ use super::{
         side::Side,
         strait::Strait,
     },
+    connectors::Mirror,
     fidelity::digests,
     handover::{
-        Kept, Load, PARTITIONS, all_are_taken_over, await_ends, await_repeated, recognised,
-        taken_over, write_more,
+        Load, PARTITIONS, all_are_taken_over, await_ends, await_repeated, recognised, taken_over,
+        write_more,
     },
     lifecycle::eventually,
 };
 
-const IDENTITY: &str = "org.apache.kafka.connect.mirror.IdentityReplicationPolicy";
 /// What Strimzi's operator has where a resource of v1beta2 names nothing (`KafkaMirrorMaker2Cluster`).
 const STRIMZIS: [&str; 2] = ["mirrormaker2-cluster-offsets", "mirrormaker2-cluster"];
-
-/// A mirror of one topic: the names of its worker, and those that Strimzi's operator gives to its connectors.
-struct Mirror<'a> {
-    pair: &'a Pair,
-    topic: String,
-    group: String,
-    kept: Kept,
-}
-
-impl<'a> Mirror<'a> {
-    async fn new(pair: &'a Pair, topic: &str, [offsets_topic, group]: [&str; 2]) -> Result<Self> {
-        let alias = format!("{}{topic}", pair.prefix.replace('-', ""));
-        let topic = pair.topic(topic);
-        pair.source.create_topic(&topic, PARTITIONS, &[]).await?;
-        Ok(Self {
-            pair,
-            topic,
-            group: group.to_owned(),
-            kept: Kept {
-                offsets_topic: offsets_topic.to_owned(),
-                connector: format!("{alias}->west.MirrorSourceConnector"),
-                alias,
-            },
-        })
-    }
-
-    /// What Strimzi's operator posts, by name.
-    fn connectors(&self) -> [(String, Value); 2] {
-        let (pair, alias) = (self.pair, &self.kept.alias);
-        let connector = |class: &str, more: Value| {
-            let mut config = json!({
-                "connector.class": format!("org.apache.kafka.connect.mirror.{class}"),
-                "source.cluster.alias": alias,
-                "source.cluster.bootstrap.servers": pair.source.bootstrap(),
-                "target.cluster.alias": "west",
-                "target.cluster.bootstrap.servers": pair.target.bootstrap(),
-                "replication.policy.class": IDENTITY,
-                "topics": self.topic,
-                "tasks.max": "2",
-            });
-            if let (Some(config), Value::Object(more)) = (config.as_object_mut(), more) {
-                config.extend(more);
-            }
-            (format!("{alias}->west.{class}"), config)
-        };
-        [
-            connector(
-                "MirrorSourceConnector",
-                json!({"replication.factor": "1", "offset-syncs.topic.replication.factor": "1", "sync.topic.acls.enabled": "false"}),
-            ),
-            connector(
-                "MirrorCheckpointConnector",
-                json!({"checkpoints.topic.replication.factor": "1", "groups": self.pair.topic(".*")}),
-            ),
-        ]
-    }
-
-    /// The same as a resource of `v1`.
-    fn v1(&self) -> String {
-        format!(
-            "apiVersion: kafka.strimzi.io/v1
-kind: KafkaMirrorMaker2
-metadata: {{name: m, namespace: n}}
-spec:
-  replicas: 1
-  target:
-    alias: west
-    bootstrapServers: {west}
-    groupId: {group}
-    offsetStorageTopic: {offsets}
-    configStorageTopic: {group}-configs
-    statusStorageTopic: {group}-status
-  mirrors:
-    - source:
-        alias: {alias}
-        bootstrapServers: {east}
-{rest}",
-            west = self.pair.target.bootstrap(),
-            east = self.pair.source.bootstrap(),
-            group = self.group,
-            offsets = self.kept.offsets_topic,
-            alias = self.kept.alias,
-            rest = self.rest(),
-        )
-    }
-
-    /// Of `v1beta2`, with the operator's own names.
-    fn v1beta2(&self) -> String {
-        format!(
-            "apiVersion: kafka.strimzi.io/v1beta2
-kind: KafkaMirrorMaker2
-metadata: {{name: m, namespace: n}}
-spec:
-  connectCluster: west
-  clusters:
-    - alias: {alias}
-      bootstrapServers: {east}
-    - alias: west
-      bootstrapServers: {west}
-  mirrors:
-    - sourceCluster: {alias}
-      targetCluster: west
-{rest}",
-            west = self.pair.target.bootstrap(),
-            east = self.pair.source.bootstrap(),
-            alias = self.kept.alias,
-            rest = self.rest(),
-        )
-    }
-
-    fn rest(&self) -> String {
-        format!(
-            "      sourceConnector:
-        tasksMax: 2
-        config:
-          replication.factor: 1
-          sync.topic.acls.enabled: \"false\"
-          replication.policy.class: {IDENTITY}
-      checkpointConnector:
-        config:
-          checkpoints.topic.replication.factor: 1
-          replication.policy.class: {IDENTITY}
-      topicsPattern: {}
-",
-            self.topic
-        )
-    }
-
-    /// The options of `strait export-mm2`.
-    fn options(&self) -> [&str; 8] {
-        [
-            "--source-alias",
-            &self.kept.alias,
-            "--offsets-topic",
-            &self.kept.offsets_topic,
-            "--group",
-            &self.group,
-            "--connector",
-            &self.kept.connector,
-        ]
-    }
-}
 
 /// `strait import-mm2 --takeover`, the one command; its code and what it printed.
 fn import(strait: &Strait, file: &Path, more: &str) -> Result<(i32, String)> {
@@ -199,13 +57,7 @@ async fn with_a_worker(pair: &Pair) -> Result<()> {
     let mut worker = Worker::new(&pair.target, &group, &offsets)?;
     let load = Load::begin(pair, topic, 0)?;
     worker.run()?;
-    for (name, config) in mirror.connectors() {
-        let body = json!({"name": name, "config": config});
-        eventually(90, "Kafka Connect", async || {
-            worker.ask("POST", "/connectors", Some(&body))
-        })
-        .await?;
-    }
+    post(&worker, &mirror).await?;
     kept.await_beyond(pair, topic, || worker.log()).await?;
     let mut strait = pair.strait("")?;
     let folder = tempfile::tempdir()?;
@@ -244,14 +96,7 @@ async fn with_a_worker(pair: &Pair) -> Result<()> {
     await_ends(pair, &expected, || worker.log()).await?;
     await_repeated(pair, &expected, copied.repeated).await?;
     // Once more over, while the worker lives, by the line that the import of Strimzi's resource prints.
-    for (name, _) in mirror.connectors() {
-        let name = name.replace('>', "%3E");
-        worker.ask("PUT", &format!("/connectors/{name}/stop"), None)?;
-        eventually(30, "a connector that is stopped", async || {
-            worker.is(&name, "STOPPED")
-        })
-        .await?;
-    }
+    stop(&worker, &mirror).await?;
     let line = strimzis_line(&strait, &mirror, folder.path())?;
     answer_at_its_own_port(&strait)?;
     let (code, text) = strait.line(&line)?;
@@ -268,6 +113,31 @@ async fn with_a_worker(pair: &Pair) -> Result<()> {
     strait.run()?;
     write_more(pair, topic, &mut expected).await?;
     await_repeated(pair, &expected, copied.repeated).await
+}
+
+/// Has the connectors run, once the worker answers.
+async fn post(worker: &Worker, mirror: &Mirror<'_>) -> Result<()> {
+    for (name, config) in mirror.connectors() {
+        let body = json!({"name": name, "config": config});
+        eventually(90, "Kafka Connect", async || {
+            worker.ask("POST", "/connectors", Some(&body))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Has them rest, and waits until they do.
+async fn stop(worker: &Worker, mirror: &Mirror<'_>) -> Result<()> {
+    for (name, _) in mirror.connectors() {
+        let name = name.replace('>', "%3E");
+        worker.ask("PUT", &format!("/connectors/{name}/stop"), None)?;
+        eventually(30, "a connector that is stopped", async || {
+            worker.is(&name, "STOPPED")
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// Imports the resource over the file; the line that is told to be the next one.
