@@ -191,8 +191,7 @@ pub fn run_needs_its_section_only(clusters: &Clusters) -> Result<()> {
     let said = expiration_may_be_said(&strait)?;
     strait.run()?;
     eventually("all is copied", || same(clusters, topic, 100)).with_context(|| strait.log())?;
-    let log = strait.log();
-    ensure!(log.contains(said), "{log}");
+    ensure!(strait.log().contains(said), "{}", strait.log());
     // The end of partition 0 is where a group is that has read it, on either side.
     let (group, first) = ("runners-app", (topic, 0));
     let end = committed_end(&clusters.source.plain(), group, first)?;
