@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 use wire::{
     Isolation, TopicPartition,
-    client::{OffsetSpec, TopicDescription},
+    client::{NewTopic, OffsetSpec, TopicDescription},
     error::ApiError,
 };
 
@@ -29,6 +29,7 @@ use crate::checkpoint::{
 };
 
 const UNKNOWN_TOPIC: i16 = 3;
+const TOPIC_ALREADY_EXISTS: i16 = 36;
 const UNKNOWN_TOPIC_ID: i16 = 100;
 
 /// What a target topic is now.
@@ -108,7 +109,10 @@ impl Flow {
         match found {
             None => stays(&format!("{} does not say", self.target.alias())),
             Some(found) => match &found.error {
-                Some(error) if error.code == UNKNOWN_TOPIC => Ok(Standing::Missing),
+                Some(error) if error.code == UNKNOWN_TOPIC => match self.is_free(&name[0]).await? {
+                    true => Ok(Standing::Missing),
+                    false => stays("the target's brokers do not agree whether it is there"),
+                },
                 Some(error) => stays(&error.to_string()),
                 None if found.id != bound => Ok(Standing::Another),
                 None if bound.is_nil() => stays("its brokers know topics by their names only"),
@@ -118,6 +122,21 @@ impl Flow {
                 }
             },
         }
+    }
+
+    /// Whether the target's controller knows no topic of this name: what another broker says may be from before, and a
+    /// topic that is forgotten while it is there would be taken for that of its heir.
+    async fn is_free(&self, name: &str) -> Result<bool, StepError> {
+        let topic = NewTopic {
+            name: name.to_owned(),
+            partitions: 1,
+            replication_factor: -1,
+            configs: Vec::new(),
+        };
+        let asked = self.target.client().create_topics(&[topic], true).await;
+        let asked = asked.map_err(StepError::on(&self.target))?;
+        let is_there = |outcome: &Result<(), ApiError>| matches!(outcome, Err(error) if error.code == TOPIC_ALREADY_EXISTS);
+        Ok(!asked.iter().any(|(_, outcome)| is_there(outcome)))
     }
 
     /// Who has, or may have, records in a topic of the target that this flow did not copy there.

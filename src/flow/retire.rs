@@ -116,8 +116,14 @@ impl Supervisor<'_> {
                 let record = record.without(bound);
                 flow.bind(&mut self.booted, &[(heir, record)]).await?;
             }
-            if there && let Err(error) = flow.delete(bound, gone).await? {
-                return Ok(Some(error.to_string()));
+            if there {
+                // Once more: what was written in between took its time.
+                if !self.membership.lease().may_write() {
+                    return Ok(Some("this process may not write at the moment".to_owned()));
+                }
+                if let Err(error) = flow.delete(bound, gone).await? {
+                    return Ok(Some(error.to_string()));
+                }
             }
         }
         self.forget(gone).await?;

@@ -65,6 +65,8 @@ impl Terms<'_> {
                     let metadata = is_known.unwrap_or_else(|| self.carried(&one.committed));
                     Some((offset, metadata))
                 }
+                // Without a mark, so that the other flow leaves the group alone until an operator has settled it.
+                (Outcome::Left, _) => None,
                 _ => there.zip(hands_over).and_then(|(there, flow)| {
                     let is_marked = marked(&there.metadata, flow).is_some();
                     (!is_marked).then(|| (there.offset, mark(flow, UNTRANSLATED)))
@@ -109,12 +111,19 @@ impl Terms<'_> {
             let text = format!("nobody committed there on {target} but flow {flow}");
             return row(Outcome::Same, None, text);
         }
+        let left = |text: String| row(Outcome::Left, None, text);
+        // Before all else: a flow of the other direction would pass over that as well.
+        let began = one.began_late_at.zip(there);
+        if let Some((began, _)) = began.filter(|(began, there)| there.offset < *began) {
+            return left(format!(
+                "its offset on {source} is before {began}, where the flow began: what is between was never on {target}"
+            ));
+        }
         let is_exact = matches!(one.told, Ok(Told::At { again: 0, .. }));
         if let Some(reverse) = one.reverse.as_ref().filter(|_| !is_exact) {
             let text = format!("flow {reverse} has brought what it read, and commits for it");
             return row(Outcome::HandedOver, None, text);
         }
-        let left = |text: String| row(Outcome::Left, None, text);
         let (offset, again) = match &one.told {
             Ok(Told::At {
                 source_offset,
@@ -144,11 +153,6 @@ impl Terms<'_> {
         let Some(there) = there else {
             return row(Outcome::Moves, told, bound);
         };
-        if let Some(began) = one.began_late_at.filter(|began| there.offset < *began) {
-            return left(format!(
-                "its offset on {source} is before {began}, where the flow began: what is between was never on {target}"
-            ));
-        }
         match there.offset {
             at if at == offset => row(Outcome::Same, told, bound),
             at if at > offset && !self.rewind && is_its_own(there) => {

@@ -173,3 +173,21 @@ fn what_another_flow_brought_is_its_to_tell_and_it_may_commit_for_the_group() {
         ]
     );
 }
+
+#[test]
+fn a_group_with_unread_records_before_the_flow_began_is_not_handed_over() {
+    let reverse = |partition, offset, told| Found {
+        reverse: Some("r".to_owned()),
+        began_late_at: Some(100),
+        ..found(partition, offset, told)
+    };
+    let there = BTreeMap::from([(TopicPartition::new("t", 0), committed(50, ""))]);
+    for told in [Ok(Told::Beyond(20)), at(150, 7), at(150, 0)] {
+        // Another partition is the other flow's: its mark on 50 would let that pass over what is between.
+        let all = [reverse(0, 30, told), reverse(1, 30, Ok(Told::Beyond(20)))];
+        let (rows, writes) = TERMS.decide(&all, &there);
+        let outcomes = [rows[0].outcome, rows[1].outcome];
+        assert_eq!(outcomes, [Outcome::Left, Outcome::HandedOver]);
+        assert_eq!(writes, []);
+    }
+}
