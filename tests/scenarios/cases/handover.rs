@@ -152,7 +152,7 @@ impl Kept {
         topic: &str,
         log: impl Fn() -> String,
     ) -> Result<()> {
-        eventually(90, "positions, and records behind them", async || {
+        eventually(180, "positions, and records behind them", async || {
             for partition in 0..PARTITIONS {
                 let position = self.position(pair, topic, partition)?;
                 let end = pair.target.end(topic, partition)?;

@@ -141,11 +141,10 @@ pub async fn three_processes_take_new_topics_and_a_new_configuration_one_by_one(
     expected.extend(excluded);
     write(pair, &other, &mut expected)?;
     arrives_once(pair, ALIAS, &expected).await?;
-    let syncs = ["east", "west", ALIAS].map(|alias| format!("mm2-offset-syncs.{alias}.internal"));
+    // Other aliases are those of neighbours, whose MirrorMaker 2 may write such a topic.
+    let syncs = format!("mm2-offset-syncs.{ALIAS}.internal");
     for side in [&pair.source, &pair.target] {
-        for topic in &syncs {
-            ensure!(side.partition_count(topic).is_err(), "{topic} is there");
-        }
+        ensure!(side.partition_count(&syncs).is_err(), "{syncs} is there");
     }
     Ok(())
 }
