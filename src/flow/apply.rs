@@ -23,7 +23,7 @@ use crate::{
     config::Start,
 };
 
-const TOPIC_ALREADY_EXISTS: i16 = 36;
+pub(super) const TOPIC_ALREADY_EXISTS: i16 = 36;
 /// Code of the trouble for that.
 pub(super) const WAITS: &str = "creation_waits";
 

@@ -16,7 +16,7 @@ use wire::{
 
 use super::{
     Flow,
-    apply::StepError,
+    apply::{StepError, TOPIC_ALREADY_EXISTS},
     boot::Booted,
     topics::{
         retire::{Gone, not_only_ours},
@@ -29,7 +29,6 @@ use crate::checkpoint::{
 };
 
 const UNKNOWN_TOPIC: i16 = 3;
-const TOPIC_ALREADY_EXISTS: i16 = 36;
 const UNKNOWN_TOPIC_ID: i16 = 100;
 
 /// What a target topic is now.
